@@ -1,0 +1,73 @@
+# In-context learning or fine-tuning? Everything a reader or reviewer does is a target here.
+# `make` alone lists them. Each target sets up what it needs by itself.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+STUDY ?= default
+NB ?=
+PARAMS ?=
+PYTHON3 ?= python3
+
+# An active conda environment is used as it is; otherwise .venv is made here.
+ifdef CONDA_PREFIX
+  BIN := $(CONDA_PREFIX)/bin
+  READY := .conda-ready
+else
+  BIN := .venv/bin
+  READY := .venv/ready
+endif
+RUN := $(BIN)/python -m study
+
+.PHONY: help setup reproduce smoke test nb plan status figures base-model lab lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## install the pinned packages (the other targets do it themselves)
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON3) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.conda-ready: requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: $(READY) ## run the study: STUDY=default (or smoke, or any file in params/)
+	@$(RUN) reproduce --study "$(STUDY)"
+
+smoke: $(READY) ## run the same study in small
+	@$(RUN) reproduce --study smoke
+
+test: $(READY) ## run the tests
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2
+
+nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
+	@$(RUN) nb "$(NB)" "$(PARAMS)"
+
+plan: $(READY) ## say what `make reproduce` would do: STUDY=default
+	@$(RUN) plan --study "$(STUDY)"
+
+status: $(READY) ## say what is finished, diverged or failed: STUDY=default
+	@$(RUN) status --study "$(STUDY)"
+
+figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
+	@$(RUN) figures --study "$(STUDY)"
+
+base-model: $(READY) ## pretrain the bundled model anew (about an hour on two cores)
+	@$(RUN) base-model
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean: ## remove what is not published: caches, the smoke study, single-notebook runs
+	rm -rf results/smoke results/nb results/*/failed build .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

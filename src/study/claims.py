@@ -1,0 +1,20 @@
+"""The claims under test, declared before any result: a new claim is one row."""
+
+from study.stats import Claim
+from study.world import Split
+
+REVERSAL, TWO_HOPS, TRAINED = str(Split.REVERSAL), str(Split.TWO_HOPS), str(Split.TRAINED)
+
+CLAIMS = (
+    Claim("fine-tuning learns the trained direction", "reversals", TRAINED, "ft", "base"),
+    Claim("in-context learning reverses where fine-tuning does not", "reversals", REVERSAL, "icl", "ft"),
+    Claim("local augmentation mends reversals", "reversals", REVERSAL, "ft local", "ft"),
+    Claim("augmented fine-tuning reverses better than fine-tuning", "reversals", REVERSAL, "ft augmented", "ft"),
+    Claim("augmented fine-tuning beats in-context learning", "reversals", REVERSAL, "ft augmented", "icl"),
+    Claim("in-context learning reverses where fine-tuning does not", "family", REVERSAL, "icl", "ft"),
+    Claim("augmented fine-tuning reverses better than fine-tuning", "family", REVERSAL, "ft augmented", "ft"),
+    Claim("in-context learning chains where fine-tuning does not", "family", TWO_HOPS, "icl", "ft"),
+    Claim("local augmentation mends chains", "family", TWO_HOPS, "ft local", "ft"),
+    Claim("global augmentation mends chains", "family", TWO_HOPS, "ft global", "ft"),
+    Claim("augmented fine-tuning chains better than fine-tuning", "family", TWO_HOPS, "ft augmented", "ft"),
+)

@@ -1,0 +1,204 @@
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from study.book import NotebookFailed, Run, notebook_path
+from study.experiment import PUBLISHED, Experiment
+from study.models import identity
+from study.params import Params, load_params, load_pretraining
+from study.paths import BASE_MODEL, NOTEBOOKS, PARAMS, RESULTS, shown
+from study.runner import rows_of, trials_of, units_of
+from study.stats import accuracy_table
+from study.store import Store, content_hash
+from study.strict import ParamsError
+
+
+def study_file(study: str) -> Path:
+    """The params file of a named study.
+
+    Raises:
+        ParamsError: if there is none.
+    """
+    path = PARAMS / f"{study}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in PARAMS.glob("*.yaml") if p.stem != "base_model"))
+        raise ParamsError(f"STUDY = {study!r}: no params/{study}.yaml; there are: {names}")
+    return path
+
+
+def study_runs(study: str) -> list[Run]:
+    """The notebooks of a study in order."""
+    file = study_file(study)
+    params = load_params(file)
+    notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00"))
+    return [Run(notebook, file, params, RESULTS / study) for notebook in notebooks]
+
+
+def reproduce(study: str) -> int:
+    """Execute what is not up to date of a study."""
+    runs = study_runs(study)
+    identity(runs[0].params.model)  # no model: say so before any work
+    started, executed = time.monotonic(), 0
+    for run in runs:
+        reason = run.stale()
+        if reason is None:
+            print(f"{run.name}: up to date")
+            continue
+        print(f"{run.name}: {reason}", flush=True)
+        begun = time.monotonic()
+        run.execute()
+        executed += 1
+        print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
+    if executed:
+        print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
+        print(summary(Experiment(runs[0].params, runs[0].results, "05_compare")))
+    else:
+        print(f"nothing to do: study {study!r} is up to date in {shown(runs[0].results)}")
+    return 0
+
+
+def summary(experiment: Experiment) -> str:
+    """Accuracy by arm and split as text."""
+    rows = experiment.rows()
+    if rows.empty:
+        return "no finished trials"
+    mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
+    table = mean.reindex(columns=[arm for arm in experiment.params.arms if arm in mean.columns])
+    table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
+    return f"\naccuracy, {len(experiment.params.seeds)} seeds\n{table.round(2).to_string()}"
+
+
+def flat(values: object, path: str = "") -> dict[str, object]:
+    """Nested settings as {dotted.path: value}."""
+    if isinstance(values, dict) and values:
+        return {k: v for key, inner in values.items() for k, v in flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: values}
+
+
+def one_notebook(number: str, params_file: str) -> int:
+    """Execute one notebook with other params into a folder of its own, and print what differs."""
+    if not params_file:
+        raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
+    notebook, file = notebook_path(number), Path(params_file).resolve()
+    if notebook.name.startswith("00"):
+        pretraining = load_pretraining(file)
+        results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(pretraining.plain())[:8]}"
+        Run(notebook, file, pretraining, results).execute()
+        print(f"written to {shown(results)}")
+        return 0
+    params, published = load_params(file), load_params(study_file("default"))
+    results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
+    run = Run(notebook, file, params, results)
+    print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
+    run.execute()
+    print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
+    mine, theirs = flat(params.plain()), flat(published.plain())
+    changed = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
+    for key in changed:
+        print(f"  {key}: {theirs.get(key)!r} -> {mine.get(key)!r}")
+    if not changed:
+        print("  none")
+    print(differences(run, published))
+    return 0
+
+
+def differences(run: Run, published: Params) -> str:
+    """Accuracy of a notebook's arms here and in the published study, side by side."""
+    keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
+    trials = run.trials()
+    here = rows_of(trials, Store(run.results / "trials", (PUBLISHED / "trials",)))
+    there = rows_of(
+        [t for t in trials_of(published) if t.arm in {trial.arm for trial in trials}], Store(PUBLISHED / "trials")
+    )
+    if here.empty:
+        return "this notebook runs no trials"
+    mine = accuracy_table(here, run.params.statistics).set_index(keys)[columns]
+    if there.empty:
+        return f"\naccuracy here (nothing is published to compare with)\n{mine.round(2).to_string()}"
+    theirs = accuracy_table(there, published.statistics).set_index(keys)[columns]
+    table = mine.join(theirs, rsuffix=" published", how="left")
+    table["difference"] = table["value"] - table["value published"]
+    return f"\naccuracy here and in {shown(PUBLISHED)}\n{table.round(2).to_string()}"
+
+
+def plan(study: str) -> int:
+    """Say what `reproduce` would do, without doing it."""
+    runs = study_runs(study)
+    for run in runs:
+        print(f"{run.name}: {run.stale() or 'up to date'}")
+    store = Store(runs[0].results / "trials")
+    for wave in units_of(trials_of(runs[0].params)):
+        for unit in wave:
+            print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
+    return 0
+
+
+def status(study: str) -> int:
+    """Say what is finished, what diverged and what failed."""
+    runs = study_runs(study)
+    store = Store(runs[0].results / "trials")
+    units = [unit for wave in units_of(trials_of(runs[0].params)) for unit in wave]
+    states = [store.record(unit.key)["status"] if store.has(unit.key) else "to run" for unit in units]
+    for state in dict.fromkeys(states):
+        print(f"{states.count(state):4d} units {state}")
+    for unit, state in zip(units, states, strict=True):
+        if state == "diverged":
+            print(f"     {unit.label}: {store.record(unit.key)['error']}")
+    for run in runs:
+        failed = run.results / "failed" / run.notebook.name
+        print(
+            f"{run.name}: {run.stale() or 'up to date'}"
+            + (f"; it failed: see {shown(failed)}" if failed.exists() else "")
+        )
+    return 0
+
+
+def figures(study: str) -> int:
+    """Redraw the figures of a study from its results; no model is loaded."""
+    from study.draw import redraw
+
+    params = load_params(study_file(study))
+    for file in redraw(params, RESULTS / study):
+        print(f"drawn: {file}")
+    return 0
+
+
+def base_model() -> int:
+    """Pretrain the bundled model anew."""
+    file = PARAMS / "base_model.yaml"
+    run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_pretraining(file), BASE_MODEL)
+    reason = run.stale()
+    if reason is None:
+        print(f"nothing to do: {shown(BASE_MODEL)} is up to date; remove {shown(run.stamp)} to train anew")
+        return 0
+    run.execute()
+    print(f"written to {shown(BASE_MODEL)}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb, does in (("reproduce", reproduce), ("plan", plan), ("status", status), ("figures", figures)):
+        sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
+        sub.add_argument("--study", default="default", help="name of a file in params/")
+        sub.set_defaults(does=lambda given, does=does: does(given.study))
+    sub = verbs.add_parser("nb", help=(one_notebook.__doc__ or "").splitlines()[0])
+    sub.add_argument("number", help="first digits of the notebook's name, such as 03")
+    sub.add_argument("params_file", help="YAML file of differences from the defaults")
+    sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
+    sub = verbs.add_parser("base-model", help=(base_model.__doc__ or "").splitlines()[0])
+    sub.set_defaults(does=lambda given: base_model())
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.does(given))
+    except (ParamsError, NotebookFailed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished trials are kept, and the next run goes on from them", file=sys.stderr)
+        return 130

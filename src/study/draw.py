@@ -1,0 +1,93 @@
+"""The figures and tables of each notebook, from stored results; the notebooks and `make figures` draw the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from study import figures
+from study.claims import CLAIMS
+from study.experiment import Experiment, augmented_arms, finetuned_arms, in_context_arms
+from study.params import Params
+from study.stats import judge_claims
+from study.trials import DIVERGED
+from study.worlds import family
+
+
+def family_tree(experiment: Experiment) -> None:
+    """The first family of the first seed; its facts as the numbers behind the figure."""
+    if "family" not in experiment.params.world_names:
+        return
+    world = experiment.material("family", experiment.params.seeds[0]).world
+    first = next(iter(world.peers))
+    members = [first, *world.peers[first][: family.family_members(experiment.params.worlds.family) - 1]]
+    facts = pd.DataFrame([fact for fact in world.facts if fact.object in members])
+    experiment.publish("family_tree", figures.family_tree(world, members), facts)
+
+
+def accuracy(experiment: Experiment, arms: list[str]) -> None:
+    """Accuracy of some arms by world and split."""
+    rows = experiment.rows()
+    rows = rows[rows["arm"].isin(arms)] if len(rows) else rows
+    if len(rows):
+        table = experiment.accuracy(rows)
+        experiment.publish("accuracy", figures.accuracy_by_arm(table, list(experiment.params.arms)), table)
+
+
+def losses(experiment: Experiment, arms: list[str]) -> None:
+    """Training loss by epoch of some arms."""
+    lines = [
+        {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "epoch": epoch, "loss": loss}
+        for trial, record in experiment.finished(arms)
+        if record["status"] != DIVERGED
+        for epoch, loss in enumerate(record["training"]["losses"], 1)
+    ]
+    if lines:
+        table = pd.DataFrame(lines)
+        experiment.publish("training_losses", figures.training_losses(table, list(experiment.params.arms)), table)
+
+
+def augmentation(experiment: Experiment) -> None:
+    """What the text that the model wrote is worth."""
+    inferences = experiment.inferences()
+    if len(inferences):
+        experiment.publish("augmentation", figures.augmentation_figure(inferences), experiment.augmentation_quality())
+
+
+def claims(experiment: Experiment) -> pd.DataFrame:
+    """The verdict on each claim that the finished trials can test."""
+    rows = experiment.rows()
+    if rows.empty:
+        return pd.DataFrame()
+    table = judge_claims(CLAIMS, rows, experiment.params.statistics)
+    if (table["verdict"] != "not tested").any():
+        experiment.publish("claims", figures.claims_figure(table), table)
+    return table
+
+
+DRAWINGS: dict[str, Callable[[Experiment], object]] = {
+    "01_generate_data": family_tree,
+    "02_in_context": lambda e: accuracy(e, in_context_arms(e.params)),
+    "03_finetune": lambda e: (
+        accuracy(e, [*in_context_arms(e.params), *finetuned_arms(e.params)]),
+        losses(e, finetuned_arms(e.params)),
+    ),
+    "04_augmented_finetune": lambda e: (
+        augmentation(e),
+        accuracy(e, [*finetuned_arms(e.params), *augmented_arms(e.params)]),
+        losses(e, augmented_arms(e.params)),
+    ),
+    "05_compare": lambda e: (accuracy(e, list(e.params.arms)), claims(e)),
+}
+
+
+def redraw(params: Params, results: Path) -> list[str]:
+    """Draw every figure anew; the files drawn."""
+    plt.switch_backend("Agg")
+    files = []
+    for notebook, drawing in DRAWINGS.items():
+        experiment = Experiment(params, results, notebook)
+        drawing(experiment)
+        files += [file for file in experiment.files() if file.endswith(".png")]
+    return files

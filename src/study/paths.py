@@ -1,0 +1,15 @@
+"""Where things are, whatever the working directory."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+RESULTS = ROOT / "results"
+PACKAGE = Path(__file__).resolve().parent
+BASE_MODEL = RESULTS / "base_model"
+
+
+def shown(path: Path) -> str:
+    """A path as readers should see it: relative to the project where it lies inside."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,65 @@
+"""A tiny real model in the bundled architecture, and small params on it."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.params import Architecture, Params
+from study.pretrain import build_model
+from study.tokenizer import build_tokenizer
+from study.words import STUDY
+from study.worlds import WORLDS
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture
+def model(tokenizer):
+    return build_model(Architecture(width=32, layers=2, head_width=8, positions=512), len(tokenizer), seed=0).eval()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tokenizer, tmp_path_factory) -> Path:
+    """A tiny model on disk, as a user would bring one."""
+    folder = tmp_path_factory.mktemp("model")
+    build_model(Architecture(width=32, layers=2, head_width=8, positions=1024), len(tokenizer), seed=0).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def params(model_folder) -> Params:
+    """A study of seconds on the tiny model."""
+    return Params.parse(
+        {
+            "seeds": [0],
+            "worlds": {"reversals": {"size": 6, "features": 1}, "family": {"size": 1}},
+            "questions": {"per_split": 6, "options": 4},
+            "finetuning": {"epochs": 2},
+            "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
+            "statistics": {"resamples": 100},
+            "model": {"name": str(model_folder), "device": "cpu"},
+        },
+        "test",
+    )
+
+
+@pytest.fixture(params=["reversals", "roles", "deeds", "family"])
+def world(request):
+    module = WORLDS[request.param]
+    return module.build(random.Random(f"test/{request.param}"), STUDY, module.Params())

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from study.params import Params, load_params, load_pretraining
+from study.paths import PARAMS
+from study.strict import ParamsError, read_yaml
+
+
+@pytest.mark.parametrize("path", sorted(PARAMS.glob("*.yaml")), ids=lambda p: p.name)
+def test_every_params_file_is_valid(path):
+    load = load_pretraining if path.stem == "base_model" else load_params
+    assert load(path).plain()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"finetunning": {}}, r"finetunning = \{\}: no such setting; allowed here: arms, augmentation, finetuning"),
+        ({"finetuning": {"lr": 1}}, r"finetuning.lr = 1: no such setting; allowed here: .*learning_rate"),
+        ({"finetuning": {"learning_rate": "1e-3"}}, r"finetuning.learning_rate = '1e-3': .*valid number"),
+        ({"finetuning": {"epochs": 1.5}}, r"finetuning.epochs = 1.5: .*valid integer"),
+        ({"finetuning": {"epochs": True}}, r"finetuning.epochs = True"),
+        ({"finetuning": {"method": "adapter"}}, r"finetuning.method = 'adapter': .*'full' or 'lora'"),
+        ({"worlds": {"reversals": {"sizes": 3}}}, r"worlds.reversals.sizes = 3: no such setting; .*features, size"),
+        ({"worlds": {"reversal": {}}}, r"worlds.reversal = \{\}: no such setting; allowed here: .*family.*reversals"),
+        ({"worlds": {}}, r"worlds: none is named"),
+        ({"worlds": {"reversals": {"size": 4}}}, r"questions.options = 8: worlds.reversals has only 4 facts"),
+        ({"worlds": {"family": {"size": 90}}}, r"worlds.family.size = 90: needs 900 entities"),
+        ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: a seed is given twice"),
+        ({"arms": {"x": {"trian": []}}}, r"arms.x.trian = \[\]: no such setting; allowed here: context, train"),
+        ({"arms": {"x": {"train": ["docs"]}}}, r"arms.x.train.0 = 'docs': .*'documents', 'local', 'global'"),
+        ({"arms": {"x": {"train": ["local"]}}}, r"arms.x = .*must train on documents"),
+        ({"model": {"name": "owner/name"}}, r"give revision as its 40-hex commit"),
+        ({"model": {"revision": "a" * 40}}, r"revision .* is for hub models only"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_field_value_and_remedy(values, message):
+    with pytest.raises(ParamsError, match=message):
+        Params.parse(values, "mine.yaml")
+
+
+def test_every_bad_field_is_named_at_once():
+    with pytest.raises(ParamsError, match=r"(?s)finetuning.epochs = 0.*questions.options = 1"):
+        Params.parse({"finetuning": {"epochs": 0}, "questions": {"options": 1}}, "mine.yaml")
+
+
+def test_numbers_with_exponents_are_numbers(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("finetuning: {learning_rate: 1e-5}\n")
+    assert load_params(path).finetuning.learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [0]\nseeds: [1]\n", r"'seeds'.* given twice"),
+        ("seeds: [0\n", "not valid YAML"),
+        ("- 1\n", "must hold a mapping"),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_path(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=message) as error:
+        read_yaml(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_refused():
+    with pytest.raises(ParamsError, match="no such params file"):
+        load_params(Path("nowhere.yaml"))
+
+
+def test_params_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Params.parse({}, "x").seeds = (1,)
+
+
+def test_resolved_params_read_back_the_same():
+    params = Params.parse({"seeds": [4]}, "x")
+    assert Params.parse(params.plain(), "x") == params
