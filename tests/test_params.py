@@ -41,7 +41,7 @@ def test_what_cannot_be_run_is_refused_by_field_value_and_remedy(values, message
 
 
 def test_every_bad_field_is_named_at_once():
-    with pytest.raises(ParamsError, match=r"(?s)finetuning.epochs = 0.*questions.options = 1"):
+    with pytest.raises(ParamsError, match=r"(?s)questions.options = 1.*finetuning.epochs = 0"):
         Params.parse({"finetuning": {"epochs": 0}, "questions": {"options": 1}}, "mine.yaml")
 
 

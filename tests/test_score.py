@@ -10,9 +10,8 @@ from study.score import common_prefix, score_options
 
 def one_by_one(model, tokenizer, context, query, option):
     """The same log-probability without packing or cache."""
-    stem = tokenizer(" ".join(part for part in (context, query) if part)).input_ids
-    text = " ".join(part for part in (context, query) if part) + option
-    ids = tokenizer(text.strip()).input_ids
+    lead = f"{context} {query}" if context else query
+    stem, ids = tokenizer(lead).input_ids, tokenizer(lead + option).input_ids
     start = common_prefix([stem, ids])
     with torch.no_grad():
         log_probs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)

@@ -1,11 +1,8 @@
 """Make the bundled model and ship it: `make base-model`, told in notebooks/00_base_model.ipynb."""
 
 import json
-import multiprocessing
 import random
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -50,34 +47,17 @@ def lexicon_sizes() -> pd.DataFrame:
     return counts.rename("words").to_frame()
 
 
-def race(params: Pretraining, seed: int, checkpoint: Path) -> tuple[bool, int, int]:
-    """Train one seed through the first stage on one core: (not passed, tokens, seed), so that the least is best."""
-    torch.set_num_threads(1)
-    run = Run(params, seed, "cpu")
-    passed = run.train_stage(partial(print, flush=True), checkpoint)
-    return not passed, run.tokens, seed
-
-
 def pretrain(params: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
-    """Let the seeds race, take the winner through all stages and ship it to `folder`.
+    """Take a model through all stages and ship it to `folder`.
 
     An interrupted run goes on from its last checkpoint, if params and code are still the same.
     """
-    work = BUILD / content_hash([params.plain(), code_hash("pretrain")])[:12]
-    checkpoint = work / "winner.pt"
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not checkpoint.is_file():
-        say(f"{len(params.seeds)} seeds race through stage 0")
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(available_cores(), mp_context=context) as pool:
-            racers = [pool.submit(race, params, seed, work / f"seed_{seed}.pt") for seed in params.seeds]
-            _, tokens, seed = min(racer.result() for racer in racers)
-        say(f"seed {seed} wins with {tokens / 1e6:.2f} M tokens")
-        (work / f"seed_{seed}.pt").rename(checkpoint)
-    state = torch.load(checkpoint, map_location="cpu")
-    run = Run(params, state["counters"]["seed"], device)
-    run.resume(checkpoint)
+    checkpoint = BUILD / content_hash([params.plain(), code_hash("pretrain")])[:12] / "checkpoint.pt"
     torch.set_num_threads(available_cores())
+    run = Run(params, "cuda" if torch.cuda.is_available() else "cpu")
+    if checkpoint.is_file():
+        run.resume(checkpoint)
+        say(f"resumed at {run.tokens / 1e6:.2f} M tokens")
     while run.stage < len(params.stages):
         run.train_stage(say, checkpoint)
     ship(run, folder)
@@ -90,9 +70,7 @@ def ship(run: Run, folder: Path) -> None:
     run.model.to(torch.bfloat16).save_pretrained(folder)
     run.model.to(torch.float32)
     run.tokenizer.save_pretrained(folder)
-    history = {"params": run.params.plain(), "seed": run.seed, "tokens": run.tokens, "history": run.history}
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in run.history), encoding="utf-8")
-    del history["history"]
     count = sum(p.numel() for p in run.model.parameters())
     card = f"""---
 license: apache-2.0
@@ -105,7 +83,8 @@ written by this repository (`notebooks/00_base_model.ipynb`), so that the study 
 It reads facts in its context and writes what follows from them, in the wordings of `src/study/worlds/`;
 it knows nothing else. Its training words and the study's words are disjoint by a hash of each word.
 
-Made with seed {run.seed} by `make base-model`; how its skills came is in `history.jsonl`, how they stand in `skills.csv`.
+Made with seed {run.params.seed} by `make base-model`. How its skills came is in `history.jsonl`, how they stand in
+`skills.csv`.
 """
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -113,7 +92,7 @@ Made with seed {run.seed} by `make base-model`; how its skills came is in `histo
 def skill_figure(run: Run, folder: Path) -> None:
     """In-context accuracy on held-out words along training."""
     table = pd.DataFrame(run.history)
-    long = table.melt(["seed", "stage", "tokens", "loss"], var_name="skill", value_name="accuracy").dropna()
+    long = table.melt(["stage", "tokens", "loss"], var_name="skill", value_name="accuracy").dropna()
     figure = figures.skill_history(long)
     figure.savefig(folder / "skills.png", dpi=160, bbox_inches="tight", metadata={"Software": None})
     plt.show()

@@ -11,20 +11,21 @@ from typing import Any
 import nbformat
 import papermill
 
-from study.experiment import augmented_arms, finetuned_arms, in_context_arms
+from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
 from study.models import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, ROOT, shown
 from study.runner import trials_of
 from study.store import Store, code_hash, content_hash
 from study.strict import ParamsError
+from study.trials import Trial
 
 # The arms each notebook runs; a notebook whose trials are gone is not up to date.
 ARMS_OF = {
     "02_in_context": in_context_arms,
     "03_finetune": finetuned_arms,
     "04_augmented_finetune": augmented_arms,
-    "05_compare": lambda params: list(params.arms),
+    "05_compare": all_arms,
 }
 
 
@@ -93,7 +94,7 @@ class Run:
         missing = [trial for trial in self.trials() if not Store(self.results / "trials").has(trial.key)]
         return f"{len(missing)} of its trials are missing" if missing else None
 
-    def trials(self) -> list[Any]:
+    def trials(self) -> list[Trial]:
         """The trials this notebook runs."""
         if self.name not in ARMS_OF:
             return []
@@ -105,6 +106,7 @@ class Run:
         Raises:
             NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
         """
+        key = self.key  # of what is about to be run, whatever is edited meanwhile
         self.results.mkdir(parents=True, exist_ok=True)
         part = self.results / f".{self.name}.part.ipynb"
         given = {"PARAMS_FILE": shown(self.params_file), "RESULTS": shown(self.results)}
@@ -116,9 +118,16 @@ class Run:
         _log_to_stdout()
         try:
             papermill.execute_notebook(
-                str(self.notebook), str(part), given, kernel_name="python3", cwd=str(ROOT), progress_bar=False,
-                log_output=True, request_save_on_cell_execute=False,
-            )  # fmt: skip
+                str(self.notebook),
+                str(part),
+                given,
+                kernel_name="python3",
+                cwd=str(ROOT),
+                progress_bar=False,
+                log_output=True,
+                request_save_on_cell_execute=False,
+                extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
+            )
         except papermill.PapermillExecutionError as error:
             failed = self.results / "failed" / self.notebook.name
             failed.parent.mkdir(exist_ok=True)
@@ -137,7 +146,7 @@ class Run:
         written = [path for path in sorted((self.results / self.name).rglob("*")) if path.is_file()]
         files = {str(path.relative_to(self.results)): _digest(path) for path in [self.target, *written]}
         self.stamp.parent.mkdir(exist_ok=True)
-        self.stamp.write_text(json.dumps({"key": self.key, "files": files}, indent=1) + "\n", encoding="utf-8")
+        self.stamp.write_text(json.dumps({"key": key, "files": files}, indent=1) + "\n", encoding="utf-8")
 
 
 def _digest(path: Path) -> str:

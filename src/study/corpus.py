@@ -5,7 +5,7 @@ Only the inferences carry loss: the facts are noise that no model can predict.
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.data import make_documents
 from study.params import Stage
@@ -50,14 +50,15 @@ def ordered_statements(
 
 def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one_relation: bool) -> World:
     """A world of about `facts` facts; with `one_relation` nothing but its entities tells its facts apart."""
-    module = WORLDS[name]
+    module: Any = WORLDS[name]
     if name == "family":
         children, grandchildren = rng.choice(((1, 1), (1, 2), (2, 1), (2, 2)))
         families = max(1, facts // (2 * children * (1 + grandchildren)))
         shape = module.Params(size=families, children=children, grandchildren=grandchildren)
     else:
         shape = module.Params(size=max(2, facts), features=1 if one_relation else rng.randint(2, len(module.PAIRS)))
-    return module.build(rng, lexicon, shape)
+    world: World = module.build(rng, lexicon, shape)
+    return world
 
 
 def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: int) -> Text:

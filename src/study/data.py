@@ -56,25 +56,19 @@ def cluster_of(world: World, statement: Statement) -> str:
     return min(world.render(Statement(fact, 0)) for fact in world.statements[statement].supports)
 
 
-def make_question(world: World, statement: Statement, split: Split, options: int, seed: str) -> Question | None:
-    """Ask for a statement's last entity among `options` entities; None if the world has too few distractors.
+def make_question(world: World, statement: Statement, split: Split, options: int, seed: str) -> Question:
+    """Ask for a statement's last entity among at most `options` entities, or for the statement itself.
 
     The same seed and statement give the same question, whatever else is asked.
     """
     item_id = world.render(statement)
     rng = random.Random(f"{seed}/{split}/{item_id}")
     derivation = world.statements[statement]
-    supports = tuple(sorted(world.render(Statement(fact, 0)) for fact in derivation.supports))
     if split is Split.CONTRADICTION:
-        query, texts = "", [item_id, *(world.render(s) for s in contradictions(world, statement))][:2]
-        if len(texts) < 2:
-            return None
+        query, texts = "", [item_id, *(world.render(false) for false in contradictions(world, statement)[:1])]
     else:
-        distractors = world.distractors(statement)[: options - 1]
-        if len(distractors) < options - 1:
-            return None
-        query = world.query(statement)
-        texts = [f" {entity}." for entity in (world.answer(statement), *distractors)]
+        entities = (world.answer(statement), *world.distractors(statement)[: options - 1])
+        query, texts = world.query(statement), [f" {entity}." for entity in entities]
     order = rng.sample(range(len(texts)), len(texts))
     return Question(
         item_id=item_id,
@@ -85,7 +79,7 @@ def make_question(world: World, statement: Statement, split: Split, options: int
         answer=order.index(0),
         rule=derivation.rule,
         hops=derivation.hops,
-        supports=supports,
+        supports=tuple(sorted(world.render(Statement(fact, 0)) for fact in derivation.supports)),
     )
 
 
@@ -104,21 +98,23 @@ def make_questions(
     per_split: int,
     splits: Sequence[Split] = tuple(Split),
 ) -> list[Question]:
-    """At most `per_split` questions of each split, spread evenly over clusters, in a fixed order."""
+    """At most `per_split` questions of each split, spread evenly over clusters, in a fixed order.
+
+    A statement with too few distractors for `options` options is not asked.
+    """
     stated = frozenset(document.statement for document in documents)
     by_split: dict[Split, list[Statement]] = {split: [] for split in Split}
     for statement in world.statements:
         split = world.split_of(statement, stated)
         if split:
             by_split[split].append(statement)
-    if world.disjoint and world.name == "reversals":
-        by_split[Split.CONTRADICTION] = by_split[Split.REVERSAL]
+    by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if contradictions(world, s)]
     questions = []
     for split in splits:
         rng = random.Random(f"{seed}/{split}")
         for statement in spread(by_split[split], lambda s: cluster_of(world, s), rng)[:per_split]:
             question = make_question(world, statement, split, options, seed)
-            if question:
+            if len(question.options) == (2 if split is Split.CONTRADICTION else options):
                 questions.append(question)
     return questions
 

@@ -21,7 +21,7 @@ def family_tree(experiment: Experiment) -> None:
         return
     world = experiment.material("family", experiment.params.seeds[0]).world
     first = next(iter(world.peers))
-    members = [first, *world.peers[first][: family.family_members(experiment.params.worlds.family) - 1]]
+    members = [first, *world.peers[first][: family.family_members(experiment.params.shape("family")) - 1]]
     facts = pd.DataFrame([fact for fact in world.facts if fact.object in members])
     experiment.publish("family_tree", figures.family_tree(world, members), facts)
 
@@ -66,19 +66,33 @@ def claims(experiment: Experiment) -> pd.DataFrame:
     return table
 
 
-DRAWINGS: dict[str, Callable[[Experiment], object]] = {
+def of_finetune(experiment: Experiment) -> None:
+    """What notebook 03 draws."""
+    arms = finetuned_arms(experiment.params)
+    losses(experiment, arms)
+    accuracy(experiment, [*in_context_arms(experiment.params), *arms])
+
+
+def of_augmented_finetune(experiment: Experiment) -> None:
+    """What notebook 04 draws."""
+    arms = augmented_arms(experiment.params)
+    augmentation(experiment)
+    accuracy(experiment, [*finetuned_arms(experiment.params), *arms])
+    losses(experiment, arms)
+
+
+def of_compare(experiment: Experiment) -> None:
+    """What notebook 05 draws."""
+    accuracy(experiment, list(experiment.params.arms))
+    claims(experiment)
+
+
+DRAWINGS: dict[str, Callable[[Experiment], None]] = {
     "01_generate_data": family_tree,
-    "02_in_context": lambda e: accuracy(e, in_context_arms(e.params)),
-    "03_finetune": lambda e: (
-        accuracy(e, [*in_context_arms(e.params), *finetuned_arms(e.params)]),
-        losses(e, finetuned_arms(e.params)),
-    ),
-    "04_augmented_finetune": lambda e: (
-        augmentation(e),
-        accuracy(e, [*finetuned_arms(e.params), *augmented_arms(e.params)]),
-        losses(e, augmented_arms(e.params)),
-    ),
-    "05_compare": lambda e: (accuracy(e, list(e.params.arms)), claims(e)),
+    "02_in_context": lambda experiment: accuracy(experiment, in_context_arms(experiment.params)),
+    "03_finetune": of_finetune,
+    "04_augmented_finetune": of_augmented_finetune,
+    "05_compare": of_compare,
 }
 
 

@@ -136,12 +136,13 @@ class Experiment:
                     folder = self.output / world / f"seed_{seed}"
                     folder.mkdir(parents=True, exist_ok=True)
                     Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
+                    digest = content_hash(rows)
                     provenance = {
-                        "world": {world: getattr(self.params.worlds, world).plain()},
+                        "world": {world: self.params.shape(world).plain()},
                         "questions": self.params.questions.plain(),
                         "seed": seed,
                         "rows": len(rows),
-                        "rows_sha256": content_hash(rows),
+                        "rows_sha256": digest,
                     }
                     text = json.dumps(provenance, indent=1, sort_keys=True)
                     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -151,7 +152,7 @@ class Experiment:
                             "seed": seed,
                             "file": name,
                             "rows": len(rows),
-                            "sha256": provenance["rows_sha256"][:16],
+                            "sha256": digest[:16],
                         }
                     )
         return pd.DataFrame(lines)
@@ -187,6 +188,11 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
         ParamsError: naming each bad field, its value and what is allowed.
     """
     return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
+
+
+def all_arms(params: Params) -> list[str]:
+    """Every arm."""
+    return list(params.arms)
 
 
 def in_context_arms(params: Params) -> list[str]:

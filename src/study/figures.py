@@ -1,6 +1,7 @@
 """Figures, drawn from tables alone: no model, no trial is run here."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ SPLITS = [str(split) for split in Split]
 WIDTH = 9.0  # inches
 # Okabe and Ito's palette: told apart by colour-blind readers. Grey for the arms that learn nothing.
 PALETTE = ("#999999", "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#000000")
-CHANCE = {"color": "black", "linestyle": ":", "linewidth": 1.2}
+CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.2}
 
 
 def use_style() -> None:
@@ -120,10 +121,11 @@ def training_losses(losses: pd.DataFrame, arms: Sequence[str]) -> Figure:
     use_style()
     grid = sns.relplot(
         losses, x="epoch", y="loss", col="world", hue="arm", units="seed", estimator=None, kind="line",
-        palette=arm_colors(arms), hue_order=[arm for arm in arms if arm in set(losses["arm"])], height=2.8, aspect=1.3, facet_kws={"sharey": True},
+        palette=arm_colors(arms), hue_order=[arm for arm in arms if arm in set(losses["arm"])], height=2.8, aspect=1.3,
     )  # fmt: skip
     grid.set_titles("{col_name}").set_axis_labels("epoch", "loss (nats per token)")
-    return grid.figure
+    figure: Figure = grid.figure
+    return figure
 
 
 def augmentation_figure(inferences: pd.DataFrame) -> Figure:

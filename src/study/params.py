@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
@@ -114,9 +114,8 @@ class Statistics(Strict):
 
 
 # One optional field for each world, so that a bad setting is named with its dotted path.
-Worlds = create_model(
-    "Worlds", __base__=Strict, **{name: (world.Params | None, None) for name, world in WORLDS.items()}
-)
+_WORLD_FIELDS: dict[str, Any] = {name: (world.Params | None, None) for name, world in WORLDS.items()}
+Worlds: Any = create_model("Worlds", __base__=Strict, **_WORLD_FIELDS)
 
 
 class Params(Strict):
@@ -138,7 +137,7 @@ class Params(Strict):
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
         for name in self.world_names:
-            shape = getattr(self.worlds, name)
+            shape = self.shape(name)
             people = shape.size * family_members(shape) if name == "family" else 2 * shape.size
             if people > len(OPENINGS):
                 raise ValueError(
@@ -156,6 +155,10 @@ class Params(Strict):
                     "distractors from; use fewer options or a larger size"
                 )
         return self
+
+    def shape(self, world: str) -> Any:
+        """The typed settings of one world."""
+        return getattr(self.worlds, world)
 
     @property
     def world_names(self) -> tuple[str, ...]:
@@ -192,14 +195,14 @@ class Stage(Strict):
     reverse: float = Field(1.0, ge=0, le=1, description="chance that a fact is asked backwards or chained")
     restate: float = Field(0.0, ge=0, le=1, description="chance that a fact is restated in its own direction")
     one_relation: float = Field(0.6, ge=0, le=1, description="share of worlds whose facts differ in entities only")
-    gate: float = Field(0.9, gt=0, le=1, description="mean in-context accuracy that ends the stage")
+    gate: float = Field(0.9, gt=0, le=1, description="mean in-context accuracy, of what it teaches, that ends it")
     most_tokens: int = Field(ge=1, description="tokens after which the stage ends in any case")
 
 
 class Pretraining(Strict):
     """How the bundled model is made."""
 
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3), min_length=1, description="race through the first stage")
+    seed: int = Field(0, ge=0, description="of weights and texts")
     architecture: Architecture = Architecture()
     batch_tokens: int = Field(2048, ge=64)
     muon_learning_rate: float = Field(0.015, gt=0)

@@ -69,7 +69,8 @@ def look_up_start(model: Qwen3ForCausalLM, generator: torch.Generator) -> None:
         return torch.randn(*shape, generator=generator)
 
     def orthogonal() -> torch.Tensor:
-        return torch.linalg.qr(normal(width, width))[0]
+        q: torch.Tensor = torch.linalg.qr(normal(width, width))[0]
+        return q
 
     shared = torch.nn.functional.normalize(normal(width), dim=0)
     own = normal(config.vocab_size, width)
@@ -111,7 +112,7 @@ def batches(
             while at == 0 or stage.row_tokens - at > SHORTEST_TEXT:
                 text = write_text(rng, stage, PRETRAINING, stage.row_tokens - at)
                 prompt = encode(text.prompt).ids
-                own = encode(text.continuation, add_special_tokens=False).ids + [tokenizer.eos_token_id]
+                own = [*encode(text.continuation, add_special_tokens=False).ids, tokenizer.eos_token_id]
                 whole = (prompt + own)[: stage.row_tokens - at]
                 ids[row, at : at + len(whole)] = whole
                 labels[row, at + len(prompt) : at + len(whole)] = whole[len(prompt) :]
@@ -143,8 +144,7 @@ def skill(
             for split, group in ((Split.REVERSAL, 0), (Split.TRAINED, 1), (Split.TWO_HOPS, 2)):
                 pool = sorted({s for statements in groups for s in statements[group]})
                 for statement in rng.sample(pool, min(asked, len(pool))):
-                    most = min(options, len(world.distractors(statement)) + 1)
-                    questions.append(make_question(world, statement, split, most, f"skill/{k}"))
+                    questions.append(make_question(world, statement, split, options, f"skill/{k}"))
             context = context_prompt([document.text for document in documents])
             with torch.autocast(model.device.type, torch.bfloat16):
                 scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
@@ -165,12 +165,12 @@ def optimizers(model: Qwen3ForCausalLM, params: Pretraining) -> list[torch.optim
 
 
 class Run:
-    """One seed's model, optimizers and counters on their way through the stages."""
+    """A model, its optimizers and counters on their way through the stages."""
 
-    def __init__(self, params: Pretraining, seed: int, device: str) -> None:
-        self.params, self.seed, self.device = params, seed, device
+    def __init__(self, params: Pretraining, device: str) -> None:
+        self.params, self.device = params, device
         self.tokenizer = build_tokenizer()
-        self.model = build_model(params.architecture, len(self.tokenizer), seed).to(device)
+        self.model = build_model(params.architecture, len(self.tokenizer), params.seed).to(device)
         self.optimizers = optimizers(self.model, params)
         self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
         self.stage = self.step = self.tokens = 0
@@ -184,7 +184,7 @@ class Run:
             hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
             logits = self.model.lm_head(hidden[learn.to(self.device)])
         loss = F.cross_entropy(logits.float(), labels[:, 1:][learn].to(self.device))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         groups = [group for o in self.optimizers for group in o.param_groups]
         for group, rate in zip(groups, self.rates, strict=True):
@@ -201,7 +201,9 @@ class Run:
         stage, last = self.params.stages[self.stage], self.stage == len(self.params.stages) - 1
         # Eager attention is faster on short rows, fused attention on long ones.
         self.model.set_attn_implementation("eager" if stage.row_tokens <= 128 and self.device == "cpu" else "sdpa")
-        source = batches(self.tokenizer, stage, self.params.batch_tokens, random.Random(f"{self.seed}/{self.tokens}"))
+        source = batches(
+            self.tokenizer, stage, self.params.batch_tokens, random.Random(f"{self.params.seed}/{self.tokens}")
+        )
         started, losses, passed = self.tokens, [], False
         checked, cooling = self.tokens, stage.most_tokens - self.params.cooldown_tokens if last else None
         while self.tokens - started < stage.most_tokens:
@@ -213,14 +215,13 @@ class Run:
             if self.tokens - checked >= self.params.check_tokens:
                 checked = self.tokens
                 now = skill(self.model, self.tokenizer, stage, stage.facts, worlds=12 if stage.facts > 20 else 24)
-                gated = Split.REVERSAL if stage.reverse else Split.TRAINED
-                standing = float(np.mean([right for name, right in now.items() if name.endswith(gated)]))
-                line = {"seed": self.seed, "stage": self.stage, "tokens": self.tokens, "loss": float(np.mean(losses))}
+                taught = (Split.REVERSAL,) * (stage.reverse > 0) + (Split.TRAINED,) * (stage.restate > 0)
+                standing = float(np.mean([right for name, right in now.items() if name.endswith(taught)]))
+                line = {"stage": self.stage, "tokens": self.tokens, "loss": float(np.mean(losses))}
                 self.history.append({**line, **now})
                 shown = "  ".join(f"{name} {right:.2f}" for name, right in now.items())
-                say(
-                    f"seed {self.seed}  stage {self.stage}  {self.tokens / 1e6:6.2f} M tokens  loss {line['loss']:.3f}  {shown}"
-                )
+                place = f"stage {self.stage}  {self.tokens / 1e6:6.2f} M tokens"
+                say(f"{place}  loss {line['loss']:.3f}  {shown}")
                 losses = []
                 if checkpoint:
                     self.save(checkpoint)
@@ -240,7 +241,6 @@ class Run:
             "model": self.model.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
             "counters": {
-                "seed": self.seed,
                 "stage": self.stage,
                 "step": self.step,
                 "tokens": self.tokens,

@@ -164,7 +164,7 @@ def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     key = ["world", "seed"]
     items = rows.groupby([*key, "arm"])["item_id"].agg(lambda ids: hash_of(ids)).unstack()
     for place, line in items.iterrows():
-        if line.dropna().nunique() > 1:
+        if len(set(line.dropna())) > 1:
             raise ValueError(f"the arms of {place} did not answer the same questions")
     counts = rows.groupby([*key, "arm"]).size().unstack().reindex(columns=list(experiment.params.arms))
     return counts.astype("Int64")

@@ -7,7 +7,6 @@ whole or not at all, and an interrupted study goes on where it stopped.
 import ast
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ class Store:
             (part / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
             part.chmod(0o755)
             try:
-                os.rename(part, self.path(key))
+                part.rename(self.path(key))
             except OSError:
                 if not self.has(key):
                     raise

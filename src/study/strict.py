@@ -79,7 +79,8 @@ def explain(model: type[BaseModel], problem: Any) -> str:
     """One pydantic problem as "dotted.field = value: what is allowed"."""
     where = ".".join(str(part) for part in problem["loc"]) or "(settings)"
     if problem["type"] == "extra_forbidden":
-        return f"{where} = {problem['input']!r}: no such setting; allowed here: {', '.join(_fields(model, problem['loc']))}"
+        allowed = ", ".join(_fields(model, problem["loc"]))
+        return f"{where} = {problem['input']!r}: no such setting; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
     shown = repr(problem["input"])
     if problem["type"] == "missing":
@@ -89,10 +90,11 @@ def explain(model: type[BaseModel], problem: Any) -> str:
     return f"{where} = {shown[:80]}: {message}"
 
 
-def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _fields(model: Any, location: tuple[Any, ...]) -> list[str]:
     """The names allowed beside an unknown key."""
     here: Any = model
     for part in location[:-1]:
-        inner = here.model_fields[part].annotation if isinstance(here, type) and part in here.model_fields else here
-        here = next((t for t in [inner, *getattr(inner, "__args__", ())] if hasattr(t, "model_fields")), inner)
+        inner = here.model_fields[part].annotation if part in getattr(here, "model_fields", {}) else here
+        kinds: list[Any] = [inner, *getattr(inner, "__args__", ())]
+        here = next((kind for kind in kinds if hasattr(kind, "model_fields")), inner)
     return sorted(here.model_fields) if hasattr(here, "model_fields") else []

@@ -41,7 +41,7 @@ class Material:
 def prepare(params: Params, world_name: str, seed: int) -> Material:
     """The world, documents and questions of one seed; the same in every arm and every process."""
     name = f"{world_name}/{seed}"
-    world = WORLDS[world_name].build(random.Random(f"world/{name}"), STUDY, getattr(params.worlds, world_name))
+    world = WORLDS[world_name].build(random.Random(f"world/{name}"), STUDY, params.shape(world_name))
     documents = make_documents(world, random.Random(f"documents/{name}"), params.questions.wordings_per_fact)
     questions = make_questions(world, documents, name, params.questions.options, params.questions.per_split)
     return Material(world, tuple(documents), tuple(questions))
@@ -60,7 +60,7 @@ class Unit:
     def recipe(self) -> dict[str, Any]:
         """The settings the unit depends on, and no other."""
         return {
-            "world": {self.world: getattr(self.params.worlds, self.world).plain()},
+            "world": {self.world: self.params.shape(self.world).plain()},
             "seed": self.seed,
             "questions": self.params.questions.plain(),
             "model_sha256": self.model_sha256,

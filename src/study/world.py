@@ -23,6 +23,10 @@ class Fact(NamedTuple):
     object: str
 
 
+# What the variables of a rule stand for, and the facts used so far.
+Binding = tuple[dict[str, str], tuple[Fact, ...]]
+
+
 class Rule(NamedTuple):
     """`head` holds wherever all of `body` holds; subjects and objects of both are variables.
 
@@ -84,7 +88,7 @@ def deductive_closure(facts: Iterable[Fact], rules: Iterable[Rule]) -> dict[Fact
             waiting_for[atom.relation].append((rule, position))
     queue = [(fact, Derivation("stated", frozenset([fact]))) for fact in facts]
 
-    def bindings(body: tuple[Fact, ...], bound: dict[str, str], used: tuple[Fact, ...]) -> Iterator[tuple]:
+    def bindings(body: tuple[Fact, ...], bound: dict[str, str], used: tuple[Fact, ...]) -> Iterator[Binding]:
         if not body:
             yield bound, used
             return

@@ -31,7 +31,9 @@ def build_isolated(
     ]
     sides = ({f.subject: f.relation for f in facts}, {f.object: f.relation for f in facts})
     peers = {
-        entity: tuple(sorted((e for e in side if e != entity), key=lambda e, s=side, r=relation: s[e] != r))
+        entity: tuple(
+            e for alike in (True, False) for e, other in side.items() if e != entity and (other == relation) is alike
+        )
         for side in sides
         for entity, relation in side.items()
     }

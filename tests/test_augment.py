@@ -1,0 +1,84 @@
+import random
+
+import pytest
+import torch
+
+from study.augment import UNPARSEABLE, augment, closure_facts, generate, judge, oracle_sentences, quality, sentences
+from study.data import make_documents
+from study.params import Augmentation, Source
+from study.words import STUDY
+from study.world import Split, Statement, Status
+from study.worlds import WORLDS
+
+
+@pytest.fixture
+def comparisons():
+    module = WORLDS["reversals"]
+    world = module.build(random.Random(0), STUDY, module.Params(size=4, features=1))
+    return world, make_documents(world, random.Random(0), 1)
+
+
+def test_each_sentence_is_judged_by_the_closure(comparisons):
+    world, documents = comparisons
+    fact = documents[0].fact
+    inverse = next(f for f in world.closure if f.subject == fact.object)
+    true = world.render(Statement(inverse, 0))
+    false = world.render(Statement(fact._replace(subject=fact.object, object=fact.subject), 0))
+    other = world.render(Statement(fact._replace(object=documents[1].fact.object), 0))
+    text = f"{true} {false} {other} nobody knows. {true[:-3]}"
+    judged = judge(world, frozenset(), Source.LOCAL, documents[0].text, 0, text)
+    expected = [Status.ENTAILED, Status.CONTRADICTED, Status.UNSUPPORTED, UNPARSEABLE]
+    assert [inference.status for inference in judged] == expected
+    assert [inference.split for inference in judged] == [Split.REVERSAL, None, None, None]
+
+
+def test_the_oracle_has_perfect_quality(world):
+    documents = make_documents(world, random.Random(0), 1)
+    stated = frozenset(document.statement for document in documents)
+    text = " ".join(oracle_sentences(world, documents))
+    report = quality(judge(world, stated, Source.LOCAL, "", 0, text), closure_facts(world, documents))
+    assert report["precision"] == 1 and report["unparseable"] == report["contradicted"] == 0
+    assert all(value == 1 for name, value in report.items() if name.startswith("recall"))
+
+
+def test_recall_counts_facts_not_wordings(comparisons):
+    world, documents = comparisons
+    inverse = next(f for f in world.closure if f not in world.facts)
+    wordings = [world.render(Statement(inverse, k)) for k in range(3)]
+    judged = judge(world, frozenset(), Source.LOCAL, "", 0, " ".join(wordings))
+    assert quality(judged, closure_facts(world, documents))[f"recall of {Split.REVERSAL}"] == 1 / 4
+
+
+def test_a_sentence_that_was_cut_off_does_not_count():
+    assert sentences("a b. c d. e f") == ["a b.", "c d."]
+    assert sentences("") == []
+
+
+def test_quality_of_nothing_is_not_a_number_but_no_error(comparisons):
+    world, documents = comparisons
+    report = quality([], closure_facts(world, documents))
+    assert report["sentences"] == 0 and report["precision"] != report["precision"]
+
+
+def test_generation_is_a_function_of_the_seed(model, tokenizer):
+    prompts = ["vazed sees ditav. so:", "the teacher of vazed is bafed. as teacher, vazed has bafed. so:"]
+    first = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
+    assert first == generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
+    assert first != generate(model, tokenizer, prompts, 12, 1.0, seed=1, batch_size=2)
+
+
+def test_a_prompt_too_long_is_refused_not_cut(model, tokenizer):
+    with pytest.raises(ValueError, match="exceed the model's 512 positions"):
+        generate(model, tokenizer, ["vazed sees ditav. " * 150], 20, 1.0, seed=0, batch_size=1)
+
+
+@pytest.mark.parametrize("source", [Source.LOCAL, Source.GLOBAL])
+def test_every_document_is_written_from(model, tokenizer, comparisons, source):
+    world, documents = comparisons
+    with torch.no_grad():  # full stops must come often enough
+        model.model.embed_tokens.weight[tokenizer.convert_tokens_to_ids(".")] *= 4
+    params = Augmentation.parse({"local_tokens": 60, "global_tokens": 60, "samples": 2}, "test")
+    inferences = augment(model, tokenizer, world, documents, source, params, seed=0)
+    assert {i.source for i in inferences} == {source}
+    assert {i.sample for i in inferences} == {0, 1}
+    assert {i.document for i in inferences} <= {d.text for d in documents}

@@ -1,0 +1,141 @@
+"""Notebooks as a reader runs them: executed whole or kept apart, skipped when nothing changed."""
+
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+
+from study import book, cli
+from study.book import NotebookFailed, Run, notebook_path
+from study.params import load_params
+from study.paths import NOTEBOOKS, ROOT
+from study.strict import ParamsError
+
+ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def cells(path, kind):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+@pytest.fixture
+def study(params, tmp_path):
+    """A params file of the tiny study and a results folder."""
+    file = tmp_path / "tiny.yaml"
+    values = params.plain()
+    values["worlds"] = {name: shape for name, shape in values["worlds"].items() if shape}
+    file.write_text(yaml.safe_dump(values))
+    return file, load_params(file), tmp_path / "results"
+
+
+def test_there_are_the_six_notebooks():
+    assert [path.stem[:2] for path in ALL] == ["00", "01", "02", "03", "04", "05"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_a_source_notebook_holds_no_outputs_and_more_prose_than_code(path):
+    code, prose = cells(path, "code"), cells(path, "markdown")
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum(len(c.source) for c in prose) > sum(len(c.source) for c in code)
+    assert all(len(cell.source.splitlines()) <= 14 for cell in code)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_the_parameters_of_a_notebook_are_the_launcher_s(path):
+    tagged = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert re.findall(r"^(\w+) = ", tagged[0].source, re.M) == ["PARAMS_FILE", "RESULTS"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_no_number_in_prose_is_a_result(path):
+    text = " ".join(cell.source for cell in cells(path, "markdown"))
+    assert not re.findall(r"\b[01]\.\d+", text)
+
+
+def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
+    file, params, results = study
+    run = Run(notebook_path("02"), file, params, results)
+    assert run.stale() == "not executed yet"
+    run.execute()
+    assert run.stale() is None
+    assert (results / "02_in_context" / "accuracy.png").stat().st_size > 5_000
+    outputs = [o for cell in cells(run.target, "code") for o in cell.outputs]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    assert str(ROOT) not in json.dumps(outputs)
+    assert not list(results.glob(".*.part.ipynb"))
+    # A touched file is not a changed one.
+    run.notebook.touch()
+    assert run.stale() is None
+    other = Run(run.notebook, file, params.model_copy(update={"seeds": (1,)}), results)
+    assert "changed" in other.stale()
+    picture = results / "02_in_context" / "accuracy.png"
+    picture.write_bytes(b"")
+    assert "accuracy.png was changed" in run.stale()
+    picture.unlink()
+    assert "accuracy.png is missing" in run.stale()
+    run.execute()
+    for folder in (results / "trials").iterdir():
+        (folder / "record.json").unlink()
+    assert "4 of its trials are missing" in run.stale()
+
+
+def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
+    file, params, results = study
+    source = nbformat.read(notebook_path("01"), as_version=4)
+    source.cells.append(nbformat.v4.new_code_cell("raise ValueError('the cell says why')"))
+    broken = tmp_path / "01_generate_data.ipynb"
+    nbformat.write(source, broken)
+    run = Run(broken, file, params, results)
+    results.mkdir()
+    run.target.write_text("the last good one")
+    with pytest.raises(NotebookFailed, match="ValueError: the cell says why"):
+        run.execute()
+    assert run.target.read_text() == "the last good one"
+    assert (results / "failed" / "01_generate_data.ipynb").is_file()
+    assert run.stale() == "not executed yet"
+
+
+def test_a_notebook_with_other_parameters_is_refused(study, tmp_path):
+    file, params, results = study
+    source = nbformat.read(notebook_path("01"), as_version=4)
+    tagged = next(c for c in source.cells if "parameters" in c.metadata.get("tags", []))
+    tagged.source += "\nLEARNING_RATE = 1.0"
+    other = tmp_path / "01_generate_data.ipynb"
+    nbformat.write(source, other)
+    with pytest.raises(ParamsError, match="LEARNING_RATE"):
+        Run(other, file, params, results).execute()
+
+
+def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
+    file = tmp_path / "typo.yaml"
+    file.write_text("finetuning: {learning_rte: 1e-5}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "study", "nb", "03", str(file)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "finetuning.learning_rte = 1e-05: no such setting; allowed here: batch_size" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nb", "77", "params/smoke.yaml"], "NB = '77': no notebook begins with that number; there are: 00_base_model"),
+        (["nb", "", "params/smoke.yaml"], "NB = ''"),
+        (["nb", "03", ""], "PARAMS is empty"),
+        (["nb", "03", "nowhere.yaml"], "nowhere.yaml: no such params file"),
+        (["reproduce", "--study", "nosuch"], "STUDY = 'nosuch': no params/nosuch.yaml; there are: default, smoke"),
+    ],
+)
+def test_what_the_launcher_cannot_do_it_says(arguments, message, capsys):
+    assert cli.main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_every_notebook_with_trials_names_its_arms():
+    assert {path.stem for path in ALL} - set(book.ARMS_OF) == {"00_base_model", "01_generate_data"}
