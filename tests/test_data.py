@@ -1,4 +1,7 @@
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -69,6 +72,26 @@ def test_the_true_option_has_no_favourite_place(material):
     _, _, questions = material
     places = Counter(q.answer for q in questions if len(q.options) == 8)
     assert max(places.values()) < 0.35 * sum(places.values())
+
+
+def test_another_process_asks_the_same_questions_in_the_same_order(params):
+    code = (
+        "import random; from study.data import *; from study.words import STUDY; from study.worlds import family;"
+        "world = family.build(random.Random(0), STUDY, family.Params());"
+        "documents = make_documents(world, random.Random(0), 2);"
+        "print([q.item_id for q in make_questions(world, documents, 's', 8, 9)], list(world.statements)[-40:])"
+    )
+    outs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(outs) == 1 and len(outs.pop()) > 1000
 
 
 def test_seeds_give_different_worlds_and_the_same_seed_the_same(params):

@@ -81,7 +81,8 @@ def deductive_closure(facts: Iterable[Fact], rules: Iterable[Rule]) -> dict[Fact
     A forward chainer: every improved derivation is pushed through each rule body it fits, until nothing changes.
     """
     closure: dict[Fact, Derivation] = {}
-    by_relation: dict[str, set[Fact]] = defaultdict(set)
+    # Dicts, not sets: the order of a set of strings changes from process to process.
+    by_relation: dict[str, dict[Fact, None]] = defaultdict(dict)
     waiting_for: dict[str, list[tuple[Rule, int]]] = defaultdict(list)
     for rule in rules:
         for position, atom in enumerate(rule.body):
@@ -106,7 +107,7 @@ def deductive_closure(facts: Iterable[Fact], rules: Iterable[Rule]) -> dict[Fact
         if fact in closure and closure[fact].hops <= derivation.hops:
             continue
         closure[fact] = derivation
-        by_relation[fact.relation].add(fact)
+        by_relation[fact.relation][fact] = None
         for rule, position in waiting_for[fact.relation]:
             atom = rule.body[position]
             bound = {atom.subject: fact.subject, atom.object: fact.object}
