@@ -68,7 +68,7 @@ def summary(experiment: Experiment) -> str:
     mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
     table = mean.reindex(columns=[arm for arm in experiment.params.arms if arm in mean.columns])
     table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
-    return f"\naccuracy, {len(experiment.params.seeds)} seeds\n{table.round(2).to_string()}"
+    return f"\naccuracy, seeds {', '.join(map(str, experiment.params.seeds))}\n{table.round(2).to_string()}"
 
 
 def flat(values: object, path: str = "") -> dict[str, object]:

@@ -86,7 +86,8 @@ def _accuracy_panel(
     axis.set_ylim(0, 1.04)
     first = here.dropna().iloc[0]
     axis.set_title(f"{split}\n", pad=2)
-    counts = f"{first['items']:.0f} items, {first['facts']:.0f} facts, {first['seeds']:.0f} seeds"
+    seeds = "1 seed" if first["seeds"] == 1 else f"{first['seeds']:.0f} seeds"
+    counts = f"{first['items']:.0f} items, {first['facts']:.0f} facts, {seeds}"
     axis.text(0.5, 1.02, counts, transform=axis.transAxes, ha="center", va="bottom", fontsize=7.5, color="0.35")
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from study.params import BUNDLED, Model
 from study.paths import BASE_MODEL
 from study.strict import ParamsError
+
+logging.disable_progress_bar()  # it says nothing of a model that loads in a moment
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 FILES = (*WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
