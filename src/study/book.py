@@ -11,12 +11,12 @@ from typing import Any
 import nbformat
 import papermill
 
-from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
+from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms, store_of
 from study.models import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, ROOT, shown
 from study.runner import trials_of
-from study.store import Store, code_hash, content_hash
+from study.store import code_hash, content_hash
 from study.strict import ParamsError
 from study.trials import Trial
 
@@ -91,7 +91,7 @@ class Run:
                 return f"{shown(path)} is missing"
             if _digest(path) != digest:
                 return f"{shown(path)} was changed"
-        missing = [trial for trial in self.trials() if not Store(self.results / "trials").has(trial.key)]
+        missing = [trial for trial in self.trials() if not store_of(self.results).has(trial.key)]
         return f"{len(missing)} of its trials are missing" if missing else None
 
     def trials(self) -> list[Trial]:

@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
-from study.experiment import PUBLISHED, Experiment
+from study.experiment import PUBLISHED, Experiment, store_of
 from study.models import identity
 from study.params import Params, load_params, load_pretraining
 from study.paths import BASE_MODEL, NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runner import rows_of, trials_of, units_of
 from study.stats import accuracy_table
-from study.store import Store, content_hash
+from study.store import content_hash
 from study.strict import ParamsError
 
 
@@ -54,9 +54,10 @@ def reproduce(study: str) -> int:
         print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
-        print(summary(Experiment(runs[0].params, runs[0].results, "05_compare")))
     else:
-        print(f"nothing to do: study {study!r} is up to date in {shown(runs[0].results)}")
+        folder = shown(runs[0].results)
+        print(f"nothing to do: study {study!r} is up to date in {folder} (to see it made anew, remove that folder)")
+    print(summary(Experiment(runs[0].params, runs[0].results, "05_compare")))
     return 0
 
 
@@ -109,10 +110,8 @@ def differences(run: Run, published: Params) -> str:
     """Accuracy of a notebook's arms here and in the published study, side by side."""
     keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
     trials = run.trials()
-    here = rows_of(trials, Store(run.results / "trials", (PUBLISHED / "trials",)))
-    there = rows_of(
-        [t for t in trials_of(published) if t.arm in {trial.arm for trial in trials}], Store(PUBLISHED / "trials")
-    )
+    here = rows_of(trials, store_of(run.results))
+    there = rows_of([t for t in trials_of(published) if t.arm in {trial.arm for trial in trials}], store_of(PUBLISHED))
     if here.empty:
         return "this notebook runs no trials"
     mine = accuracy_table(here, run.params.statistics).set_index(keys)[columns]
@@ -129,7 +128,7 @@ def plan(study: str) -> int:
     runs = study_runs(study)
     for run in runs:
         print(f"{run.name}: {run.stale() or 'up to date'}")
-    store = Store(runs[0].results / "trials")
+    store = store_of(runs[0].results)
     for wave in units_of(trials_of(runs[0].params)):
         for unit in wave:
             print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
@@ -139,7 +138,7 @@ def plan(study: str) -> int:
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
     runs = study_runs(study)
-    store = Store(runs[0].results / "trials")
+    store = store_of(runs[0].results)
     units = [unit for wave in units_of(trials_of(runs[0].params)) for unit in wave]
     states = [store.record(unit.key)["status"] if store.has(unit.key) else "to run" for unit in units]
     for state in dict.fromkeys(states):

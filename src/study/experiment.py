@@ -24,6 +24,11 @@ from study.world import Statement
 PUBLISHED = RESULTS / "default"
 
 
+def store_of(results: Path) -> Store:
+    """Finished trials of the study in a results folder, and those that the published study shares with it."""
+    return Store(results / "trials", () if results == PUBLISHED else (PUBLISHED / "trials",))
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A study as one notebook sees it.
@@ -40,8 +45,8 @@ class Experiment:
 
     @property
     def store(self) -> Store:
-        """Finished trials: those of this study, and those the published study shares with it."""
-        return Store(self.results / "trials", () if self.results == PUBLISHED else (PUBLISHED / "trials",))
+        """Where finished trials are found."""
+        return store_of(self.results)
 
     @property
     def output(self) -> Path:
