@@ -28,6 +28,7 @@ help: ## list the targets
 setup: $(READY) ## install the pinned packages (the other targets do it themselves)
 
 .venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: set PYTHON3=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON3) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -192,6 +192,7 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
     Raises:
         ParamsError: naming each bad field, its value and what is allowed.
     """
+    pd.set_option("display.max_colwidth", None)  # sentences are shown whole
     return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
 
 

@@ -142,9 +142,8 @@ def example_inferences(experiment: Experiment) -> pd.DataFrame:
     if inferences.empty:
         return inferences
     chosen = inferences.groupby(["world", "source", "status"], sort=False).head(3)
-    return chosen.sort_values(["world", "source", "status"])[
-        ["world", "source", "document", "sentence", "status", "split"]
-    ]
+    columns = ["world", "source", "status", "document", "sentence", "split"]
+    return chosen.sort_values(["world", "source", "status"])[columns].fillna("").set_index(columns[:3])
 
 
 def mean_quality(experiment: Experiment) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from study.models import identity, pick_device
 from study.params import Params
 from study.store import Store
 from study.trials import DIVERGED, Trial, Unit, Writing
+from study.world import Split
 
 
 def available_cores() -> int:
@@ -103,8 +104,9 @@ def _ending(store: Store, unit: Unit) -> str:
         return f"DIVERGED: {record['error']}"
     if isinstance(unit, Writing):
         return f"precision {record['quality']['precision']:.2f} of {record['quality']['sentences']} sentences"
-    rows = store.rows(unit.key)
-    return "  ".join(f"{split} {right:.2f}" for split, right in rows.groupby("split")["correct"].mean().items())
+    right = store.rows(unit.key).groupby("split")["correct"].mean()
+    shown = [str(split) for split in (Split.TRAINED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
+    return "  ".join(f"{split} {right[split]:.2f}" for split in shown)
 
 
 def _work(unit: Unit, store: Store, threads: int) -> None:
