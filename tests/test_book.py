@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 
-from study import book, cli
+from study import book, cli, store
 from study.book import NotebookFailed, Run, notebook_path
 from study.params import load_params
 from study.paths import NOTEBOOKS, ROOT
@@ -139,3 +140,17 @@ def test_what_the_launcher_cannot_do_it_says(arguments, message, capsys):
 
 def test_every_notebook_with_trials_names_its_arms():
     assert {path.stem for path in ALL} - set(book.ARMS_OF) == {"00_base_model", "01_generate_data"}
+
+
+def test_the_code_a_notebook_depends_on_is_what_it_imports(study, monkeypatch):
+    file, params, results = study
+    keys = {}
+    for number in ("01", "02"):
+        source = "\n".join(cell.source for cell in cells(notebook_path(number), "code"))
+        imported = {path.stem for path in store._imported(source)}
+        assert {"draw", "report", "experiment"} <= imported
+        keys[number] = Run(notebook_path(number), file, params, results).key
+    original = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda p, **kw: original(p, **kw) + "# edited" * (p.name == "report.py"))
+    for number, key in keys.items():
+        assert Run(notebook_path(number), file, params, results).key != key

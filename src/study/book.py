@@ -16,7 +16,7 @@ from study.models import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, ROOT, shown
 from study.runner import trials_of
-from study.store import code_hash, content_hash
+from study.store import content_hash, imports_hash
 from study.strict import ParamsError
 from study.trials import Trial
 
@@ -76,7 +76,8 @@ class Run:
         cells = nbformat.read(self.notebook, as_version=4).cells
         model = identity(self.params.model) if isinstance(self.params, Params) else None
         sources = [[cell.cell_type, cell.source] for cell in cells]
-        return content_hash([sources, self.params.plain(), code_hash("draw", "base_model"), model])
+        code = imports_hash("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+        return content_hash([sources, self.params.plain(), code, model])
 
     def stale(self) -> str | None:
         """Why the notebook must be executed; None if it is up to date."""

@@ -31,8 +31,17 @@ def code_hash(*modules: str) -> str:
 
     Work depends on the code it runs and on no other: a change to a figure leaves finished trials alone.
     """
+    return _hash_with_imports([PACKAGE / f"{module}.py" for module in modules])
+
+
+def imports_hash(source: str) -> str:
+    """SHA-256 of the sources of all modules of this package that a source, a notebook's say, imports."""
+    return _hash_with_imports(_imported(source))
+
+
+def _hash_with_imports(files: list[Path]) -> str:
     sources: dict[str, str] = {}
-    waiting = [PACKAGE / f"{module}.py" for module in modules]
+    waiting = list(files)
     while waiting:
         path = waiting.pop()
         name = path.relative_to(PACKAGE).as_posix()
