@@ -1,6 +1,7 @@
 """The verbs of the launcher: reproduce, nb, plan, status, figures, base-model."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -198,6 +199,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ParamsError, NotebookFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("\ninterrupted; finished trials are kept, and the next run goes on from them", file=sys.stderr)
         return 130
