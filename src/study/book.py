@@ -137,17 +137,18 @@ class Run:
                 f"{self.notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
                 f"the notebook up to this cell: {shown(failed)}"
             ) from None
-        finally:
-            # Whole notebooks are renamed below; what is left here was interrupted.
-            if sys.exc_info()[0] is not None:
-                part.unlink(missing_ok=True)
+        except BaseException:  # interrupted: half a notebook is of no use to anyone
+            part.unlink(missing_ok=True)
+            raise
         _tidy(part)
         part.replace(self.target)
         (self.results / "failed" / self.notebook.name).unlink(missing_ok=True)
         written = [path for path in sorted((self.results / self.name).rglob("*")) if path.is_file()]
         files = {str(path.relative_to(self.results)): _digest(path) for path in [self.target, *written]}
         self.stamp.parent.mkdir(exist_ok=True)
-        self.stamp.write_text(json.dumps({"key": key, "files": files}, indent=1) + "\n", encoding="utf-8")
+        stamp = self.stamp.with_suffix(".part")
+        stamp.write_text(json.dumps({"key": key, "files": files}, indent=1) + "\n", encoding="utf-8")
+        stamp.replace(self.stamp)
 
 
 def _digest(path: Path) -> str:
