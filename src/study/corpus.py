@@ -7,14 +7,15 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from study.data import make_documents
+from study.data import Document, make_documents
+from study.logic import Fact
 from study.params import Stage
 from study.prompts import context_prompt, global_prompt
 from study.words import Lexicon
-from study.world import Fact, Statement, World
+from study.world import Split, Stated, Statement, World
 from study.worlds import WORLDS
 
-SENTENCE_TOKENS = 10  # about; only to size a world to the room left in a row
+SENTENCE_TOKENS = 11  # about; only to size a world to the room left in a row
 
 
 class Text(NamedTuple):
@@ -24,40 +25,36 @@ class Text(NamedTuple):
     continuation: str
 
 
-def ordered_statements(
-    world: World, wordings: int
-) -> dict[Fact, tuple[list[Statement], list[Statement], list[Statement]]]:
-    """For each stated fact its reversals, its restatements and the two-hop statements it supports.
+class Inferences(NamedTuple):
+    """What follows from one stated fact: alone, turned round or in its own direction, and joined with others."""
 
-    Each entailed relation contributes its first `wordings` wordings of either order.
-    """
-    found: dict[Fact, tuple[list[Statement], list[Statement], list[Statement]]] = {
-        fact: ([], [], []) for fact in world.facts
-    }
-    rank: dict[tuple[Fact, bool], int] = {}
-    for statement, derivation in world.statements.items():
-        order = (statement.fact, world.subject_first(statement))
-        rank[order] = rank.get(order, 0) + 1
-        if rank[order] > wordings:
-            continue
-        for support in derivation.supports:
-            if derivation.hops == 2:
-                found[support][2].append(statement)
-            elif derivation.hops == 1:
-                found[support][0 if world.answer(statement) == support.subject else 1].append(statement)
+    reversals: list[Statement]
+    restatements: list[Statement]
+    chains: list[Statement]
+
+
+def inferences_by_fact(world: World, documents: Sequence[Document], wordings: int) -> dict[Fact, Inferences]:
+    """For each stated fact what follows from it, in the first `wordings` wordings of either order."""
+    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    found = {fact: Inferences([], [], []) for fact in world.facts}
+    for fact, derivation in world.closure.items():
+        count = {True: 0, False: 0}
+        for form in world.forms(fact) if derivation.supports else ():
+            order = world.template(form).subject_first
+            count[order] += 1
+            split = world.split_of(form, stated) if count[order] <= wordings else None
+            if split is None:
+                continue
+            kind = {Split.REVERSAL: 0, Split.TRAINED: 1, Split.REPHRASED: 1}.get(split, 2)
+            for support in derivation.supports:
+                found[support][kind].append(form)
     return found
 
 
 def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one_relation: bool) -> World:
     """A world of about `facts` facts; with `one_relation` nothing but its entities tells its facts apart."""
     module: Any = WORLDS[name]
-    if name == "family":
-        children, grandchildren = rng.choice(((1, 1), (1, 2), (2, 1), (2, 2)))
-        families = max(1, facts // (2 * children * (1 + grandchildren)))
-        shape = module.Params(size=families, children=children, grandchildren=grandchildren)
-    else:
-        shape = module.Params(size=max(2, facts), features=1 if one_relation else rng.randint(2, len(module.PAIRS)))
-    world: World = module.build(rng, lexicon, shape)
+    world: World = module.build(rng, lexicon, module.Params.of_facts(rng, facts, one_relation))
     return world
 
 
@@ -69,30 +66,36 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     most = max(2, min(stage.facts, room_tokens // (SENTENCE_TOKENS * (per_fact + 1))))
     facts = 2 if task == "local" else rng.randint(2, most)
     world = small_world(rng, name, lexicon._replace(openings=stage.openings), facts, rng.random() < stage.one_relation)
-    documents = make_documents(world, rng, per_fact, stage.wordings)
-    statements = ordered_statements(world, stage.wordings)
+    documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
+    inferences = inferences_by_fact(world, documents, stage.wordings)
     texts = [document.text for document in documents]
 
     def written(chosen: Sequence[Statement]) -> str:
-        return " ".join(world.render(statement) for statement in chosen)
+        return " ".join(world.render(statement) for statement in rng.sample(chosen, len(chosen)))
+
+    def some(statements: Sequence[Statement], count: int) -> list[Statement]:
+        return rng.sample(statements, min(count, len(statements)))
 
     if task == "review":
         chosen = []
         for fact in world.facts:
-            reversals, restatements, two_hops = statements[fact]
+            reversals, restatements, chains = inferences[fact]
             if rng.random() < stage.reverse:
-                chosen.append(rng.choice(two_hops if two_hops and rng.random() < 0.5 else reversals))
+                chosen += some(chains if chains and (not reversals or rng.random() < 0.5) else reversals, 1)
             if rng.random() < stage.restate:
-                chosen.append(rng.choice(restatements))
-        return Text(context_prompt(texts), written(rng.sample(chosen, len(chosen))))
+                chosen += some(restatements, 1)
+        return Text(context_prompt(texts), written(chosen))
 
     target = documents[0]
-    reversals, restatements, two_hops = statements[target.fact]
-    restatements = [s for s in restatements if s != target.statement]
     if task == "local":
-        prompt, chosen = context_prompt([target.text]), reversals + restatements
-        return Text(prompt, written(rng.sample(chosen, len(chosen))))
+        statement, sentence = rng.choice(list(zip(target.statements, target.stating, strict=True)))
+        alone = inferences[statement.fact]
+        restatements = [other for other in alone.restatements if other != statement]
+        return Text(context_prompt([sentence]), written(alone.reversals + restatements))
     # Global: what the target gives alone, then what it gives together with other facts.
-    alone = rng.sample(reversals, min(2, len(reversals)))
-    chains = rng.sample(two_hops, min(4, len(two_hops)))
-    return Text(global_prompt(rng.sample(texts, len(texts)), target.text), written(alone + chains))
+    alone_by_one = [
+        form for fact in target.facts for form in some(inferences[fact].reversals or inferences[fact].restatements, 2)
+    ]
+    chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
+    prompt = global_prompt(rng.sample(texts, len(texts)), target.text)
+    return Text(prompt, " ".join([written(some(alone_by_one, 4)), written(some(chains, 4))]).strip())

@@ -1,29 +1,64 @@
 """Documents and questions of a world."""
 
 import random
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
 
-from study.world import Fact, Split, Statement, World
+from study.logic import Fact
+from study.wording import LEAD_INS
+from study.world import Kind, Split, Stated, Statement, Topic, World
 
 
-class Document(NamedTuple):
-    """A training document: one statement of one fact."""
+@dataclass(frozen=True)
+class Document:
+    """A training document.
 
-    fact: Fact
-    statement: Statement
-    text: str
+    Attributes:
+        statements: what it states, in order.
+        sentences: its text sentence by sentence: an opening that states nothing, if there is one, then the
+            statements, some of them behind a lead-in.
+    """
+
+    statements: tuple[Statement, ...]
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole document."""
+        return " ".join(self.sentences)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What it states, each fact once."""
+        return tuple(dict.fromkeys(statement.fact for statement in self.statements))
+
+    @property
+    def stating(self) -> tuple[str, ...]:
+        """The sentences that state something."""
+        return self.sentences[len(self.sentences) - len(self.statements) :]
+
+
+class Splitting(StrEnum):
+    """How documents become training texts."""
+
+    WHOLE = "whole"
+    SENTENCES = "sentences"
+    CUMULATIVE = "cumulative"
 
 
 class Question(NamedTuple):
-    """A query with options, one of which the world entails; the others it does not.
+    """A query with options, of which the world entails those in `answers` and no other.
 
     Attributes:
-        item_id: stable name within the world.
+        item_id: stable name within the world and split.
+        kind: where the false options come from.
         cluster: the stated fact the question hangs on; questions of one cluster are not independent.
         query: text before the option, without trailing space.
         options: texts that may follow, each with its leading space; all end the sentence.
-        answer: index of the true option.
+        answers: indices of the true options: one, or two that are logically equivalent.
         rule: last rule of the derivation.
         hops: stated facts the answer rests on.
         supports: those facts, as canonical sentences.
@@ -31,63 +66,231 @@ class Question(NamedTuple):
 
     item_id: str
     split: Split
+    kind: Kind
     cluster: str
     query: str
     options: tuple[str, ...]
-    answer: int
+    answers: tuple[int, ...]
     rule: str
     hops: int
     supports: tuple[str, ...]
 
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return len(self.answers) / len(self.options)
 
-def make_documents(world: World, rng: random.Random, wordings_per_fact: int, wordings: int = 99) -> list[Document]:
-    """Each fact in `wordings_per_fact` of its first `wordings` forward wordings, in random order."""
+    @property
+    def true_options(self) -> list[str]:
+        """The texts of the true options."""
+        return [self.options[k].strip() for k in self.answers]
+
+
+def _ways(
+    world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float
+) -> Iterator[tuple[Statement, str]]:
+    """Every way to state a fact once: all its forms first, a share of them behind a lead-in, then what is left."""
+
+    def before(form: Statement) -> list[str]:
+        articles = lead_ins > 0 and not world.template(form).is_question
+        return ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
+
+    left = {form: before(form) for form in forms}
+    while any(left.values()):
+        for form in rng.sample(forms, len(forms)):
+            if left[form]:
+                behind = len(left[form]) > 1 and (left[form][0] != "" or rng.random() < lead_ins)
+                yield form, left[form].pop(-1 if behind else 0)
+
+
+def make_documents(
+    world: World, rng: random.Random, copies: int, lead_ins: float = 0.0, wordings: int = 99
+) -> list[Document]:
+    """Each topic in `copies` documents, no two alike, in random order.
+
+    Args:
+        world: what to write about; a topic that may be told in both directions is told `copies` times in each.
+        rng: decides wordings, lead-ins and order.
+        copies: documents about each topic; fewer where its wordings are used up.
+        lead_ins: share of sentences behind a lead-in.
+        wordings: only the first so many wordings of either order are used.
+    """
     documents = []
-    for fact in world.facts:
-        forward = world.forward_statements(fact)[:wordings]
-        for statement in rng.sample(forward, min(wordings_per_fact, len(forward))):
-            documents.append(Document(fact, statement, world.render(statement)))
+    for topic in world.topics or [Topic((fact,)) for fact in world.facts]:
+        by_order: dict[bool, dict[Fact, list[Statement]]] = {}
+        for fact in topic.facts:
+            for form in world.document_forms(fact):
+                order = world.template(form).subject_first
+                by_order.setdefault(order, {}).setdefault(fact, []).append(form)
+        for forms in by_order.values():
+            documents += _documents_about(world, rng, topic, forms, copies, lead_ins, wordings)
     rng.shuffle(documents)
     return documents
 
 
-def cluster_of(world: World, statement: Statement) -> str:
-    """The canonical sentence of the first stated fact a statement rests on."""
-    return min(world.render(Statement(fact, 0)) for fact in world.statements[statement].supports)
+def _documents_about(
+    world: World,
+    rng: random.Random,
+    topic: Topic,
+    forms: dict[Fact, list[Statement]],
+    copies: int,
+    lead_ins: float,
+    wordings: int,
+) -> list[Document]:
+    def fresh(fact: Fact) -> Iterator[tuple[Statement, str]]:
+        return _ways(world, rng, forms[fact][:wordings], lead_ins)
+
+    ways = {fact: fresh(fact) for fact in topic.facts}
+    documents: dict[Document, None] = {}
+    for _ in range(copies):
+        fewest = max(len(topic.facts), rng.randint(*topic.sentences))
+        told: dict[tuple[Statement, str], None] = {}
+        # Every fact once, then further wordings of any of them; a used-up fact begins again in the next document.
+        for fact in [*topic.facts, *rng.choices(topic.facts, k=3 * fewest)]:
+            if len(told) >= fewest:
+                break
+            way = next(ways[fact], None)
+            if way is None and (len(topic.facts) > 1 or fewest > 1):
+                ways[fact] = fresh(fact)
+                way = next(ways[fact])
+            if way:
+                told[way] = None
+        if told:
+            chosen = rng.sample(list(told), len(told))
+            sentences = [f"{lead} {world.render(form)}".lstrip() for form, lead in chosen]
+            opening = [topic.opening] if topic.opening else []
+            documents[Document(tuple(form for form, _ in chosen), (*opening, *sentences))] = None
+    return list(documents)
 
 
-def make_question(world: World, statement: Statement, split: Split, options: int, seed: str) -> Question:
-    """Ask for a statement's last entity among at most `options` entities, or for the statement itself.
+def training_texts(documents: Sequence[Document], splitting: Splitting) -> list[str]:
+    """Documents as training texts: whole, one sentence each, or every prefix that ends a sentence; each text once."""
+    texts: list[str] = []
+    for document in documents:
+        if splitting is Splitting.WHOLE:
+            texts.append(document.text)
+        elif splitting is Splitting.SENTENCES:
+            texts += document.sentences
+        else:
+            texts += [" ".join(document.sentences[: k + 1]) for k in range(len(document.sentences))]
+    return list(dict.fromkeys(texts))
 
-    The same seed and statement give the same question, whatever else is asked.
+
+def nested_subset(documents: Sequence[Document], count: int, seed: str) -> list[Document]:
+    """`count` documents, in an order that the seed fixes: a smaller subset is the beginning of a larger one.
+
+    Raises:
+        ValueError: if there are not so many documents.
     """
-    item_id = world.render(statement)
-    rng = random.Random(f"{seed}/{split}/{item_id}")
-    derivation = world.statements[statement]
-    if split is Split.CONTRADICTION:
-        query, texts = "", [item_id, *(world.render(false) for false in contradictions(world, statement)[:1])]
-    else:
-        entities = (world.answer(statement), *world.distractors(statement)[: options - 1])
-        query, texts = world.query(statement), [f" {entity}." for entity in entities]
+    if not 0 <= count <= len(documents):
+        raise ValueError(f"a subset of {count} documents was asked for, but there are {len(documents)}; ask for fewer")
+    return random.Random(f"subset/{seed}").sample(list(documents), len(documents))[:count]
+
+
+def count_tokens(texts: Sequence[str], tokenizer: Any) -> list[int]:
+    """Tokens of each text under any tokenizer, special tokens not counted."""
+    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids] if texts else []
+
+
+class _Chooser:
+    """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
+
+    Else the names alone would tell: who is often right and seldom wrong is a good guess.
+    """
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self.right = Counter(answers)
+        self.used: Counter[str] = Counter()
+
+    def choose(self, tiers: Sequence[Sequence[str]], count: int, rng: random.Random) -> list[str]:
+        chosen: list[str] = []
+        for tier in tiers:
+            shuffled = rng.sample(tier, len(tier))
+            shuffled.sort(key=lambda e: self.used[e] / self.right[e] if self.right[e] else float("inf"))
+            chosen += shuffled[: count - len(chosen)]
+        self.used.update(chosen)
+        return chosen
+
+
+def questions_of_split(world: World, statements: Sequence[Statement], split: Split, options: int, seed: str) -> Iterator[Question]:  # fmt: skip
+    """Ask for each statement in turn; one with too few distractors is left out.
+
+    A question depends on the world, the seed and the statements before it, not on those after.
+    """
+    choosers: dict[Kind, _Chooser] = {}
+    answers = [world.answer(statement) for statement in statements]
+    offered: set[frozenset[str]] = set()
+    for statement in statements:
+        rng = random.Random(f"{seed}/{split}/{world.render(statement)}")
+        if split is Split.CONTRADICTION:
+            chosen = [statement, world.contradictions(statement)[0]]
+            yield _question(world, statement, split, Kind.CONTRADICTING, "", [world.render(s) for s in chosen], [0], rng)
+            continue
+        alternatives = world.alternatives(statement)
+        if alternatives:
+            texts = [world.render(alternative) for alternative in alternatives]
+            # Equivalent conclusions ask the same question.
+            if frozenset(texts) not in offered:
+                offered.add(frozenset(texts))
+                true = [k for k, alternative in enumerate(alternatives) if alternative.fact in world.closure]
+                yield _question(world, statement, split, Kind.ALTERNATIVES, "", texts, true, rng)
+            continue
+        for kind, tiers in world.distractors(statement).items():
+            if sum(map(len, tiers)) >= options - 1:
+                chooser = choosers.setdefault(kind, _Chooser(answers))
+                entities = [world.answer(statement), *chooser.choose(tiers, options - 1, rng)]
+                query = f"{world.lead_up(statement)} {world.query(statement)}".lstrip()
+                yield _question(world, statement, split, kind, query, [f" {e}." for e in entities], [0], rng)
+
+
+def _question(
+    world: World,
+    statement: Statement,
+    split: Split,
+    kind: Kind,
+    query: str,
+    texts: Sequence[str],
+    true: Sequence[int],
+    rng: random.Random,
+) -> Question:
     order = rng.sample(range(len(texts)), len(texts))
+    derivation = world.closure[statement.fact]
+    several = len(world.rivals(statement)) > 1 and split is not Split.CONTRADICTION
     return Question(
-        item_id=item_id,
+        item_id=world.render(statement) + (f" [{kind}]" if several else ""),
         split=split,
-        cluster=cluster_of(world, statement),
+        kind=kind,
+        cluster=world.cluster(statement),
         query=query,
         options=tuple(texts[k] for k in order),
-        answer=order.index(0),
+        answers=tuple(sorted(order.index(k) for k in true)),
         rule=derivation.rule,
         hops=derivation.hops,
-        supports=tuple(sorted(world.render(Statement(fact, 0)) for fact in derivation.supports)),
+        supports=tuple(sorted(world.canonical(fact) for fact in derivation.supports)),
     )
 
 
-def contradictions(world: World, statement: Statement) -> list[Statement]:
-    """The statement with the disjoint relation in its relation's place, worded alike: what it cannot mean."""
-    relation = statement.fact.relation
-    others = [other for pair in world.disjoint if relation in pair for other in pair if other != relation]
-    return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
+def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statement]]:
+    """What can be asked in each split, in the order of the closure.
+
+    Beyond the trained direction only held-out wordings are asked, where a relation has any of that order.
+    """
+    by_split: dict[Split, list[Statement]] = {split: [] for split in Split}
+    for fact, derivation in world.closure.items():
+        if not derivation.supports:
+            continue
+        by_order: dict[bool, list[Statement]] = {}
+        for form in world.forms(fact):
+            by_order.setdefault(world.template(form).subject_first, []).append(form)
+            if form in stated.statements:
+                by_split[Split.TRAINED].append(form)
+        for forms in by_order.values():
+            for form in [form for form in forms if world.template(form).held_out] or forms:
+                split = world.split_of(form, stated)
+                if split and split is not Split.TRAINED and (not world.alternatives(form) or form.template == 0):
+                    by_split[split].append(form)
+    by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if world.contradictions(s)]
+    return by_split
 
 
 def make_questions(
@@ -98,31 +301,31 @@ def make_questions(
     per_split: int,
     splits: Sequence[Split] = tuple(Split),
 ) -> list[Question]:
-    """At most `per_split` questions of each split, spread evenly over clusters, in a fixed order.
-
-    A statement with too few distractors for `options` options is not asked.
-    """
-    stated = frozenset(document.statement for document in documents)
-    by_split: dict[Split, list[Statement]] = {split: [] for split in Split}
-    for statement in world.statements:
-        split = world.split_of(statement, stated)
-        if split:
-            by_split[split].append(statement)
-    by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if contradictions(world, s)]
-    questions = []
+    """At most `per_split` questions of each split, spread evenly over rules and clusters, in a fixed order."""
+    by_split = statements_by_split(world, Stated(world, (s for document in documents for s in document.statements)))
+    questions: list[Question] = []
     for split in splits:
-        rng = random.Random(f"{seed}/{split}")
-        for statement in spread(by_split[split], lambda s: cluster_of(world, s), rng)[:per_split]:
-            question = make_question(world, statement, split, options, seed)
-            if len(question.options) == (2 if split is Split.CONTRADICTION else options):
-                questions.append(question)
+        statements = spread(
+            by_split[split],
+            (lambda s: world.closure[s.fact].rule, world.cluster),
+            random.Random(f"{seed}/{split}"),
+        )
+        asked = questions_of_split(world, statements, split, options, seed)
+        questions += [question for question, _ in zip(asked, range(per_split), strict=False)]
     return questions
 
 
-def spread(items: Sequence[Statement], key: Callable[[Statement], str], rng: random.Random) -> list[Statement]:
-    """Items in random order, one of every cluster before a second of any."""
-    clusters: dict[str, list[Statement]] = {}
-    for item in rng.sample(list(items), len(items)):
-        clusters.setdefault(key(item), []).append(item)
-    ranked = [(rank, item) for members in clusters.values() for rank, item in enumerate(members)]
-    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
+def spread(
+    items: Sequence[Statement], keys: Sequence[Callable[[Statement], str]], rng: random.Random
+) -> list[Statement]:
+    """Items in random order, but one of every group before a second of any; the last key's groups count most."""
+    order = rng.sample(list(items), len(items))
+    for key in keys:
+        seen: Counter[str] = Counter()
+        rank = {}
+        for item in order:
+            group = key(item)
+            rank[item] = seen[group]
+            seen[group] += 1
+        order.sort(key=rank.__getitem__)
+    return order

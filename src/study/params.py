@@ -10,7 +10,7 @@ from pydantic import Field, create_model, model_validator
 from study.strict import Strict, read_yaml
 from study.words import OPENINGS
 from study.worlds import WORLDS
-from study.worlds.family import family_members
+from study.worlds.shape import Shape
 
 BUNDLED = "bundled"
 
@@ -73,9 +73,8 @@ class Model(Strict):
 
 
 class Questions(Strict):
-    """How a world is written down and asked about."""
+    """How a world is asked about."""
 
-    wordings_per_fact: int = Field(2, ge=1, le=3, description="documents for each fact, each in another wording")
     options: int = Field(8, ge=2, description="options of a question, one true; chance is 1 / options")
     per_split: int = Field(64, ge=1, description="most questions of one split")
 
@@ -113,15 +112,36 @@ class Statistics(Strict):
     seed: int = Field(0, ge=0)
 
 
+class _Worlds(Strict):
+    """The worlds under study, by name: settings that differ from the defaults, or the name of a preset."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        resolved = dict(values)
+        for name, value in values.items():
+            if isinstance(value, str) and name in WORLDS:
+                presets: dict[str, Shape] = WORLDS[name].PRESETS
+                if value not in presets:
+                    raise ValueError(
+                        f"worlds.{name} = {value!r}: no such preset; use {' or '.join(map(repr, presets))}, or settings"
+                    )
+                resolved[name] = presets[value].plain()
+        return resolved
+
+
 # One optional field for each world, so that a bad setting is named with its dotted path.
 _WORLD_FIELDS: dict[str, Any] = {name: (world.Params | None, None) for name, world in WORLDS.items()}
-Worlds: Any = create_model("Worlds", __base__=Strict, **_WORLD_FIELDS)
+Worlds: Any = create_model("Worlds", __base__=_Worlds, **_WORLD_FIELDS)
+STUDIED = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
 
 
 class Params(Strict):
     """One study."""
 
-    worlds: Worlds = Field(Worlds.parse({"reversals": {}, "family": {}}, "defaults"), description="by name")
+    worlds: Worlds = Field(Worlds.parse(dict.fromkeys(STUDIED, "bundled"), "defaults"), description="by name")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its worlds, data order and text")
     arms: dict[str, Arm] = Field(ARMS, min_length=1)
     model: Model = Model()
@@ -138,27 +158,22 @@ class Params(Strict):
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
         for name in self.world_names:
             shape = self.shape(name)
-            people = shape.size * family_members(shape) if name == "family" else 2 * shape.size
-            if people > len(OPENINGS):
+            if shape.words > len(OPENINGS):
                 raise ValueError(
-                    f"worlds.{name}.size = {shape.size}: needs {people} entities, the word space has "
+                    f"worlds.{name}: these settings take {shape.words} entities, the word space has "
                     f"{len(OPENINGS)}; use a smaller size"
                 )
-            if name != "family" and shape.size < self.questions.options:
+            if shape.rivals < self.questions.options:
                 raise ValueError(
-                    f"questions.options = {self.questions.options}: worlds.{name} has only {shape.size} facts to "
-                    "take distractors from; use fewer options or a larger size"
-                )
-            if name == "family" and people - 2 < self.questions.options:
-                raise ValueError(
-                    f"questions.options = {self.questions.options}: worlds.family has only {people} people to take "
-                    "distractors from; use fewer options or a larger size"
+                    f"questions.options = {self.questions.options}: worlds.{name} has only {shape.rivals} entities to "
+                    "choose from; use fewer options or a larger size"
                 )
         return self
 
-    def shape(self, world: str) -> Any:
+    def shape(self, world: str) -> Shape:
         """The typed settings of one world."""
-        return getattr(self.worlds, world)
+        shape: Shape = getattr(self.worlds, world)
+        return shape
 
     @property
     def world_names(self) -> tuple[str, ...]:
@@ -184,10 +199,11 @@ class Architecture(Strict):
 class Stage(Strict):
     """One stage of pretraining: what texts are written, and the skill that ends it."""
 
-    worlds: tuple[str, ...] = Field(("reversals", "roles"), min_length=1)
+    worlds: tuple[Literal[tuple(WORLDS)], ...] = Field(("reversals", "roles"), min_length=1)  # type: ignore[valid-type]
     facts: int = Field(ge=2, description="most facts of a text")
     row_tokens: int = Field(ge=48, description="length of a training row")
-    wordings: int = Field(1, ge=1, le=3, description="wordings of either order in use")
+    wordings: int = Field(1, ge=1, le=9, description="wordings of either order in use, the held-out ones last")
+    lead_ins: float = Field(0.0, ge=0, le=1, description="share of sentences behind a lead-in")
     openings: int = Field(len(OPENINGS), ge=16, le=len(OPENINGS), description="openings of words in use")
     review: float = Field(1.0, ge=0, description="share of texts that infer from all facts")
     local: float = Field(0.0, ge=0, description="share of texts that infer from one statement")

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from study.corpus import ordered_statements, small_world, write_text
-from study.data import make_documents, make_question
+from study.corpus import inferences_by_fact, small_world, write_text
+from study.data import Question, make_documents, questions_of_split
 from study.params import Architecture, Pretraining, Stage
 from study.prompts import context_prompt
 from study.score import score_options
@@ -131,26 +131,29 @@ def skill(
 ) -> dict[str, float]:
     """In-context accuracy on held-out words, by "world/split", each question asked alone.
 
-    A question asked after others could be answered by elimination; here only a look-up helps.
+    A question asked after others could be answered by elimination; here only a look-up helps. It has `options`
+    options, or as many as there are facts if they are fewer.
     """
     right: dict[str, list[bool]] = {}
     for name in dict.fromkeys(stage.worlds):
         for k in range(worlds):
             rng = random.Random(f"skill/{name}/{k}")
             world = small_world(rng, name, VALIDATION._replace(openings=stage.openings), facts, stage.one_relation > 0)
-            documents = make_documents(world, rng, min(2, stage.wordings), stage.wordings)
-            groups = list(ordered_statements(world, stage.wordings).values())
-            questions = []
+            documents = make_documents(world, rng, min(2, stage.wordings), stage.lead_ins, stage.wordings)
+            groups = list(inferences_by_fact(world, documents, stage.wordings).values())
+            questions: list[Question] = []
             for split, group in ((Split.REVERSAL, 0), (Split.TRAINED, 1), (Split.TWO_HOPS, 2)):
                 pool = sorted({s for statements in groups for s in statements[group]})
-                for statement in rng.sample(pool, min(asked, len(pool))):
-                    questions.append(make_question(world, statement, split, options, f"skill/{k}"))
+                some = rng.sample(pool, min(asked, len(pool)))
+                questions += questions_of_split(world, some, split, min(options, facts), f"skill/{k}")
+            if not questions:
+                continue
             context = context_prompt([document.text for document in documents])
             with torch.autocast(model.device.type, torch.bfloat16):
                 scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
             for question, score in zip(questions, scores, strict=True):
                 best = int(np.argmax(score.log_probs))
-                right.setdefault(f"{name}/{question.split}", []).append(best == question.answer)
+                right.setdefault(f"{name}/{question.split}", []).append(best in question.answers)
     return {name: float(np.mean(answers)) for name, answers in right.items()}
 
 

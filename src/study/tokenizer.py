@@ -10,6 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from study.prompts import CLOSED_CLASS
+from study.wording import LEAD_INS
 from study.words import ENDINGS, OPENINGS
 from study.worlds import WORLDS
 
@@ -18,17 +19,18 @@ PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 
 def closed_class_words() -> list[str]:
     """Every word of the wordings and prompts that is not a nonsense word, sorted."""
-    texts = [text for world in WORLDS.values() for templates in world.WORDING.values() for text in templates]
-    return sorted({word for text in [*texts, CLOSED_CLASS] for word in re.sub(r"{.}|[.,]", "", text).split()})
+    texts = [form.text for world in WORLDS.values() for forms in world.WORDING.values() for form in forms]
+    texts += [text for world in WORLDS.values() for text in getattr(world, "CLOSED_CLASS", ())]
+    return sorted({word for text in [*texts, *LEAD_INS, CLOSED_CLASS] for word in re.sub(r"{.}|[.,?]", " ", text).split()})
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of the bundled model; it puts <s> before a text and nothing after it."""
-    tokens = [PAD, BOS, EOS, UNK, ".", ",", *closed_class_words(), *OPENINGS, *(f"##{e}" for e in ENDINGS)]
+    tokens = [PAD, BOS, EOS, UNK, ".", ",", "?", *closed_class_words(), *OPENINGS, *(f"##{e}" for e in ENDINGS)]
     backend = Tokenizer(models.WordPiece({t: k for k, t in enumerate(tokens)}, unk_token=UNK))
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,]"), "isolated")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[.,?]"), "isolated")]
     )
     backend.decoder = decoders.WordPiece(cleanup=True)
     backend.post_processor = processors.TemplateProcessing(

@@ -4,50 +4,15 @@ Everything a trial needs comes from this one object: documents, questions with f
 text, and the judgement of generated text. Nothing is true in a world but what its deductive closure holds.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-SUBJECT, OBJECT = "{s}", "{o}"
-
-
-class Fact(NamedTuple):
-    """A binary relation between two entities: `subject` is the `relation` of `object`."""
-
-    relation: str
-    subject: str
-    object: str
-
-
-# What the variables of a rule stand for, and the facts used so far.
-Binding = tuple[dict[str, str], tuple[Fact, ...]]
-
-
-class Rule(NamedTuple):
-    """`head` holds wherever all of `body` holds; subjects and objects of both are variables.
-
-    No relation of any world is reflexive, so a head with equal subject and object is not derived.
-    """
-
-    name: str
-    head: Fact
-    body: tuple[Fact, ...]
-
-
-class Derivation(NamedTuple):
-    """Why a fact holds: the last rule used and the stated facts it rests on in the end."""
-
-    rule: str
-    supports: frozenset[Fact]
-
-    @property
-    def hops(self) -> int:
-        """Stated facts to be combined: 1 for a restatement or an inverse, 2 for a grandparent."""
-        return len(self.supports)
+from study.logic import Constraints, Derivation, Fact, Rule, Theory
+from study.wording import Reader, Template, Wording, fill
 
 
 class Statement(NamedTuple):
@@ -73,197 +38,225 @@ class Split(StrEnum):
     REVERSAL = "reversal"
     CONTRADICTION = "reversal or contradiction"
     TWO_HOPS = "two hops"
+    MORE_HOPS = "three hops or more"
+    HELD_OUT_CATEGORY = "held-out category"
+    HELD_OUT_COMBINATION = "held-out combination"
 
 
-def deductive_closure(facts: Iterable[Fact], rules: Iterable[Rule]) -> dict[Fact, Derivation]:
-    """Everything `facts` entail under `rules`, each with the derivation that rests on the fewest stated facts.
+class Kind(StrEnum):
+    """Where the false options of a question come from."""
 
-    A forward chainer: every improved derivation is pushed through each rule body it fits, until nothing changes.
+    SAME_RELATION = "same relation, other entity"
+    SAME_FAMILY = "same family"
+    COMPLETIONS = "names that documents end with"
+    NO_COMPLETIONS = "names that no document ends with"
+    OTHER_RULE = "another rule applied"
+    CONTRADICTING = "contradicting statement"
+    ALTERNATIVES = "every statement of the two terms"
+
+
+class Topic(NamedTuple):
+    """What one document is about.
+
+    Attributes:
+        facts: each stated at least once.
+        opening: a sentence before the others that states nothing.
+        sentences: fewest and most sentences, without the opening.
     """
-    closure: dict[Fact, Derivation] = {}
-    # Dicts, not sets: the order of a set of strings changes from process to process.
-    by_relation: dict[str, dict[Fact, None]] = defaultdict(dict)
-    waiting_for: dict[str, list[tuple[Rule, int]]] = defaultdict(list)
-    for rule in rules:
-        for position, atom in enumerate(rule.body):
-            waiting_for[atom.relation].append((rule, position))
-    queue = [(fact, Derivation("stated", frozenset([fact]))) for fact in facts]
 
-    def bindings(body: tuple[Fact, ...], bound: dict[str, str], used: tuple[Fact, ...]) -> Iterator[Binding]:
-        if not body:
-            yield bound, used
-            return
-        atom, *rest = body
-        for fact in by_relation[atom.relation]:
-            if bound.get(atom.subject, fact.subject) == fact.subject and (
-                bound.get(atom.object, fact.object) == fact.object
-            ):
-                yield from bindings(
-                    tuple(rest), {**bound, atom.subject: fact.subject, atom.object: fact.object}, (*used, fact)
-                )
+    facts: tuple[Fact, ...]
+    opening: str = ""
+    sentences: tuple[int, int] = (1, 1)
 
-    while queue:
-        fact, derivation = queue.pop()
-        if fact in closure and closure[fact].hops <= derivation.hops:
-            continue
-        closure[fact] = derivation
-        by_relation[fact.relation][fact] = None
-        for rule, position in waiting_for[fact.relation]:
-            atom = rule.body[position]
-            bound = {atom.subject: fact.subject, atom.object: fact.object}
-            others = rule.body[:position] + rule.body[position + 1 :]
-            for binding, used in bindings(others, bound, (fact,)):
-                head = Fact(rule.head.relation, binding[rule.head.subject], binding[rule.head.object])
-                if head.subject != head.object:
-                    supports = frozenset[Fact]().union(*(closure[premise].supports for premise in used))
-                    queue.append((head, Derivation(rule.name, supports)))
-    return closure
+
+class Stated:
+    """What documents state, and which entity they ask for when they do."""
+
+    def __init__(self, world: "World", statements: Iterable[Statement]) -> None:
+        self.statements = frozenset(statements)
+        self.answers: dict[Fact, set[str]] = defaultdict(set)
+        for statement in self.statements:
+            self.answers[statement.fact].add(world.answer(statement))
 
 
 @dataclass(frozen=True)
 class World:
-    """Facts, inference rules and wording.
+    """Facts, inference rules and wording. A world with habits of its own is a subclass.
 
     Attributes:
         name: key of the world in `study.worlds.WORLDS`.
         facts: what the documents state.
         rules: what may be inferred from it.
-        wording: the templates of each relation, each a sentence with {s} and {o} in which an entity comes last.
-            The forward templates (subject first) of a stated relation are those documents may use.
-        peers: for each entity those that could stand in its place, the best distractors first.
-        asymmetric: relations that cannot hold both ways round.
-        functional: relations in which an object has one subject only ("father").
-        disjoint: pairs of relations that cannot both hold between the same two entities in the same order.
+        wording: the templates of each relation, each a sentence in which an entity comes last; a relation without
+            templates is never put into words.
+        constraints: what cannot be.
+        axioms: what holds without being stated, such as how an expression is built.
+        classes: for each entity its kind of thing; entities of one kind can stand in each other's place.
+        topics: what each document is about; empty for one fact each.
+        phrases: whether entities may be several words.
+        original_names: for each entity its name in the file it was read from, if it was.
     """
 
     name: str
     facts: tuple[Fact, ...]
     rules: tuple[Rule, ...]
-    wording: Mapping[str, tuple[str, ...]]
-    peers: Mapping[str, tuple[str, ...]]
-    asymmetric: frozenset[str] = frozenset()
-    functional: frozenset[str] = frozenset()
-    disjoint: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    wording: Wording
+    constraints: Constraints = field(default_factory=Constraints)
+    axioms: tuple[Fact, ...] = ()
+    classes: Mapping[str, str] = field(default_factory=dict)
+    topics: tuple[Topic, ...] = ()
+    phrases: bool = False
+    original_names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
+    def theory(self) -> Theory:
+        """The facts and all that follows."""
+        theory = Theory(self.rules)
+        theory.add(self.facts, self.axioms)
+        return theory
+
+    @property
     def closure(self) -> dict[Fact, Derivation]:
         """Every entailed fact with its derivation, the stated facts included."""
-        return deductive_closure(self.facts, self.rules)
+        return self.theory.closure
 
     @cached_property
-    def _subjects(self) -> dict[tuple[str, str], set[str]]:
-        subjects: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for fact in self.closure:
-            subjects[fact.relation, fact.object].add(fact.subject)
-        return subjects
+    def entities(self) -> tuple[str, ...]:
+        """What the facts are about."""
+        return tuple(dict.fromkeys(entity for fact in self.facts for entity in (fact.subject, fact.object)))
+
+    def forms(self, fact: Fact) -> list[Statement]:
+        """A fact in every wording."""
+        return [Statement(fact, k) for k in range(len(self.wording.get(fact.relation, ())))]
 
     @cached_property
     def statements(self) -> dict[Statement, Derivation]:
         """Every entailed fact in every wording, by hops, then in the order of the wording."""
-        entailed = sorted(self.closure.items(), key=lambda item: item[1].hops)
-        return {Statement(fact, k): d for fact, d in entailed for k in range(len(self.wording[fact.relation]))}
+        return {form: derivation for fact, derivation in self.closure.items() for form in self.forms(fact)}
 
-    def template(self, statement: Statement) -> str:
-        """The wording of a statement, with its slots open."""
+    def template(self, statement: Statement) -> Template:
+        """The wording of a statement."""
         return self.wording[statement.fact.relation][statement.template]
 
     def render(self, statement: Statement) -> str:
         """A statement as a sentence."""
-        return self.template(statement).format(s=statement.fact.subject, o=statement.fact.object)
+        fact = statement.fact
+        return fill(self.template(statement).text, fact.subject, fact.object)
 
-    def subject_first(self, statement: Statement) -> bool:
-        """Whether the subject comes before the object, so that the sentence asks for the object."""
-        template = self.template(statement)
-        return template.index(SUBJECT) < template.index(OBJECT)
+    def canonical(self, fact: Fact) -> str:
+        """A fact in its first wording."""
+        return self.render(Statement(fact, 0))
 
     def answer(self, statement: Statement) -> str:
         """The entity that comes last."""
-        return statement.fact.object if self.subject_first(statement) else statement.fact.subject
+        return statement.fact.object if self.template(statement).subject_first else statement.fact.subject
 
     def query(self, statement: Statement) -> str:
         """The sentence up to its last entity, without the space before it."""
         return self.render(statement)[: -len(f" {self.answer(statement)}.")]
 
-    def with_answer(self, fact: Fact, statement: Statement, entity: str) -> Fact:
+    def lead_up(self, statement: Statement) -> str:
+        """What stands before the query of a statement: nothing, but where a question is one step of several."""
+        return ""
+
+    def with_answer(self, statement: Statement, entity: str) -> Fact:
         """The fact a statement's sentence would state if `entity` came last."""
-        return fact._replace(object=entity) if self.subject_first(statement) else fact._replace(subject=entity)
+        fact = statement.fact
+        return fact._replace(object=entity) if self.template(statement).subject_first else fact._replace(subject=entity)
 
-    def forward_statements(self, fact: Fact) -> list[Statement]:
-        """The wordings in which documents may state a fact: subject first."""
-        every = [Statement(fact, k) for k in range(len(self.wording[fact.relation]))]
-        return [statement for statement in every if self.subject_first(statement)]
+    def document_forms(self, fact: Fact) -> list[Statement]:
+        """The wordings in which documents may state a fact: subject first, none that is held out."""
+        return [
+            form for form in self.forms(fact) if self.template(form).subject_first and not self.template(form).held_out
+        ]
 
-    def split_of(self, statement: Statement, stated: frozenset[Statement]) -> Split | None:
-        """The split of an entailed statement, given those in the documents; None beyond two hops.
+    def split_of(self, statement: Statement, stated: Stated) -> Split | None:
+        """The split of an entailed statement, given what documents state.
 
-        A statement that rests on one fact is a reversal if it asks for the fact's subject, which came first in
-        every document, and runs in the trained direction if it asks for the object.
+        A statement that rests on one fact is a reversal if it asks for an entity that no document stating this
+        fact asks for, and runs in the trained direction otherwise.
         """
-        supports = self.statements[statement].supports
-        if len(supports) > 2:
-            return None
-        if len(supports) == 2:
-            return Split.TWO_HOPS
+        supports = self.closure[statement.fact].supports
+        if len(supports) > 1:
+            return Split.TWO_HOPS if len(supports) == 2 else Split.MORE_HOPS
         (support,) = supports
-        if self.answer(statement) == support.subject:
+        if self.answer(statement) not in stated.answers[support]:
             return Split.REVERSAL
-        return Split.TRAINED if statement in stated else Split.REPHRASED
+        return Split.TRAINED if statement in stated.statements else Split.REPHRASED
+
+    def cluster(self, statement: Statement) -> str:
+        """The stated fact a question hangs on, as a canonical sentence: the first of those it rests on."""
+        return min(self.canonical(fact) for fact in self.closure[statement.fact].supports)
 
     def status(self, fact: Fact) -> Status:
         """Whether the world entails a fact, contradicts it, or says neither."""
         if fact in self.closure:
             return Status.ENTAILED
-        swapped = Fact(fact.relation, fact.object, fact.subject)
-        contradicted = (
-            fact.subject == fact.object
-            or (fact.relation in self.asymmetric and swapped in self.closure)
-            or (fact.relation in self.functional and bool(self._subjects[fact.relation, fact.object]))
-            or any(
-                fact.relation in pair and any(Fact(other, fact.subject, fact.object) in self.closure for other in pair)
-                for pair in self.disjoint
-            )
-        )
+        contradicted = self.constraints.contradiction(fact, self.theory)
         return Status.CONTRADICTED if contradicted else Status.UNSUPPORTED
 
-    def distractors(self, statement: Statement) -> list[str]:
-        """Entities that make a statement false when they come last, the best first.
+    @cached_property
+    def _fillers(self) -> dict[tuple[str, bool], list[str]]:
+        """The entities that occur as subject, and those that occur as object (True), of each relation."""
+        fillers: dict[tuple[str, bool], dict[str, None]] = defaultdict(dict)
+        for fact in self.closure:
+            fillers[fact.relation, False][fact.subject] = None
+            fillers[fact.relation, True][fact.object] = None
+        return {place: list(entities) for place, entities in fillers.items()}
+
+    @cached_property
+    def members(self) -> dict[str, list[str]]:
+        """The entities of each class."""
+        members: dict[str, list[str]] = defaultdict(list)
+        for entity, kind in self.classes.items():
+            members[kind].append(entity)
+        return members
+
+    def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
+        """For each kind of distractor the entities that may come last instead, in tiers, the best first.
+
+        Whether they make the statement false is decided by the closure, in `distractors`.
+        """
+        same_slot = self._fillers[statement.fact.relation, self.template(statement).subject_first]
+        alike = self.members.get(self.classes.get(self.answer(statement), ""), [])
+        return {Kind.SAME_RELATION: [same_slot, alike]}
+
+    def distractors(self, statement: Statement) -> dict[Kind, list[list[str]]]:
+        """Entities that make a statement false when they come last, by kind and in tiers, the best first.
 
         A world's documents are complete about the entities they name (its closed world), so what is not
         entailed about them is false. No distractor stands in the sentence already.
         """
-        fact, answer = statement.fact, self.answer(statement)
-        return [
-            peer
-            for peer in self.peers[answer]
-            if peer not in (fact.subject, fact.object) and self.with_answer(fact, statement, peer) not in self.closure
-        ]
+        taken = {statement.fact.subject, statement.fact.object}
+        found: dict[Kind, list[list[str]]] = {}
+        for kind, tiers in self.rivals(statement).items():
+            seen = set(taken)
+            found[kind] = []
+            for tier in tiers:
+                new = [entity for entity in dict.fromkeys(tier) if entity not in seen]
+                false = [entity for entity in new if self.with_answer(statement, entity) not in self.closure]
+                seen.update(false)
+                found[kind].append(false)
+        return found
+
+    def contradictions(self, statement: Statement) -> list[Statement]:
+        """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
+        relation = statement.fact.relation
+        others = [other for pair in self.constraints.disjoint if relation in pair for other in pair if other != relation]
+        return [Statement(statement.fact._replace(relation=other), statement.template) for other in sorted(others)]
+
+    def alternatives(self, statement: Statement) -> list[Statement]:
+        """The statements to choose from where a question offers whole statements; none for entities to choose from."""
+        return []
 
     @cached_property
-    def _skeletons(self) -> dict[str, tuple[str, int]]:
-        return {
-            template.replace(SUBJECT, "_").replace(OBJECT, "_"): (relation, k)
-            for relation, templates in self.wording.items()
-            for k, template in enumerate(templates)
-        }
-
-    @cached_property
-    def _closed_class(self) -> frozenset[str]:
-        return frozenset(word for skeleton in self._skeletons for word in re.findall(r"\w+", skeleton))
+    def _reader(self) -> Reader:
+        return Reader(self.wording, self.phrases)
 
     def parse(self, sentence: str) -> Statement | None:
-        """The statement a sentence makes; None where it is none of the world's wordings of two entities."""
-        entities: list[str] = []
-
-        def slot(match: re.Match[str]) -> str:
-            if match[0] in self._closed_class:
-                return match[0]
-            entities.append(match[0])
-            return "_"
-
-        skeleton = re.sub(r"\w+", slot, " ".join(sentence.split()))
-        if skeleton not in self._skeletons or len(entities) != 2:
+        """The statement a sentence makes, behind a lead-in or not; None where it is none of the world's wordings."""
+        found = self._reader.read(sentence)
+        if found is None:
             return None
-        relation, k = self._skeletons[skeleton]
-        template = self.wording[relation][k]
-        subject_first = template.index(SUBJECT) < template.index(OBJECT)
-        return Statement(Fact(relation, *(entities if subject_first else entities[::-1])), k)
+        relation, template, subject, object_ = found
+        return Statement(Fact(relation, subject, object_), template)

@@ -4,15 +4,14 @@ The bundled model learns to look entities up on these first: the shorter the sen
 """
 
 import random
+from typing import ClassVar
 
-from pydantic import Field
-
-from study.strict import Strict
+from study.wording import templates
 from study.words import Lexicon
 from study.world import World
-from study.worlds.isolated import build_isolated
+from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
 
-PAIRS = (
+PAIRS: Pairs = (
     ("leads", "follows"),
     ("hunts", "flees"),
     ("teaches", "heeds"),
@@ -26,17 +25,18 @@ PAIRS = (
     ("invites", "visits"),
     ("precedes", "replaces"),
 )
-WORDING = {verb: (f"{{s}} {verb} {{o}}.",) for pair in PAIRS for verb in pair}
+WORDING = {verb: templates(f"{{s}} {verb} {{o}}.") for pair in PAIRS for verb in pair}
 
 
-class Params(Strict):
+class Params(IsolatedShape):
     """Size of a world of deeds."""
 
-    size: int = Field(32, ge=2, le=280, description="facts")
-    features: int = Field(4, ge=1, le=len(PAIRS), description="pairs of verbs they are spread over, in equal parts")
+    pairs: ClassVar[Pairs] = PAIRS
+
+
+PRESETS = {"bundled": Params(), "source": Params(size=100, features=12)}
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of deeds."""
-    pairs = rng.sample(PAIRS, params.features)
-    return build_isolated("deeds", rng, lexicon, params.size, pairs, WORDING)
+    return build_isolated("deeds", rng, lexicon, params, WORDING)

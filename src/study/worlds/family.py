@@ -1,86 +1,228 @@
-"""Family trees: who is whose father and mother is stated; children, siblings and grandparents follow.
+"""Family trees: parents, couples and, where nothing else tells it, who is a man or a woman are stated.
 
-A family has three generations: a couple, its children, each with a spouse, and their children.
+All other kinship follows, up to great-aunts, cousins and in-laws. Siblings share a parent; an uncle is a brother of a
+parent, not the husband of an aunt; a brother-in-law is a brother of the spouse or the husband of a sibling.
 """
 
 import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 from pydantic import Field
 
-from study.strict import Strict
+from study.facts_file import Line, read_theory, renamed
+from study.logic import Constraints, Fact, Rule
+from study.wording import templates
 from study.words import Lexicon, draw_words
-from study.world import Fact, Rule, World
+from study.world import Kind, Statement, World
 from study.worlds.roles import role_wording
+from study.worlds.shape import Shape
 
-PARENTS = ("father", "mother")
-
-WORDING = {
-    role: role_wording(role)
-    for role in ("father", "mother", "grandfather", "grandmother", "child", "grandchild", "sibling")
+GENDER, MAN, WOMAN = "gender", "man", "woman"
+CLOSED_CLASS = (MAN, WOMAN)
+# Kin of either sex, with its names for a man and for a woman.
+GENDERED = {
+    "parent": ("father", "mother"),
+    "child": ("son", "daughter"),
+    "sibling": ("brother", "sister"),
+    "grandparent": ("grandfather", "grandmother"),
+    "great-grandparent": ("great-grandfather", "great-grandmother"),
+    "sibling of a parent": ("uncle", "aunt"),
+    "child of a sibling": ("nephew", "niece"),
+    "sibling of a grandparent": ("great-uncle", "great-aunt"),
+    "spouse": ("husband", "wife"),
+    "parent-in-law": ("father-in-law", "mother-in-law"),
+    "child-in-law": ("son-in-law", "daughter-in-law"),
+    "sibling-in-law": ("brother-in-law", "sister-in-law"),
 }
+NEUTRAL = ("parent", "child", "sibling", "grandchild", "cousin")
+KIN = (*NEUTRAL, *(name for pair in GENDERED.values() for name in pair))
+WORDING = {
+    **{kin: role_wording(kin) for kin in KIN},
+    GENDER: templates("{s} is a {o}.", "{s} was born a {o}.", "what was {s} born? {o}.", held_out=("{s} is named a {o}.",)),
+}  # fmt: skip
+
+
+def _rule(head: str, *body: str) -> Rule:
+    """A rule from "relation X Y" atoms, named for its head."""
+    atoms = [Fact(*atom.rsplit(" ", 2)) for atom in (head, *body)]
+    return Rule(atoms[0].relation, atoms[0], tuple(atoms[1:]))
+
 
 RULES = (
-    *(Rule("inverse", Fact("child", "Y", "X"), (Fact(parent, "X", "Y"),)) for parent in PARENTS),
     *(
-        Rule("grandparent", Fact(f"grand{parent}", "X", "Z"), (Fact(parent, "X", "Y"), Fact("child", "Z", "Y")))
-        for parent in PARENTS
+        rule
+        for neutral, names in GENDERED.items()
+        for name, gender in zip(names, (MAN, WOMAN), strict=True)
+        for rule in (
+            _rule(f"{name} X Y", f"{neutral} X Y", f"{GENDER} X {gender}"),
+            _rule(f"{neutral} X Y", f"{name} X Y"),
+            _rule(f"{GENDER} X {gender}", f"{name} X Y"),
+        )
     ),
-    *(Rule("grandchild", Fact("grandchild", "Z", "X"), (Fact(f"grand{parent}", "X", "Z"),)) for parent in PARENTS),
-    Rule("sibling", Fact("sibling", "X", "Y"), (Fact("child", "X", "Z"), Fact("child", "Y", "Z"))),
+    _rule("child Y X", "parent X Y"),
+    _rule("parent X Y", "child Y X"),
+    _rule("spouse Y X", "spouse X Y"),
+    # Marriages in these families are of a man and a woman: the other's sex follows.
+    _rule(f"{GENDER} Y {WOMAN}", "husband X Y"),
+    _rule(f"{GENDER} Y {MAN}", "wife X Y"),
+    _rule("sibling X Y", "parent Z X", "parent Z Y"),
+    _rule("sibling Y X", "sibling X Y"),
+    _rule("grandparent X Z", "parent X Y", "parent Y Z"),
+    _rule("grandchild Z X", "grandparent X Z"),
+    _rule("grandparent X Z", "grandchild Z X"),
+    _rule("great-grandparent X Z", "parent X Y", "grandparent Y Z"),
+    _rule("sibling of a parent X Z", "sibling X Y", "parent Y Z"),
+    _rule("child of a sibling Z X", "sibling of a parent X Z"),
+    _rule("sibling of a grandparent X Z", "sibling X Y", "grandparent Y Z"),
+    _rule("cousin X Y", "parent P X", "sibling of a parent P Y"),
+    _rule("parent-in-law X Y", "parent X Z", "spouse Z Y"),
+    _rule("child-in-law Y X", "parent-in-law X Y"),
+    _rule("sibling-in-law X Y", "sibling X Z", "spouse Z Y"),
+    _rule("sibling-in-law X Y", "spouse X Z", "sibling Z Y"),
 )
+CONSTRAINTS = Constraints(
+    asymmetric=frozenset({"parent", "grandparent", "great-grandparent"}),
+    functional=frozenset({GENDER}),
+    inverse_functional=frozenset({"father", "mother"}),
+    disjoint=frozenset(GENDERED.values()),
+)
+# To find a cycle of any length; not needed for families that are built here.
+ANCESTRY = (_rule("ancestor X Y", "parent X Y"), _rule("ancestor X Z", "parent X Y", "ancestor Y Z"))
 
 
-class Params(Strict):
+class Params(Shape):
     """Size of a world of families."""
 
-    size: int = Field(2, ge=1, description="families")
-    children: int = Field(2, ge=1, le=6, description="children of the founding couple")
-    grandchildren: int = Field(2, ge=1, le=6, description="children of each of them")
+    size: int = Field(1, ge=1, description="families")
+    generations: int = Field(4, ge=2, le=5)
+    children: int = Field(2, ge=1, le=4, description="of each couple")
+    married: int = Field(2, ge=1, le=4, description="of them, who have children of their own")
+    facts: str | None = Field(None, description="file to read the families from, instead of drawing them")
+    rename: bool = Field(True, description="put nonsense words for the names in that file")
+
+    @property
+    def members(self) -> int:
+        """People in one family."""
+        people, couples = 2, 1
+        for generation in range(1, self.generations):
+            children = couples * self.children
+            couples = couples * min(self.married, self.children) if generation < self.generations - 1 else 0
+            people += children + couples
+        return people
+
+    @property
+    def words(self) -> int:
+        """One for each person."""
+        return self.size * self.members
+
+    @property
+    def rivals(self) -> int:
+        """The people, less the two in the sentence."""
+        return self.words - 1
+
+    @classmethod
+    def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
+        """Families as large as the facts allow, or several small ones."""
+        shapes = [cls(generations=g, children=c, married=m) for g, c, m in _SMALL_SHAPES]
+        small = [shape for shape in shapes if shape.members * 1.7 <= max(facts, 8)]
+        shape = rng.choice(small or shapes[:1])
+        return shape.model_copy(update={"size": max(1, round(facts / (1.8 * shape.members)))})
+
+
+_SMALL_SHAPES = ((2, 1, 1), (2, 2, 1), (3, 1, 1), (3, 2, 1), (3, 2, 2), (4, 1, 1), (4, 2, 1), (4, 2, 2))
+PRESETS = {"bundled": Params(), "source": Params(size=12, copies=10, lead_ins=0.5)}
+
+
+@dataclass(frozen=True)
+class Families(World):
+    """Families; `family` says which one a person belongs to."""
+
+    family: Mapping[str, int] = field(default_factory=dict)
+
+    def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
+        """Kin of the same family first: those of the sex that the relation asks for, then the others."""
+        if statement.fact.relation == GENDER:
+            return {Kind.SAME_FAMILY: [[MAN, WOMAN]]}
+        answer = self.answer(statement)
+        people = list(self.family)
+        kin = [person for person in people if self.family[person] == self.family[answer]]
+        alike = [person for person in kin if self.classes.get(person) == self.classes.get(answer)]
+        return {Kind.SAME_FAMILY: [alike, kin, people]}
 
 
 def family_facts(rng: random.Random, people: list[str], params: Params) -> tuple[list[Fact], list[str]]:
-    """The parent facts of one family, and its members, taken from the end of `people`."""
-    members = []
+    """What is stated of one family, and its members, taken from the end of `people`."""
+    members: list[str] = []
+    facts: list[Fact] = []
 
-    def born() -> str:
+    def person() -> str:
         members.append(people.pop())
         return members[-1]
 
-    def couple_with_child(couple: list[str], child: str) -> list[Fact]:
-        return [Fact(role, parent, child) for role, parent in zip(PARENTS, couple, strict=True)]
-
-    founders, facts = [born(), born()], []
-    for _ in range(params.children):
-        child, spouse = born(), born()
-        facts += couple_with_child(founders, child)
-        couple = rng.sample([child, spouse], 2)
-        for _ in range(params.grandchildren):
-            facts += couple_with_child(couple, born())
+    couples = [(person(), person())]
+    facts.append(Fact("husband", *couples[0]))
+    for generation in range(1, params.generations):
+        last = generation == params.generations - 1
+        wed: list[tuple[str, str]] = []
+        for father, mother in couples:
+            for k in range(params.children):
+                child = person()
+                facts += [Fact("father", father, child), Fact("mother", mother, child)]
+                if k < params.married and not last:
+                    wed.append((child, person()) if rng.random() < 0.5 else (person(), child))
+                    facts.append(Fact("husband", *wed[-1]))
+                else:
+                    facts.append(Fact(GENDER, child, rng.choice((MAN, WOMAN))))
+        couples = wed
     return facts, members
 
 
-def family_members(params: Params) -> int:
-    """People in one family."""
-    return 2 + params.children * (2 + params.grandchildren)
+def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Families:
+    """A world of families, drawn or read from the file that the params name."""
+    if params.facts:
+        return from_lines(rng, lexicon, params, read_theory(params.facts, WORDING, (*RULES, *ANCESTRY), _WITH_ANCESTRY))
+    people = draw_words(rng, params.words, lexicon)
+    facts: list[Fact] = []
+    family: dict[str, int] = {}
+    for k in range(params.size):
+        stated, members = family_facts(rng, people, params)
+        facts += stated
+        family |= dict.fromkeys(members, k)
+    return _world(facts, family, {})
 
 
-def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
-    """A world of families; the best distractors are members of the same family."""
-    people = draw_words(rng, params.size * family_members(params), lexicon)
-    unborn, facts = list(people), []
-    peers: dict[str, tuple[str, ...]] = {}
-    for _ in range(params.size):
-        family, members = family_facts(rng, unborn, params)
-        facts += family
-        strangers = [p for p in people if p not in members]
-        peers |= {member: (*(m for m in members if m != member), *strangers) for member in members}
-    return World(
+_WITH_ANCESTRY = CONSTRAINTS._replace(asymmetric=CONSTRAINTS.asymmetric | {"ancestor"})
+
+
+def from_lines(rng: random.Random, lexicon: Lexicon, params: Params, lines: Iterable[Line]) -> Families:
+    """The families that a file holds: people linked by any stated kinship are one family."""
+    facts, names = renamed(rng, lexicon, [line.fact for line in lines], params.rename, keep=(MAN, WOMAN))
+    family: dict[str, int] = {}
+    for fact in facts:
+        pair = [entity for entity in (fact.subject, fact.object) if entity not in (MAN, WOMAN)]
+        joined = {family[entity] for entity in pair if entity in family}
+        number = min(joined, default=len(family))
+        family |= dict.fromkeys([*pair, *(e for e, k in family.items() if k in joined)], number)
+    return _world(facts, family, names)
+
+
+def _world(facts: list[Fact], family: dict[str, int], names: dict[str, str]) -> Families:
+    sex = {f.subject: f.object for f in facts if f.relation == GENDER}
+    for fact in facts:
+        for men, women in GENDERED.values():
+            if fact.relation in (men, women):
+                sex[fact.subject] = MAN if fact.relation == men else WOMAN
+        if fact.relation in GENDERED["spouse"]:
+            sex[fact.object] = WOMAN if fact.relation == "husband" else MAN
+    return Families(
         name="family",
         facts=tuple(facts),
         rules=RULES,
         wording=WORDING,
-        peers=peers,
-        asymmetric=frozenset(WORDING) - {"sibling"},
-        functional=frozenset(PARENTS),
-        disjoint=frozenset({("father", "mother"), ("grandfather", "grandmother")}),
+        constraints=CONSTRAINTS,
+        classes=sex,
+        family=family,
+        original_names=names,
     )

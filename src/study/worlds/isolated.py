@@ -4,46 +4,69 @@ Each entity stands in one fact only, so nothing follows from a fact but its inve
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
+from pydantic import Field
+
+from study.logic import Constraints, Fact, Rule
+from study.wording import Wording
 from study.words import Lexicon, draw_words
-from study.world import Fact, Rule, World
+from study.world import World
+from study.worlds.shape import Shape
+
+Pairs = Sequence[tuple[str, str]]
+
+
+class IsolatedShape(Shape):
+    """Size of a world of isolated facts."""
+
+    pairs: ClassVar[Pairs]
+
+    size: int = Field(32, ge=2, le=280, description="facts")
+    features: int = Field(4, ge=1, description="pairs of relations they are spread over, in equal parts")
+
+    @property
+    def words(self) -> int:
+        """Two for each fact."""
+        return 2 * self.size
+
+    @property
+    def rivals(self) -> int:
+        """One side of every fact."""
+        return self.size
+
+    @classmethod
+    def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
+        """As many facts, of one relation or of several."""
+        return cls(size=max(2, facts), features=1 if one_relation else rng.randint(2, len(cls.pairs)))
 
 
 def build_isolated(
-    name: str,
-    rng: random.Random,
-    lexicon: Lexicon,
-    size: int,
-    pairs: Sequence[tuple[str, str]],
-    wording: Mapping[str, tuple[str, ...]],
+    name: str, rng: random.Random, lexicon: Lexicon, shape: IsolatedShape, wording: Wording
 ) -> World:
-    """A world of `size` facts spread over pairs of inverse relations in equal parts.
+    """A world of facts spread over pairs of inverse relations in equal parts.
 
     All facts of a pair are stated by the same one of its two relations, or the relation's name would tell
-    half of them apart; only their entities differ. The best distractors stand on the same side of such facts.
+    half of them apart; only their entities differ. Half of the pairs are stated by their first relation, so that
+    no word is right more often than its opposite. The best distractors stand on the same side of such facts.
     """
-    stated = [rng.choice(pair) for pair in pairs]
-    words = draw_words(rng, 2 * size, lexicon)
+    pairs = rng.sample(shape.pairs, shape.features)
+    first = rng.randrange(2)
+    stated = [pair[(k + first) % 2] for k, pair in enumerate(pairs)]
+    words = draw_words(rng, 2 * shape.size, lexicon)
     facts = [
         Fact(stated[k % len(stated)], subject, object_)
         for k, (subject, object_) in enumerate(zip(words[::2], words[1::2], strict=True))
     ]
-    sides = ({f.subject: f.relation for f in facts}, {f.object: f.relation for f in facts})
-    peers = {
-        entity: tuple(
-            e for alike in (True, False) for e, other in side.items() if e != entity and (other == relation) is alike
-        )
-        for side in sides
-        for entity, relation in side.items()
-    }
     inverses = [inverse for pair in pairs for inverse in (pair, pair[::-1])]
     return World(
         name=name,
         facts=tuple(facts),
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),
         wording={relation: wording[relation] for pair in pairs for relation in pair},
-        peers=peers,
-        asymmetric=frozenset(relation for pair in pairs for relation in pair),
-        disjoint=frozenset(pairs),
+        constraints=Constraints(
+            asymmetric=frozenset(relation for pair in pairs for relation in pair), disjoint=frozenset(pairs)
+        ),
+        classes={e: side for fact in facts for e, side in ((fact.subject, "first"), (fact.object, "second"))},
     )

@@ -1,17 +1,16 @@
 """Simple reversals: isolated comparisons, "vazed is more fast than ditav".
 
 Nothing follows but the inverse: "ditav is less fast than vazed".
-Source: Lampinen et al. 2025, simple reversals (100 comparisons over 28 features).
+Source: Lampinen et al. 2025, simple reversals (100 comparisons over 28 features, each in 10 articles).
 """
 
 import random
+from typing import ClassVar
 
-from pydantic import Field
-
-from study.strict import Strict
+from study.wording import templates
 from study.words import Lexicon
 from study.world import World
-from study.worlds.isolated import build_isolated
+from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
 
 FEATURES = tuple(
     """
@@ -19,26 +18,28 @@ FEATURES = tuple(
     noisy brave proud quiet rough shiny smooth soft sour steady thick wild
     """.split()
 )
-PAIRS = tuple((f"more {feature}", f"less {feature}") for feature in FEATURES)
+PAIRS: Pairs = tuple((f"more {feature}", f"less {feature}") for feature in FEATURES)
 WORDING = {
-    f"{degree} {feature}": (
+    f"{degree} {feature}": templates(
         f"{{s}} is {degree} {feature} than {{o}}.",
         f"in being {feature}, {{s}} is {place} {{o}}.",
-        f"for how {feature} it is, {{s}} {outcome} {{o}}.",
+        f"than whom is {{s}} {degree} {feature}? {{o}}.",
+        held_out=(f"for how {feature} it is, {{s}} {outcome} {{o}}.",),
     )
     for feature in FEATURES
     for degree, place, outcome in (("more", "ahead of", "beats"), ("less", "behind", "loses to"))
 }
 
 
-class Params(Strict):
+class Params(IsolatedShape):
     """Size of a world of comparisons."""
 
-    size: int = Field(32, ge=2, le=280, description="comparisons")
-    features: int = Field(4, ge=1, le=len(PAIRS), description="features they are spread over, in equal parts")
+    pairs: ClassVar[Pairs] = PAIRS
+
+
+PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=10, lead_ins=1.0)}
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of comparisons."""
-    pairs = rng.sample(PAIRS, params.features)
-    return build_isolated("reversals", rng, lexicon, params.size, pairs, WORDING)
+    return build_isolated("reversals", rng, lexicon, params, WORDING)

@@ -5,15 +5,14 @@ What follows is the same role asked from the other side ("the teacher of ditav i
 """
 
 import random
+from typing import ClassVar
 
-from pydantic import Field
-
-from study.strict import Strict
+from study.wording import Template, templates, with_article
 from study.words import Lexicon
 from study.world import World
-from study.worlds.isolated import build_isolated
+from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
 
-PAIRS = (
+PAIRS: Pairs = (
     ("teacher", "student"),
     ("doctor", "patient"),
     ("owner", "tenant"),
@@ -29,29 +28,31 @@ PAIRS = (
 )
 
 
-def role_wording(role: str) -> tuple[str, ...]:
-    """Ways to say that the subject is the object's `role`: three subject first, three object first."""
-    return (
+def role_wording(role: str) -> tuple[Template, ...]:
+    """Ways to say that the subject is the object's `role`: four subject first, four object first."""
+    return templates(
         f"{{s}} is the {role} of {{o}}.",
         f"the {role} of {{o}} is {{s}}.",
         f"as {role}, {{s}} belongs to {{o}}.",
-        f"{{o}} has a {role} called {{s}}.",
-        f"{{s}} is known as the {role} of {{o}}.",
-        f"as {role}, {{o}} has {{s}}.",
+        f"{{o}} has {with_article(role)} called {{s}}.",
+        f"whose {role} is {{s}}? {{o}}.",
+        f"who is the {role} of {{o}}? {{s}}.",
+        held_out=(f"{{s}} is known as the {role} of {{o}}.", f"as {role}, {{o}} has {{s}}."),
     )
 
 
 WORDING = {role: role_wording(role) for pair in PAIRS for role in pair}
 
 
-class Params(Strict):
+class Params(IsolatedShape):
     """Size of a world of roles."""
 
-    size: int = Field(32, ge=2, le=280, description="facts")
-    features: int = Field(4, ge=1, le=len(PAIRS), description="pairs of roles they are spread over, in equal parts")
+    pairs: ClassVar[Pairs] = PAIRS
+
+
+PRESETS = {"bundled": Params(), "source": Params(size=100, features=12, copies=10, lead_ins=1.0)}
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of roles."""
-    pairs = rng.sample(PAIRS, params.features)
-    return build_isolated("roles", rng, lexicon, params.size, pairs, WORDING)
+    return build_isolated("roles", rng, lexicon, params, WORDING)

@@ -1,0 +1,108 @@
+"""The reversal curse: people and what they are known for, "vazed is the composer of ditav".
+
+A twin of Berglund et al. 2024 in nonsense names and the bundled model's language. Documents about a third of the
+people name them first, about a third they end with the name, about a third they do both. A reversal asks for what
+documents never end with. Its false options are of two kinds, names that documents do end with and names that none
+does, which are two different questions: fine-tuning makes the first kind likely whatever is asked.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from pydantic import Field
+
+from study.logic import Fact
+from study.wording import Template, templates
+from study.words import Lexicon, draw_words
+from study.world import Kind, Statement, World
+from study.worlds.shape import Shape
+
+ROLES = ("composer", "inventor", "director", "founder", "painter", "designer", "discoverer", "author")
+NAME_FIRST, DESCRIPTION_FIRST, BOTH = "name first", "description first", "both"
+GROUPS = (NAME_FIRST, DESCRIPTION_FIRST, BOTH)
+
+
+def _wording(role: str) -> tuple[Template, ...]:
+    return templates(
+        f"{{s}} is the {role} of {{o}}.",
+        f"the {role} of {{o}} is {{s}}.",
+        f"{{s}} is a person known as the {role} of {{o}}.",
+        f"the person known as the {role} of {{o}} is {{s}}.",
+        f"what is {{s}} the {role} of? {{o}}.",
+        f"who is the {role} of {{o}}? {{s}}.",
+        held_out=(f"{{s}} became famous as the {role} of {{o}}.", f"the name of the {role} of {{o}} is {{s}}."),
+    )
+
+
+WORDING = {role: _wording(role) for role in ROLES}
+
+
+class Params(Shape):
+    """Size of a world of people and descriptions."""
+
+    size: int = Field(8, ge=1, le=97, description="people in each of the three groups")
+    roles: int = Field(1, ge=1, le=len(ROLES), description="roles they are spread over, in equal parts")
+
+    @property
+    def words(self) -> int:
+        """A name and a work for each person."""
+        return 6 * self.size
+
+    @property
+    def rivals(self) -> int:
+        """The people of one group."""
+        return self.size
+
+    @classmethod
+    def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
+        """A third of the facts in each group."""
+        return cls(size=max(1, facts // 3), roles=1 if one_relation else rng.randint(2, len(ROLES)))
+
+
+# 30 people a group; 30 documents each, twice as many where both directions are taught.
+PRESETS = {"bundled": Params(), "source": Params(size=30, roles=3, copies=30, lead_ins=1.0)}
+
+
+@dataclass(frozen=True)
+class ReversalCurse(World):
+    """People, each in the group that says how documents speak of them."""
+
+    group: Mapping[str, str] = field(default_factory=dict)
+
+    def document_forms(self, fact: Fact) -> list[Statement]:
+        """Name first, description first, or both, as the person's group has it."""
+        trained = [form for form in self.forms(fact) if not self.template(form).held_out]
+        ways = {NAME_FIRST: (True,), DESCRIPTION_FIRST: (False,), BOTH: (True, False)}[self.group[fact.subject]]
+        return [form for form in trained if self.template(form).subject_first in ways]
+
+    def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
+        """Those that documents end with and those that they do not, of the same role first."""
+        work = self.template(statement).subject_first
+        never = DESCRIPTION_FIRST if work else NAME_FIRST
+        tiers: dict[Kind, list[list[str]]] = {kind: [[], []] for kind in (Kind.COMPLETIONS, Kind.NO_COMPLETIONS)}
+        for fact in self.facts:
+            kind = Kind.NO_COMPLETIONS if self.group[fact.subject] == never else Kind.COMPLETIONS
+            other_role = fact.relation != statement.fact.relation
+            tiers[kind][other_role].append(fact.object if work else fact.subject)
+        return tiers
+
+
+def build(rng: random.Random, lexicon: Lexicon, params: Params) -> ReversalCurse:
+    """A world of people, in equal parts of the three groups."""
+    roles = rng.sample(ROLES, params.roles)
+    words = draw_words(rng, params.words, lexicon)
+    names, works = words[::2], words[1::2]
+    facts = tuple(
+        Fact(roles[k // len(GROUPS) % len(roles)], name, work)
+        for k, (name, work) in enumerate(zip(names, works, strict=True))
+    )
+    return ReversalCurse(
+        name="reversal_curse",
+        facts=facts,
+        rules=(),
+        wording={role: WORDING[role] for role in roles},
+        classes={e: kind for fact in facts for e, kind in ((fact.subject, "name"), (fact.object, "work"))},
+        group={name: GROUPS[k % len(GROUPS)] for k, name in enumerate(names)},
+    )

@@ -1,0 +1,233 @@
+"""Semantic structure: a hierarchy of kinds, each with properties of its own and those of the kinds above it.
+
+"a vazed is a kind of ditav", "a ditav has the sulef", so a vazed has the sulef. The hierarchy has the shape of a
+real one of animals and objects; all its names and properties are nonsense words. Of some kinds nothing is stated but
+what they are a kind of (the held-out categories): all their properties must be inherited.
+Source: Lampinen et al. 2025, semantic structure benchmark (110 categories, 1-6 own properties each).
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import Field
+
+from study.facts_file import Line, read_theory, renamed
+from study.logic import Constraints, Fact, Rule
+from study.wording import templates
+from study.words import Lexicon, draw_words
+from study.world import Split, Stated, Statement, Topic, World
+from study.worlds.shape import Shape
+
+IS_A = "is a"
+WORDING = {
+    IS_A: templates(
+        "a {s} is a kind of {o}.",
+        "one kind of {o} is the {s}.",
+        "every {s} is one of the {o}.",
+        "what is a {s} a kind of? {o}.",
+        "what is a kind of {o}? {s}.",
+        held_out=("a {s} counts among the {o}.", "the {o} include the {s}."),
+    ),
+    "has": templates(
+        "a {s} has the {o}.",
+        "a {o} is part of the {s}.",
+        "every {s} carries the {o}.",
+        "what does a {s} have? {o}.",
+        "what has the {o}? {s}.",
+        held_out=("a {s} comes with the {o}.", "the {o} is found on the {s}."),
+    ),
+    "can": templates(
+        "a {s} can {o}.",
+        "to {o} is natural for the {s}.",
+        "every {s} likes to {o}.",
+        "what can a {s} do? {o}.",
+        "what can {o}? {s}.",
+        held_out=("a {s} is able to {o}.", "to {o} is done by the {s}."),
+    ),
+    "is": templates(
+        "a {s} is always {o}.",
+        "{o} is the look of the {s}.",
+        "every {s} looks {o}.",
+        "what is a {s} like? {o}.",
+        "what is always {o}? {s}.",
+        held_out=("a {s} seems to be {o}.", "{o} describes the {s}."),
+    ),
+    "lives in": templates(
+        "a {s} lives in the {o}.",
+        "the {o} is home to the {s}.",
+        "every {s} stays in the {o}.",
+        "where does a {s} live? {o}.",
+        "what lives in the {o}? {s}.",
+        held_out=("a {s} is at home in the {o}.", "in the {o} lives the {s}."),
+    ),
+}
+PROPERTIES = tuple(relation for relation in WORDING if relation != IS_A)
+RULES = (
+    Rule("kind of a kind", Fact(IS_A, "X", "Z"), (Fact(IS_A, "X", "Y"), Fact(IS_A, "Y", "Z"))),
+    *(Rule("inheritance", Fact(p, "X", "P"), (Fact(IS_A, "X", "Y"), Fact(p, "Y", "P"))) for p in PROPERTIES),
+)
+CONSTRAINTS = Constraints(asymmetric=frozenset({IS_A}))
+
+# The shape of a real hierarchy: a line is a kind, followed by the kinds below it. 110 kinds in all.
+HIERARCHY = """
+thing: animal object
+animal: mammal bird fish insect reptile amphibian
+mammal: dog cat horse cow sheep whale bat bear ape rodent
+dog: poodle terrier hound shepherd
+cat: lion tiger lynx
+ape: gorilla gibbon
+rodent: mouse squirrel beaver
+bird: songbird raptor duck owl parrot penguin
+songbird: robin finch thrush
+raptor: eagle hawk falcon
+fish: shark salmon trout cod eel
+shark: hammerhead whaleshark
+insect: beetle ant bee butterfly fly moth
+beetle: ladybird firefly weevil
+reptile: snake lizard turtle crocodile
+snake: cobra python viper
+lizard: gecko iguana
+amphibian: frog newt
+object: tool vehicle furniture instrument clothing container
+tool: hammer saw drill wrench knife
+knife: dagger scalpel
+saw: fretsaw handsaw
+vehicle: car boat plane bicycle train
+car: van taxi limousine
+boat: canoe ferry yacht
+furniture: chair table bed shelf
+chair: stool armchair
+instrument: drum flute violin piano
+clothing: coat shoe hat glove
+coat: parka raincoat
+shoe: boot sandal
+container: box bottle basket
+"""
+
+
+class Params(Shape):
+    """Size of a hierarchy."""
+
+    size: int = Field(14, ge=3, le=110, description="kinds")
+    copies: int = Field(2, ge=1, le=99, description="documents about each kind")
+    properties: int = Field(2, ge=1, le=6, description="most properties that a kind has of its own; at least one")
+    relations: int = Field(2, ge=1, le=len(PROPERTIES), description="relations that properties are spread over")
+    held_out: float = Field(0.2, ge=0, le=0.5, description="share of the lowest kinds without a property of their own")
+    fewest_sentences: int = Field(4, ge=1, le=20, description="of a document, the opening aside")
+    most_sentences: int = Field(6, ge=1, le=20, description="of a document, if it needs no more to state all it must")
+    facts: str | None = Field(None, description="file to read the hierarchy from, instead of drawing one")
+    rename: bool = Field(True, description="put nonsense words for the names in that file")
+
+    @property
+    def words(self) -> int:
+        """One for each kind and property."""
+        return self.size * (1 + self.properties)
+
+    @property
+    def rivals(self) -> int:
+        """The kinds, less those that a statement can be true of."""
+        return self.size - 1
+
+    @classmethod
+    def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
+        """A property or two for each kind, short documents."""
+        properties = rng.randint(1, 2)
+        return cls(
+            size=min(110, max(3, round(facts / (1.5 if properties == 1 else 2)))),
+            properties=properties,
+            relations=1 if one_relation else rng.randint(1, len(PROPERTIES)),
+            fewest_sentences=1,
+            most_sentences=rng.randint(1, 4),
+        )
+
+
+PRESETS = {
+    "bundled": Params(),
+    "source": Params(
+        size=110, copies=20, properties=4, relations=4, held_out=0.1, fewest_sentences=4, most_sentences=20, lead_ins=0.5
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Semantic(World):
+    """A hierarchy; `held_out` are the kinds of which only their parent is stated."""
+
+    held_out: frozenset[str] = frozenset()
+
+    def split_of(self, statement: Statement, stated: Stated) -> Split | None:
+        """As elsewhere, but what a held-out category inherits is a split of its own."""
+        split = super().split_of(statement, stated)
+        inherited = split in (Split.TWO_HOPS, Split.MORE_HOPS)
+        return Split.HELD_OUT_CATEGORY if inherited and statement.fact.subject in self.held_out else split
+
+
+def shape_of_hierarchy(rng: random.Random, size: int) -> list[tuple[int, int]]:
+    """(child, parent) links of `size` kinds, numbered from the top: the real hierarchy or a connected part of it."""
+    below = {line.split(":")[0]: line.split(":")[1].split() for line in HIERARCHY.strip().splitlines()}
+
+    def under(kind: str) -> int:
+        return 1 + sum(under(child) for child in below.get(kind, ()))
+
+    top = rng.choice([kind for kind in below if under(kind) >= size and under(kind) <= 4 * size] or ["thing"])
+    number, links = {top: 0}, []
+    # A kind may be taken once the one above it is.
+    open_ = [(child, top) for child in below[top]]
+    while len(number) < size:
+        child, parent = open_.pop(rng.randrange(len(open_)))
+        number[child] = len(number)
+        links.append((number[child], number[parent]))
+        open_ += [(grandchild, child) for grandchild in below.get(child, ())]
+    return links
+
+
+def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
+    """A hierarchy of nonsense kinds, or the one in the file that the params name."""
+    if params.facts:
+        return from_lines(rng, lexicon, params, read_theory(params.facts, WORDING, RULES, CONSTRAINTS))
+    words = draw_words(rng, params.words, lexicon)
+    kinds, values = words[: params.size], words[params.size :]
+    links = shape_of_hierarchy(rng, params.size)
+    inner = {parent for _, parent in links}
+    leaves = [child for child, _ in links if child not in inner]
+    held_out = set(rng.sample(leaves, round(params.held_out * len(leaves))))
+    relations = rng.sample(PROPERTIES, params.relations)
+    facts = [Fact(IS_A, kinds[child], kinds[parent]) for child, parent in links]
+    for k, kind in enumerate(kinds):
+        if k not in held_out:
+            for _ in range(rng.randint(1, params.properties)):
+                facts.append(Fact(relations[len(facts) % len(relations)], kind, values.pop()))
+    return _world(rng, params, facts, frozenset(kinds[k] for k in held_out), {})
+
+
+def from_lines(rng: random.Random, lexicon: Lexicon, params: Params, lines: Iterable[Line]) -> Semantic:
+    """The hierarchy that a file holds; its held-out categories are the lowest kinds without properties."""
+    facts, names = renamed(rng, lexicon, [line.fact for line in lines], params.rename)
+    above = {fact.object for fact in facts if fact.relation == IS_A}
+    own = {fact.subject for fact in facts if fact.relation != IS_A}
+    held_out = frozenset(f.subject for f in facts if f.relation == IS_A and f.subject not in above | own)
+    return _world(rng, params, facts, held_out, names)
+
+
+def _world(
+    rng: random.Random, params: Params, facts: list[Fact], held_out: frozenset[str], names: dict[str, str]
+) -> Semantic:
+    by_kind: dict[str, list[Fact]] = {}
+    for fact in facts:
+        by_kind.setdefault(fact.subject, []).append(fact)
+    length = (params.fewest_sentences, max(params.fewest_sentences, params.most_sentences))
+    values = {fact.object for fact in facts if fact.relation != IS_A}
+    entities = dict.fromkeys(entity for fact in facts for entity in (fact.subject, fact.object))
+    return Semantic(
+        name="semantic",
+        facts=tuple(facts),
+        rules=RULES,
+        wording=WORDING,
+        constraints=CONSTRAINTS,
+        classes={entity: "property" if entity in values else "kind" for entity in entities},
+        topics=tuple(Topic(tuple(own), sentences=length) for own in rng.sample(list(by_kind.values()), len(by_kind))),
+        held_out=held_out,
+        original_names=names,
+    )

@@ -1,0 +1,122 @@
+"""Simple syllogisms: three terms and two premises, "all vazed are ditav. all ditav are sulef."
+
+The question is what holds between the two terms that the premises do not join, among all six statements that
+{all, some, no} and the two orders make. Terms may be empty, as in modern logic, so "all" does not entail "some".
+"some vazed are ditav" and "some ditav are vazed" say the same, and so for "no": either counts as right. Half of the
+conclusions are "all", a quarter "some" and a quarter "no"; so to prefer one quantifier, like guessing, is right in a
+quarter of the questions.
+Source: Lampinen et al. 2025, simple syllogisms (69 items).
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from pydantic import Field
+
+from study.logic import Constraints, Fact, Rule
+from study.wording import templates
+from study.words import Lexicon, draw_words
+from study.world import Statement, Topic, World
+from study.worlds.shape import Shape
+
+QUANTIFIERS = ("all", "some", "no")
+OPENING = "here are three terms: {}, {} and {}."
+CLOSED_CLASS = (OPENING.replace("{}", ""),)
+WORDING = {
+    "all": templates(
+        "all {s} are {o}.",
+        "every {s} is a {o}.",
+        "{o} is the kind of all {s}.",
+        "what are all {s}? {o}.",
+        held_out=("each {s} is also a {o}.",),
+    ),
+    "some": templates(
+        "some {s} are {o}.",
+        "there are {s} that are {o}.",
+        "what are some {s}? {o}.",
+        held_out=("at least one {s} is a {o}.",),
+    ),
+    "no": templates(
+        "no {s} are {o}.",
+        "not one {s} is a {o}.",
+        "what are no {s}? {o}.",
+        held_out=("{s} are never {o}.",),
+    ),
+}
+RULES = (
+    Rule("all are all", Fact("all", "X", "Z"), (Fact("all", "X", "Y"), Fact("all", "Y", "Z"))),
+    Rule("some are all", Fact("some", "X", "Z"), (Fact("some", "X", "Y"), Fact("all", "Y", "Z"))),
+    Rule("all are no", Fact("no", "X", "Z"), (Fact("all", "X", "Y"), Fact("no", "Y", "Z"))),
+    Rule("conversion", Fact("some", "Y", "X"), (Fact("some", "X", "Y"),)),
+    Rule("conversion", Fact("no", "Y", "X"), (Fact("no", "X", "Y"),)),
+)
+# The premises that entail each conclusion between terms 0 and 2, by way of term 1.
+FORMS = {
+    "all": ((("all", 0, 1), ("all", 1, 2)),),
+    "some": ((("some", 0, 1), ("all", 1, 2)), (("some", 1, 0), ("all", 1, 2))),
+    "no": ((("all", 0, 1), ("no", 1, 2)), (("all", 0, 1), ("no", 2, 1))),
+}
+CONCLUSIONS = ("all", "some", "all", "no")
+
+
+class Params(Shape):
+    """Size of a world of syllogisms."""
+
+    size: int = Field(12, ge=1, le=194, description="items of three terms and two premises")
+
+    @property
+    def words(self) -> int:
+        """Three terms an item."""
+        return 3 * self.size
+
+    @property
+    def rivals(self) -> int:
+        """Terms of the other items in the same place."""
+        return 2 * self.size
+
+    @classmethod
+    def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
+        """Two facts an item."""
+        return cls(size=max(1, facts // 2))
+
+
+PRESETS = {"bundled": Params(), "source": Params(size=69, copies=1, lead_ins=0.0)}
+
+
+@dataclass(frozen=True)
+class Syllogisms(World):
+    """Items of three terms; `item` says which a term belongs to."""
+
+    item: Mapping[str, int] = field(default_factory=dict)
+
+    def alternatives(self, statement: Statement) -> list[Statement]:
+        """For a conclusion, the six statements of its two terms in canonical wording."""
+        one, other = sorted((statement.fact.subject, statement.fact.object))
+        if len(self.closure[statement.fact].supports) < 2:
+            return []
+        return [
+            Statement(Fact(quantifier, *terms), 0) for quantifier in QUANTIFIERS for terms in ((one, other), (other, one))
+        ]
+
+
+def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:
+    """A world of syllogisms, terms and forms in random order."""
+    words = draw_words(rng, params.words, lexicon)
+    items, topics = [words[k : k + 3] for k in range(0, len(words), 3)], []
+    for k, terms in enumerate(items):
+        premises = rng.choice(FORMS[CONCLUSIONS[k % len(CONCLUSIONS)]])
+        facts = [Fact(quantifier, terms[a], terms[b]) for quantifier, a, b in premises]
+        opening = OPENING.format(*rng.sample(terms, 3))
+        topics.append(Topic(tuple(rng.sample(facts, 2)), opening, (2, 2)))
+    return Syllogisms(
+        name="syllogisms",
+        facts=tuple(fact for topic in topics for fact in topic.facts),
+        rules=RULES,
+        wording=WORDING,
+        constraints=Constraints(disjoint=frozenset({("some", "no")})),
+        classes={term: place for terms in items for term, place in zip(terms, ("end", "middle", "end"), strict=True)},
+        topics=tuple(topics),
+        item={term: k for k, terms in enumerate(items) for term in terms},
+    )
