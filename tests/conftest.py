@@ -59,7 +59,7 @@ def params(model_folder) -> Params:
     )
 
 
-@pytest.fixture(params=["reversals", "roles", "deeds", "family"])
+@pytest.fixture(params=list(WORLDS))
 def world(request):
     module = WORLDS[request.param]
     return module.build(random.Random(f"test/{request.param}"), STUDY, module.Params())

@@ -7,7 +7,7 @@ from study.augment import UNPARSEABLE, augment, closure_facts, generate, judge, 
 from study.data import make_documents
 from study.params import Augmentation, Source
 from study.words import STUDY
-from study.world import Split, Statement, Status
+from study.world import Split, Stated, Statement, Status
 from study.worlds import WORLDS
 
 
@@ -20,13 +20,13 @@ def comparisons():
 
 def test_each_sentence_is_judged_by_the_closure(comparisons):
     world, documents = comparisons
-    fact = documents[0].fact
+    fact = documents[0].facts[0]
     inverse = next(f for f in world.closure if f.subject == fact.object)
     true = world.render(Statement(inverse, 0))
     false = world.render(Statement(fact._replace(subject=fact.object, object=fact.subject), 0))
-    other = world.render(Statement(fact._replace(object=documents[1].fact.object), 0))
+    other = world.render(Statement(fact._replace(object=documents[1].facts[0].object), 0))
     text = f"{true} {false} {other} nobody knows. {true[:-3]}"
-    judged = judge(world, frozenset(), Source.LOCAL, documents[0].text, 0, text)
+    judged = judge(world, Stated(world, ()), Source.LOCAL, documents[0].text, 0, text)
     expected = [Status.ENTAILED, Status.CONTRADICTED, Status.UNSUPPORTED, UNPARSEABLE]
     assert [inference.status for inference in judged] == expected
     assert [inference.split for inference in judged] == [Split.REVERSAL, None, None, None]
@@ -34,8 +34,8 @@ def test_each_sentence_is_judged_by_the_closure(comparisons):
 
 def test_the_oracle_has_perfect_quality(world):
     documents = make_documents(world, random.Random(0), 1)
-    stated = frozenset(document.statement for document in documents)
-    text = " ".join(oracle_sentences(world, documents))
+    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    text = " ".join(oracle_sentences(world, documents, 0))
     report = quality(judge(world, stated, Source.LOCAL, "", 0, text), closure_facts(world, documents))
     assert report["precision"] == 1 and report["unparseable"] == report["contradicted"] == 0
     assert all(value == 1 for name, value in report.items() if name.startswith("recall"))
@@ -45,7 +45,7 @@ def test_recall_counts_facts_not_wordings(comparisons):
     world, documents = comparisons
     inverse = next(f for f in world.closure if f not in world.facts)
     wordings = [world.render(Statement(inverse, k)) for k in range(3)]
-    judged = judge(world, frozenset(), Source.LOCAL, "", 0, " ".join(wordings))
+    judged = judge(world, Stated(world, ()), Source.LOCAL, "", 0, " ".join(wordings))
     assert quality(judged, closure_facts(world, documents))[f"recall of {Split.REVERSAL}"] == 1 / 4
 
 

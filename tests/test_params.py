@@ -5,6 +5,7 @@ import pytest
 from study.params import Params, load_params, load_pretraining
 from study.paths import PARAMS
 from study.strict import ParamsError, read_yaml
+from study.worlds import WORLDS
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*.yaml")), ids=lambda p: p.name)
@@ -22,11 +23,30 @@ def test_every_params_file_is_valid(path):
         ({"finetuning": {"epochs": 1.5}}, r"finetuning.epochs = 1.5: .*valid integer"),
         ({"finetuning": {"epochs": True}}, r"finetuning.epochs = True"),
         ({"finetuning": {"method": "adapter"}}, r"finetuning.method = 'adapter': .*'full' or 'lora'"),
-        ({"worlds": {"reversals": {"sizes": 3}}}, r"worlds.reversals.sizes = 3: no such setting; .*features, size"),
+        (
+            {"worlds": {"reversals": {"sizes": 3}}},
+            r"worlds.reversals.sizes = 3: no such setting; .*copies, features, lead_ins",
+        ),
         ({"worlds": {"reversal": {}}}, r"worlds.reversal = \{\}: no such setting; allowed here: .*family.*reversals"),
         ({"worlds": {}}, r"worlds: none is named"),
-        ({"worlds": {"reversals": {"size": 4}}}, r"questions.options = 8: worlds.reversals has only 4 facts"),
-        ({"worlds": {"family": {"size": 90}}}, r"worlds.family.size = 90: needs 900 entities"),
+        (
+            {"worlds": {"reversals": {"size": 4}}},
+            r"options = 8: worlds.reversals has only 4 entities to choose",
+        ),
+        (
+            {"worlds": {"family": {"size": 90}}},
+            r"worlds.family: these settings take 1980 entities, .* has 582",
+        ),
+        (
+            {"worlds": {"family": "huge"}},
+            r"worlds.family = 'huge': no such preset; use 'bundled' or 'source'",
+        ),
+        ({"worlds": {"reversals": {"features": 29}}}, r"worlds.reversals.*features = 29: this world has 28"),
+        ({"worlds": {"semantic": {"size": 8}}}, r"worlds.semantic.*tops = 3: each needs three kinds"),
+        (
+            {"finetuning": {"splitting": "words"}},
+            r"finetuning.splitting = 'words': .*'whole', 'sentences'",
+        ),
         ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: a seed is given twice"),
         ({"arms": {"x": {"trian": []}}}, r"arms.x.trian = \[\]: no such setting; allowed here: context, train"),
         ({"arms": {"x": {"train": ["docs"]}}}, r"arms.x.train.0 = 'docs': .*'documents', 'local', 'global'"),
@@ -70,6 +90,18 @@ def test_a_broken_file_is_refused_by_its_path(tmp_path, text, message):
 def test_a_missing_file_is_refused():
     with pytest.raises(ParamsError, match="no such params file"):
         load_params(Path("nowhere.yaml"))
+
+
+def test_worlds_are_named_by_preset_or_by_settings():
+    params = Params.parse({"worlds": {"reversals": "source", "family": {"size": 2}}}, "x")
+    assert params.shape("reversals").size == 100 and params.shape("family").size == 2
+    assert params.world_names == ("reversals", "family")
+
+
+def test_both_presets_of_every_world_fit_the_word_space():
+    for name, module in WORLDS.items():
+        for preset in ("bundled", "source"):
+            assert Params.parse({"worlds": {name: preset}}, "x").shape(name) == module.PRESETS[preset]
 
 
 def test_params_are_frozen():

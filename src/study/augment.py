@@ -1,8 +1,9 @@
 """Inferences a model writes, in context, from its training documents; judged against the deductive closure.
 
-Local: one document in view. Global: all documents in view, one of them named as the target.
+Local: one statement in view. Global: all documents in view, one of them named as the target.
 """
 
+import random
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from study.data import Document
 from study.params import Augmentation, Source
 from study.prompts import global_prompt, local_prompt
-from study.world import Split, Statement, Status, World
+from study.world import Split, Stated, Statement, Status, World
 
 UNPARSEABLE = "unparseable"
 
@@ -23,11 +24,11 @@ class Inference(NamedTuple):
 
     Attributes:
         source: local or global.
-        document: the document it was written from.
+        document: the sentence (local) or the document (global) it was written about.
         sample: which of the document's samples.
         sentence: the text, ending in a full stop.
         status: entailed, contradicted, unsupported, or unparseable.
-        split: the split of the questions it answers; None if it is not entailed or rests on more than two facts.
+        split: the split of the questions it answers; None if it is not entailed, or nothing asks for it.
         fact: canonical form of the entailed fact and what it asks for, so that wordings can be counted as one.
     """
 
@@ -89,18 +90,16 @@ def sentences(text: str) -> list[str]:
 
 def asked(world: World, statement: Statement) -> str:
     """A fact and the entity asked for, the same for all wordings."""
-    return f"{' '.join(statement.fact)} -> {world.answer(statement)}"
+    return f"{' / '.join(statement.fact)} -> {world.answer(statement)}"
 
 
-def judge(
-    world: World, stated: frozenset[Statement], source: Source, document: str, sample: int, text: str
-) -> list[Inference]:
+def judge(world: World, stated: Stated, source: Source, document: str, sample: int, text: str) -> list[Inference]:
     """Each sentence of a generated text with its standing in the world."""
     inferences = []
     for sentence in sentences(text):
         statement = world.parse(sentence)
         status = str(world.status(statement.fact)) if statement else UNPARSEABLE
-        entailed = status == Status.ENTAILED
+        entailed = statement if status == Status.ENTAILED else None
         inferences.append(
             Inference(
                 source=source,
@@ -108,11 +107,16 @@ def judge(
                 sample=sample,
                 sentence=sentence,
                 status=status,
-                split=world.split_of(statement, stated) if statement and entailed else None,
-                fact=asked(world, statement) if statement and entailed else None,
+                split=world.split_of(entailed, stated) if entailed and entailed.fact in world.closure else None,
+                fact=asked(world, entailed) if entailed else None,
             )
         )
     return inferences
+
+
+def stated_in(world: World, documents: Sequence[Document]) -> Stated:
+    """What documents state."""
+    return Stated(world, (statement for document in documents for statement in document.statements))
 
 
 def augment(
@@ -124,36 +128,47 @@ def augment(
     params: Augmentation,
     seed: int,
 ) -> list[Inference]:
-    """Let the model write from each document, `params.samples` times."""
+    """Let the model write `params.samples` times: from each sentence that states something, or about each document."""
     texts = [document.text for document in documents]
-    stated = frozenset(document.statement for document in documents)
-    prompts = [local_prompt(t) if source is Source.LOCAL else global_prompt(texts, t) for t in texts]
-    tokens = params.local_tokens if source is Source.LOCAL else params.global_tokens
+    if source is Source.LOCAL:
+        seen = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
+        prompts, tokens = [local_prompt(sentence) for sentence in seen], params.local_tokens
+    else:
+        seen = texts
+        prompts, tokens = [global_prompt(texts, target) for target in seen], params.global_tokens
     written = generate(model, tokenizer, prompts * params.samples, tokens, params.temperature, seed, params.batch_size)
+    stated = stated_in(world, documents)
     return [
         inference
         for k, text in enumerate(written)
-        for inference in judge(world, stated, source, texts[k % len(texts)], k // len(texts), text)
+        for inference in judge(world, stated, source, seen[k % len(seen)], k // len(seen), text)
     ]
 
 
-def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
-    """The true closure up to two hops, in every wording that the documents do not hold themselves."""
-    stated = frozenset(document.statement for document in documents)
-    return [
-        world.render(statement)
-        for statement in world.statements
-        if statement not in stated and world.split_of(statement, stated)
-    ]
+def oracle_sentences(world: World, documents: Sequence[Document], seed: int) -> list[str]:
+    """The true closure, each fact once in either order, in a wording that documents may use but these do not."""
+    stated = stated_in(world, documents)
+    sentences = []
+    for fact, derivation in world.closure.items():
+        by_order: dict[bool, list[Statement]] = {}
+        for form in world.forms(fact) if derivation.supports else ():
+            template = world.template(form)
+            if not (template.held_out or template.is_question or form in stated.statements):
+                by_order.setdefault(template.subject_first, []).append(form)
+        for forms in by_order.values():
+            form = random.Random(f"{seed}/{world.canonical(fact)}").choice(forms)
+            if world.split_of(form, stated):
+                sentences.append(world.render(form))
+    return sentences
 
 
 def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, set[str]]:
     """What could be inferred: for each split the facts and asked entities, wordings counted as one."""
-    stated = frozenset(document.statement for document in documents)
+    stated = stated_in(world, documents)
     facts: dict[Split, set[str]] = {}
-    for statement in world.statements:
-        split = world.split_of(statement, stated)
-        if split in (Split.REVERSAL, Split.TWO_HOPS):
+    for statement, derivation in world.statements.items():
+        split = world.split_of(statement, stated) if derivation.supports else None
+        if split not in (None, Split.TRAINED, Split.REPHRASED):
             facts.setdefault(split, set()).add(asked(world, statement))
     return facts
 

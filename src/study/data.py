@@ -192,6 +192,11 @@ def count_tokens(texts: Sequence[str], tokenizer: Any) -> list[int]:
     return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids] if texts else []
 
 
+FEWEST_OPTIONS = 4
+# Kinds whose false options are never the true ones of the same split, by what they are for.
+UNBALANCED = (Kind.COMPLETIONS, Kind.OTHER_RULE)
+
+
 class _Chooser:
     """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
 
@@ -202,18 +207,24 @@ class _Chooser:
         self.right = Counter(answers)
         self.used: Counter[str] = Counter()
 
-    def choose(self, tiers: Sequence[Sequence[str]], count: int, rng: random.Random) -> list[str]:
+    def choose(self, tiers: Sequence[Sequence[str]], count: int, unbalanced: bool, rng: random.Random) -> list[str]:
+        """At most `count` entities; one that is never right is chosen only if `unbalanced`."""
         chosen: list[str] = []
         for tier in tiers:
-            shuffled = rng.sample(tier, len(tier))
-            shuffled.sort(key=lambda e: self.used[e] / self.right[e] if self.right[e] else float("inf"))
-            chosen += shuffled[: count - len(chosen)]
+            fit = (
+                rng.sample(tier, len(tier)) if unbalanced else [e for e in rng.sample(tier, len(tier)) if self.right[e]]
+            )
+            chosen += sorted(fit, key=lambda e: self.used[e] / max(1, self.right[e]))[: count - len(chosen)]
         self.used.update(chosen)
         return chosen
 
 
-def questions_of_split(world: World, statements: Sequence[Statement], split: Split, options: int, seed: str) -> Iterator[Question]:  # fmt: skip
-    """Ask for each statement in turn; one with too few distractors is left out.
+def questions_of_split(
+    world: World, statements: Sequence[Statement], split: Split, options: int, seed: str
+) -> Iterator[Question]:
+    """Ask for each statement in turn, with `options` options or, down to four, as many as there are distractors for.
+
+    One with fewer is left out.
 
     A question depends on the world, the seed and the statements before it, not on those after.
     """
@@ -223,8 +234,8 @@ def questions_of_split(world: World, statements: Sequence[Statement], split: Spl
     for statement in statements:
         rng = random.Random(f"{seed}/{split}/{world.render(statement)}")
         if split is Split.CONTRADICTION:
-            chosen = [statement, world.contradictions(statement)[0]]
-            yield _question(world, statement, split, Kind.CONTRADICTING, "", [world.render(s) for s in chosen], [0], rng)
+            texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
+            yield _question(world, statement, split, Kind.CONTRADICTING, "", texts, [0], rng)
             continue
         alternatives = world.alternatives(statement)
         if alternatives:
@@ -236,9 +247,10 @@ def questions_of_split(world: World, statements: Sequence[Statement], split: Spl
                 yield _question(world, statement, split, Kind.ALTERNATIVES, "", texts, true, rng)
             continue
         for kind, tiers in world.distractors(statement).items():
-            if sum(map(len, tiers)) >= options - 1:
-                chooser = choosers.setdefault(kind, _Chooser(answers))
-                entities = [world.answer(statement), *chooser.choose(tiers, options - 1, rng)]
+            chooser = choosers.setdefault(kind, _Chooser(answers))
+            chosen = chooser.choose(tiers, options - 1, kind in UNBALANCED, rng)
+            if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
+                entities = [world.answer(statement), *chosen]
                 query = f"{world.lead_up(statement)} {world.query(statement)}".lstrip()
                 yield _question(world, statement, split, kind, query, [f" {e}." for e in entities], [0], rng)
 
@@ -285,9 +297,12 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
             if form in stated.statements:
                 by_split[Split.TRAINED].append(form)
         for forms in by_order.values():
-            for form in [form for form in forms if world.template(form).held_out] or forms:
+            held_out = [form for form in forms if world.template(form).held_out]
+            if world.alternatives(forms[0]):  # whole statements are offered, in canonical wording
+                held_out = [form for form in forms if form.template == 0]
+            for form in held_out or forms:
                 split = world.split_of(form, stated)
-                if split and split is not Split.TRAINED and (not world.alternatives(form) or form.template == 0):
+                if split and split is not Split.TRAINED:
                     by_split[split].append(form)
     by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if world.contradictions(s)]
     return by_split

@@ -12,18 +12,20 @@ from study.experiment import Experiment, augmented_arms, finetuned_arms, in_cont
 from study.params import Params
 from study.stats import judge_claims
 from study.trials import DIVERGED
-from study.worlds import family
+from study.worlds.family import Families
+from study.worlds.semantic import Semantic
 
 
-def family_tree(experiment: Experiment) -> None:
-    """The first family of the first seed; its facts as the numbers behind the figure."""
-    if "family" not in experiment.params.world_names:
-        return
-    world = experiment.material("family", experiment.params.seeds[0]).world
-    first = next(iter(world.peers))
-    members = [first, *world.peers[first][: family.family_members(experiment.params.shape("family")) - 1]]
-    facts = pd.DataFrame([fact for fact in world.facts if fact.object in members])
-    experiment.publish("family_tree", figures.family_tree(world, members), facts)
+def graphs(experiment: Experiment) -> None:
+    """The first family and the hierarchy of the first seed, where they are in the study; the facts behind them."""
+    for name in experiment.params.world_names:
+        world = experiment.material(name, experiment.params.seeds[0]).world
+        facts = pd.DataFrame(world.facts)
+        if isinstance(world, Families):
+            here = facts[[world.family[fact.subject] == 0 for fact in world.facts]]
+            experiment.publish("family_tree", figures.family_tree(world, 0), here)
+        elif isinstance(world, Semantic):
+            experiment.publish("hierarchy", figures.hierarchy(world), facts)
 
 
 def accuracy(experiment: Experiment, arms: list[str]) -> None:
@@ -88,7 +90,7 @@ def of_compare(experiment: Experiment) -> None:
 
 
 DRAWINGS: dict[str, Callable[[Experiment], None]] = {
-    "01_generate_data": family_tree,
+    "01_generate_data": graphs,
     "02_in_context": lambda experiment: accuracy(experiment, in_context_arms(experiment.params)),
     "03_finetune": of_finetune,
     "04_augmented_finetune": of_augmented_finetune,

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 
 from study import runner
 from study.data import Document
+from study.logic import Fact
 from study.models import identity, pick_device
 from study.params import Params, Source, load_params
 from study.paths import RESULTS, ROOT, shown
 from study.stats import accuracy_table
 from study.store import Store, content_hash
 from study.trials import Material, Trial, prepare
-from study.world import Statement
 
 PUBLISHED = RESULTS / "default"
 
@@ -136,14 +136,18 @@ class Experiment:
                 tables = {
                     "documents": [_document_row(material, document) for document in material.documents],
                     "questions": [question._asdict() for question in material.questions],
+                    "closure": [_closure_row(material, fact) for fact in material.world.closure],
                 }
+                names = material.world.original_names
+                if names:
+                    tables["names"] = [{"word": word, "name": name} for word, name in names.items()]
                 for name, rows in tables.items():
                     folder = self.output / world / f"seed_{seed}"
                     folder.mkdir(parents=True, exist_ok=True)
                     Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
                     digest = content_hash(rows)
                     provenance = {
-                        "world": {world: self.params.shape(world).plain()},
+                        "world": {world: self.params.shape(world).recipe},
                         "questions": self.params.questions.plain(),
                         "seed": seed,
                         "rows": len(rows),
@@ -182,8 +186,15 @@ class Experiment:
 
 
 def _document_row(material: Material, document: Document) -> dict[str, Any]:
-    fact = material.world.render(Statement(document.fact, 0))
-    return {"fact": fact, "relation": document.fact.relation, "text": document.text}
+    facts = [material.world.canonical(fact) for fact in document.facts]
+    return {"facts": facts, "sentences": list(document.sentences), "text": document.text}
+
+
+def _closure_row(material: Material, fact: Fact) -> dict[str, Any]:
+    """A fact that holds, with why: the last rule and the stated facts it rests on."""
+    derivation = material.world.closure[fact]
+    supports = sorted(material.world.canonical(support) for support in derivation.supports)
+    return {**fact._asdict(), "rule": derivation.rule, "hops": derivation.hops, "supports": supports}
 
 
 def open_experiment(params_file: str, results: str, notebook: str) -> Experiment:

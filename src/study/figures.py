@@ -1,6 +1,6 @@
 """Figures, drawn from tables alone: no model, no trial is run here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from study.world import Split, Status, World
+from study.world import Split, Status
+from study.worlds.family import Families
+from study.worlds.semantic import IS_A, Semantic
 
 SPLITS = [str(split) for split in Split]
 WIDTH = 9.0  # inches
@@ -152,38 +154,89 @@ def augmentation_figure(inferences: pd.DataFrame) -> Figure:
     return figure
 
 
-def family_tree(world: World, members: Sequence[str]) -> Figure:
-    """One family as a tree: a line runs from each parent to each child."""
-    use_style()
-    parents = {f: [g.subject for g in world.facts if g.object == f] for f in members}
+def tree_layout(below: Mapping[str, Sequence[str]], roots: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """(x, y) of each node: leaves side by side, a node above the middle of those below it, roots at y = 0."""
+    place: dict[str, tuple[float, float]] = {}
+    leaves = 0
 
-    def generation(person: str) -> int:
-        return 1 + max((generation(p) for p in parents[person]), default=-1)
+    def put(node: str, depth: int) -> float:
+        nonlocal leaves
+        under = [put(child, depth + 1) for child in below.get(node, ()) if child not in place]
+        leaves += not under
+        place[node] = (float(np.mean(under)) if under else float(leaves), -float(depth))
+        return place[node][0]
 
-    def spouse_generation(person: str) -> int:
-        partners = [p for couple in parents.values() if person in couple for p in couple]
-        return max(generation(p) for p in [person, *partners])
+    for root in roots:
+        if root not in place:
+            put(root, 0)
+    return place
 
-    levels: dict[int, list[str]] = {}
-    for person in members:
-        levels.setdefault(spouse_generation(person), []).append(person)
-    place = {
-        person: ((k + 0.5) / len(level), -depth) for depth, level in levels.items() for k, person in enumerate(level)
-    }
-    figure, axis = plt.subplots(figsize=(WIDTH, 1 + 1.1 * len(levels)))
-    for child, couple in parents.items():
-        for parent in couple:
-            axis.plot(*zip(place[parent], place[child], strict=True), color="0.7", linewidth=1, zorder=1)
-    roles = {fact.subject: fact.relation for fact in world.facts}
-    colors = {"father": "#0072B2", "mother": "#D55E00"}
-    for person, (x, y) in place.items():
-        color = colors.get(roles.get(person, ""), "0.35")
-        axis.text(x, y, person, ha="center", va="center", color="white", fontsize=9, zorder=2,
-                  bbox={"boxstyle": "round,pad=0.35", "facecolor": color, "edgecolor": "none"})  # fmt: skip
-    axis.set_xlim(0, 1)
-    axis.set_ylim(-max(levels) - 0.5, 0.5)
+
+def _node(axis: Axes, place: tuple[float, float], text: str, color: str) -> None:
+    box = {"boxstyle": "round,pad=0.3", "facecolor": color, "edgecolor": "none"}
+    axis.text(*place, text, ha="center", va="center", color="white", fontsize=8, zorder=2, bbox=box)
+
+
+def _framed(axis: Axes, place: Mapping[str, tuple[float, float]], title: str) -> None:
+    xs, ys = zip(*place.values(), strict=True)
+    axis.set_xlim(min(xs) - 0.7, max(xs) + 0.7)
+    axis.set_ylim(min(ys) - 0.5, max(ys) + 0.4)
     axis.axis("off")
-    axis.set_title("blue: a father, red: a mother, grey: neither", fontsize=9, fontweight="normal")
+    axis.set_title(title, fontsize=9, fontweight="normal")
+
+
+def family_tree(world: Families, number: int) -> Figure:
+    """One family: lines run from each couple to its children; a spouse who married in stands below the partner."""
+    use_style()
+    members = [person for person, family in world.family.items() if family == number]
+    parents: dict[str, list[str]] = {m: [f.subject for f in world.theory.matching("parent", None, m)] for m in members}
+    born = [m for m in members if parents[m]]
+    spouse = {f.subject: f.object for f in world.theory.matching("spouse")}
+    # The founders' line: who married in has no parents and a partner who has some.
+    line = [m for m in members if parents[m] or not parents.get(spouse.get(m, ""), [])]
+    below = {m: [child for child in born if m in parents[child]] for m in line}
+    roots = [m for m in line if not parents[m]]
+    place = tree_layout(below, roots[:1] + [m for m in roots if spouse.get(m) not in roots[:1]])
+    for person in members:
+        if person not in place:
+            x, y = place.get(spouse.get(person, ""), (0.0, 0.0))
+            place[person] = (x, y - 0.34)
+    figure, axis = plt.subplots(figsize=(WIDTH, 1 + 1.05 * len({round(y) for _, y in place.values()})))
+    for child, couple in parents.items():
+        if couple:
+            middle = np.mean([place[parent] for parent in couple], axis=0)
+            axis.plot([middle[0], place[child][0]], [middle[1], place[child][1]], color="0.7", linewidth=1, zorder=1)
+    colors = {"man": PALETTE[1], "woman": PALETTE[2]}
+    for person in members:
+        _node(axis, place[person], person, colors.get(world.classes.get(person, ""), "0.35"))
+    _framed(axis, place, "blue: men, red: women; couples stand one below the other, lines lead to their children")
+    return figure
+
+
+def hierarchy(world: Semantic) -> Figure:
+    """The kinds, each with what is stated of it: nothing, for those held out."""
+    use_style()
+    links = [fact for fact in world.facts if fact.relation == IS_A]
+    below: dict[str, list[str]] = {}
+    for fact in links:
+        below.setdefault(fact.object, []).append(fact.subject)
+    children = {fact.subject for fact in links}
+    place = tree_layout(
+        below, [kind for kind in world.entities if world.classes[kind] == "kind" and kind not in children]
+    )
+    own: dict[str, list[str]] = {}
+    for fact in world.facts:
+        if fact.relation != IS_A:
+            own.setdefault(fact.subject, []).append(f"{fact.relation} {fact.object}")
+    figure, axis = plt.subplots(
+        figsize=(max(WIDTH, 0.85 * max(x for x, _ in place.values())), 1 + 1.3 * len({y for _, y in place.values()}))
+    )
+    for fact in links:
+        axis.plot(*zip(place[fact.object], place[fact.subject], strict=True), color="0.7", linewidth=1, zorder=1)
+    for kind, (x, y) in place.items():
+        _node(axis, (x, y), kind, PALETTE[2] if kind in world.held_out else PALETTE[1])
+        axis.text(x, y - 0.17, "\n".join(own.get(kind, [])), ha="center", va="top", fontsize=6.5, color="0.3")
+    _framed(axis, place, "blue: kinds with what is stated of them, red: held-out kinds, which must inherit everything")
     return figure
 
 

@@ -64,10 +64,10 @@ class Theory:
         self.below = below
         # Dicts, not sets: the order of a set of strings changes from process to process.
         self._known: dict[tuple[str, str | None, str | None], dict[Fact, None]] = defaultdict(dict)
-        if below:
-            self._waiting = below._waiting
-        else:
-            self._waiting: dict[str, list[tuple[Rule, Fact, tuple[Fact, ...]]]] = defaultdict(list)
+        self._waiting: dict[str, list[tuple[Rule, Fact, tuple[Fact, ...]]]] = (
+            below._waiting if below else defaultdict(list)
+        )
+        if below is None:
             for rule in rules:
                 for k, atom in enumerate(rule.body):
                     self._waiting[atom.relation].append((rule, atom, rule.body[:k] + rule.body[k + 1 :]))
@@ -106,25 +106,24 @@ class Theory:
                 continue
             relation, subject, object_ = fact
             self.closure[fact] = derivation
-            for key in (
-                (relation, None, None), (relation, subject, None), (relation, None, object_), (relation, subject, object_)
-            ):  # fmt: skip
-                self._known[key][fact] = None
+            for key in ((None, None), (subject, None), (None, object_), (subject, object_)):
+                self._known[relation, *key][fact] = None
             new.append(fact)
             for rule, atom, others in self._waiting.get(relation, ()):
                 bound = _unify(atom, fact, {})
                 if bound is None:
                     continue
                 for binding, used in self._bindings(others, bound, (fact,)):
-                    head = Fact(rule.head.relation, _value(rule.head.subject, binding), _value(rule.head.object, binding))
+                    head = Fact(
+                        rule.head.relation, _value(rule.head.subject, binding), _value(rule.head.object, binding)
+                    )
                     if head.subject != head.object:
                         offer(head, Derivation(rule.name, frozenset().union(*(self._supports(p) for p in used))))
         return new
 
     def _supports(self, fact: Fact) -> frozenset[Fact]:
         derivation = self.derivation(fact)
-        assert derivation is not None
-        return derivation.supports
+        return derivation.supports if derivation else frozenset()
 
     def _bindings(
         self, atoms: tuple[Fact, ...], bound: Bound, used: tuple[Fact, ...]

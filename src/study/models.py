@@ -78,13 +78,17 @@ def pick_device(params: Model) -> str:
     return params.device
 
 
-def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in evaluation mode on its device, and its tokenizer."""
-    folder = model_folder(params)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model; one without a padding token pads with the end of the text."""
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(params), local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model in evaluation mode on its device, and its tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, params.dtype), local_files_only=True, attn_implementation="sdpa"
+        model_folder(params), dtype=getattr(torch, params.dtype), local_files_only=True, attn_implementation="sdpa"
     )
-    return model.to(pick_device(params)).eval(), tokenizer
+    return model.to(pick_device(params)).eval(), load_tokenizer(params)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
+from study.data import Splitting
 from study.strict import Strict, read_yaml
 from study.words import OPENINGS
 from study.worlds import WORLDS
@@ -82,6 +83,7 @@ class Questions(Strict):
 class Finetuning(Strict):
     """How an arm is tuned."""
 
+    splitting: Splitting = Field(Splitting.SENTENCES, description="how documents become training texts")
     method: Literal["full", "lora"] = Field("full", description="all weights, or a LoRA adapter on all linear layers")
     learning_rate: float = Field(1e-3, gt=0, lt=1)
     epochs: int = Field(40, ge=1, description="passes over an arm's texts, the same for every arm")

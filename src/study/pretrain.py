@@ -117,7 +117,9 @@ def batches(
                 ids[row, at : at + len(whole)] = whole
                 labels[row, at + len(prompt) : at + len(whole)] = whole[len(prompt) :]
                 at += len(whole)
-        yield torch.from_numpy(ids), torch.from_numpy(labels)
+        # A prompt can fill its row; where no row has anything to learn, another batch is drawn.
+        if (labels != -100).any():
+            yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 
 def skill(

@@ -15,9 +15,9 @@ def context_prompt(documents: Sequence[str]) -> str:
     return " ".join([*documents, THEREFORE])
 
 
-def local_prompt(document: str) -> str:
-    """One document in view: what follows from it?"""
-    return context_prompt([document])
+def local_prompt(statement: str) -> str:
+    """One statement in view: what follows from it?"""
+    return context_prompt([statement])
 
 
 def global_prompt(documents: Sequence[str], target: str) -> str:

@@ -1,22 +1,31 @@
 """Tables that notebooks show: checks of the data, examples, and results in a reader's shape."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
+from study.data import Question, Splitting, count_tokens, training_texts
 from study.experiment import Experiment
+from study.models import load_tokenizer
+from study.probe import ProbeResult, bag_of_words_probe
 from study.prompts import context_prompt
 from study.stats import wilson_interval
+from study.trials import Material
 from study.words import STUDY, lexicon_of
-from study.world import Split, Statement, World
+from study.world import Split, Status, World
+from study.worlds import closed_class_words
 
 OFFENCES = [
     "words of another lexicon",
     "tested statements in documents",
-    "entailed distractors",
-    "answer at one position",
+    "options wrongly true or false",
+    "contradictions",
+    "crowded places",
 ]
+# The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
+SUSPICIOUS_Z = 4.0
 
 
 def check_data(experiment: Experiment) -> pd.DataFrame:
@@ -25,43 +34,129 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     The position of the true option is an offence if its count at one place lies beyond a 99.9 % interval
     around an even spread.
     """
+    closed = set(closed_class_words())
     lines = []
-    for name in experiment.params.world_names:
-        for seed in experiment.params.seeds:
-            material = experiment.material(name, seed)
-            world, questions = material.world, material.questions
-            entities = {entity for fact in world.facts for entity in (fact.subject, fact.object)}
-            stated = {document.text for document in material.documents}
-            asked_unseen = [q for q in questions if q.split is not Split.TRAINED]
-            lines.append(
-                {
-                    "world": name,
-                    "seed": seed,
-                    "facts": len(world.facts),
-                    "documents": len(material.documents),
-                    "questions": len(questions),
-                    OFFENCES[0]: sum(lexicon_of(entity) != STUDY.name for entity in entities),
-                    OFFENCES[1]: sum(q.item_id in stated for q in asked_unseen),
-                    OFFENCES[2]: sum(_entailed_options(world, q.query, q.options) != 1 for q in questions),
-                    OFFENCES[3]: _crowded_positions([(q.answer, len(q.options)) for q in questions]),
-                }
-            )
+    for name, seed, material in _materials(experiment):
+        world, questions = material.world, material.questions
+        words = {word for entity in world.entities for word in entity.split()} - closed
+        renamed = set(world.original_names) or not getattr(experiment.params.shape(name), "facts", None)
+        stated = {world.render(statement) for document in material.documents for statement in document.statements}
+        lines.append(
+            {
+                "world": name,
+                "seed": seed,
+                "facts": len(world.facts),
+                "entailed": sum(
+                    bool(d.supports) and fact.relation in world.wording for fact, d in world.closure.items()
+                ),
+                "documents": len(material.documents),
+                "questions": len(questions),
+                OFFENCES[0]: sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
+                OFFENCES[1]: sum(_sentence(q) in stated for q in questions if q.split is not Split.TRAINED),
+                OFFENCES[2]: sum(_true_options(world, q) != list(q.answers) for q in questions),
+                OFFENCES[3]: sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
+                OFFENCES[4]: _crowded_places(questions),
+            }
+        )
     return pd.DataFrame(lines)
 
 
-def _entailed_options(world: World, query: str, options: tuple[str, ...]) -> int:
-    statements = [world.parse((query + option).strip()) for option in options]
-    return sum(statement is not None and statement.fact in world.closure for statement in statements)
+def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Material]]:
+    for name in experiment.params.world_names:
+        for seed in experiment.params.seeds:
+            yield name, seed, experiment.material(name, seed)
 
 
-def _crowded_positions(answers: list[tuple[int, int]]) -> int:
+def _sentence(question: Question) -> str:
+    """The true sentence of a question, without the steps before it."""
+    return last_sentence(question.query + question.options[question.answers[0]])
+
+
+def last_sentence(text: str) -> str:
+    """The last of the sentences that end in a full stop."""
+    return text.strip().rstrip(".").rsplit(". ", 1)[-1] + "."
+
+
+def _true_options(world: World, question: Question) -> list[int]:
+    """The options that the world entails, by its own reading of the sentences."""
+    statements = [world.parse(last_sentence(question.query + option)) for option in question.options]
+    return [k for k, s in enumerate(statements) if s is not None and world.status(s.fact) is Status.ENTAILED]
+
+
+def _crowded_places(questions: Sequence[Question]) -> int:
     crowded = 0
-    for size in {size for _, size in answers}:
-        places = Counter(place for place, n in answers if n == size)
+    for size in {len(question.options) for question in questions}:
+        places = Counter(place for q in questions if len(q.options) == size for place in q.answers)
         for place in range(size):
             low, high = wilson_interval(places[place], sum(places.values()), 0.999)
             crowded += not low <= 1 / size <= high
     return crowded
+
+
+def probe_table(experiment: Experiment) -> pd.DataFrame:
+    """What the questions of each world, asked without a document, give away to a bag-of-words probe; seeds pooled."""
+    lines = []
+    for name in experiment.params.world_names:
+        results = [
+            bag_of_words_probe(experiment.material(name, seed).questions, seed) for seed in experiment.params.seeds
+        ]
+        total = ProbeResult(*(sum(values) for values in zip(*results, strict=True)))
+        lines.append(
+            {
+                "world": name,
+                "questions": total.questions,
+                "probe": total.right / total.questions,
+                "chance": total.expected / total.questions,
+                "standard deviations above chance": total.z,
+                "sound": total.z < SUSPICIOUS_Z,
+            }
+        )
+    return pd.DataFrame(lines).round(3)
+
+
+def tuning_set(experiment: Experiment) -> pd.DataFrame:
+    """The five properties of a good tuning set as numbers, averaged over seeds; the notebook says what each means."""
+    lines = []
+    for name, _, material in _materials(experiment):
+        world, documents = material.world, material.documents
+        statements = [statement for document in documents for statement in document.statements]
+        stated = {statement.fact for statement in statements}
+        needed = {support for q in material.questions for support in q.supports}
+        relations = Counter(statement.fact.relation for statement in statements)
+        shares = np.array(list(relations.values())) / len(statements)
+        lines.append(
+            {
+                "world": name,
+                "representative": len(needed & {world.canonical(f) for f in stated}) / len(needed),
+                "diverse": len(set(statements)) / len(stated),
+                "balanced": float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 1.0,
+                "consistent": float(np.mean([world.status(fact) is Status.ENTAILED for fact in stated])),
+                "relevant": len(needed & {world.canonical(f) for f in stated}) / len(stated),
+            }
+        )
+    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(3)
+
+
+def sizes(experiment: Experiment) -> pd.DataFrame:
+    """Documents, sentences and tokens under the tokenizer of the model under study, averaged over seeds."""
+    tokenizer = load_tokenizer(experiment.params.model)
+    lines = []
+    for name, _, material in _materials(experiment):
+        texts = [document.text for document in material.documents]
+        lines.append(
+            {
+                "world": name,
+                "facts": len(material.world.facts),
+                "documents": len(texts),
+                "sentences": sum(len(document.sentences) for document in material.documents),
+                "tokens, whole set": sum(count_tokens(texts, tokenizer)),
+                **{
+                    f"training texts, {way}": len(training_texts(material.documents, way))
+                    for way in (Splitting.SENTENCES, Splitting.CUMULATIVE)
+                },
+            }
+        )
+    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(0).astype(int)
 
 
 def derivations(experiment: Experiment) -> pd.DataFrame:
@@ -69,8 +164,9 @@ def derivations(experiment: Experiment) -> pd.DataFrame:
     lines = []
     for name in experiment.params.world_names:
         world = experiment.material(name, experiment.params.seeds[0]).world
-        ways = Counter((d.rule, d.hops) for d in world.closure.values())
-        for fact, derivation in world.closure.items():
+        told = {f: d for f, d in world.closure.items() if d.supports and f.relation in world.wording}
+        ways = Counter((d.rule, d.hops) for d in told.values())
+        for fact, derivation in told.items():
             way = (derivation.rule, derivation.hops)
             if way in ways:
                 lines.append(
@@ -79,28 +175,45 @@ def derivations(experiment: Experiment) -> pd.DataFrame:
                         "rule": derivation.rule,
                         "hops": derivation.hops,
                         "facts": ways.pop(way),
-                        "example": world.render(Statement(fact, 0)),
-                        "follows from": " ".join(sorted(world.render(Statement(f, 0)) for f in derivation.supports)),
+                        "example": world.canonical(fact),
+                        "follows from": " ".join(sorted(world.canonical(f) for f in derivation.supports)),
                     }
                 )
     return pd.DataFrame(lines)
 
 
+def example_wordings(experiment: Experiment) -> pd.DataFrame:
+    """The first stated fact of each world in every wording."""
+    lines = []
+    for name in experiment.params.world_names:
+        world = experiment.material(name, experiment.params.seeds[0]).world
+        for form in world.forms(world.facts[0]):
+            template = world.template(form)
+            lines.append(
+                {
+                    "world": name,
+                    "sentence": world.render(form),
+                    "asks for": "object" if template.subject_first else "subject",
+                    "kept for questions": "yes" if template.held_out else "",
+                }
+            )
+    return pd.DataFrame(lines)
+
+
 def example_questions(experiment: Experiment) -> pd.DataFrame:
-    """One question of each world and split of the first seed."""
+    """One question of each world, split and kind of false options, of the first seed."""
     lines = []
     for name in experiment.params.world_names:
         questions = experiment.material(name, experiment.params.seeds[0]).questions
-        for question in {q.split: q for q in reversed(questions)}.values():
+        for question in {(q.split, q.kind): q for q in reversed(questions)}.values():
             lines.append(
                 {
                     "world": name,
                     "split": str(question.split),
                     "query": question.query,
-                    "true option": question.options[question.answer].strip(),
-                    "other options": " ".join(
-                        o.strip() for o in question.options if o != question.options[question.answer]
-                    ),
+                    "true": " / ".join(question.true_options),
+                    "false": " / ".join(o.strip() for k, o in enumerate(question.options) if k not in question.answers),
+                    "false options are": str(question.kind),
                     "rests on": " ".join(question.supports),
                 }
             )
@@ -113,7 +226,7 @@ def question_counts(experiment: Experiment) -> pd.DataFrame:
     for name in experiment.params.world_names:
         for seed in experiment.params.seeds:
             for q in experiment.material(name, seed).questions:
-                lines.append((name, str(q.split), f"{seed}/{q.cluster}", 1 / len(q.options)))
+                lines.append((name, str(q.split), f"{seed}/{q.cluster}", q.chance))
     table = pd.DataFrame(lines, columns=["world", "split", "fact", "chance"]).groupby(["world", "split"], sort=False)
     return table.agg(questions=("fact", "size"), facts=("fact", "nunique"), chance=("chance", "mean")).reset_index()
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from study.augment import Inference, augment, closure_facts, oracle_sentences, quality
-from study.data import Document, Question, make_documents, make_questions
+from study.data import Document, Question, make_documents, make_questions, training_texts
 from study.finetune import Diverged, finetune
 from study.models import load, pick_device
 from study.params import Arm, Params, Source
@@ -41,8 +41,9 @@ class Material:
 def prepare(params: Params, world_name: str, seed: int) -> Material:
     """The world, documents and questions of one seed; the same in every arm and every process."""
     name = f"{world_name}/{seed}"
-    world = WORLDS[world_name].build(random.Random(f"world/{name}"), STUDY, params.shape(world_name))
-    documents = make_documents(world, random.Random(f"documents/{name}"), params.questions.wordings_per_fact)
+    shape = params.shape(world_name)
+    world = WORLDS[world_name].build(random.Random(f"world/{name}"), STUDY, shape)
+    documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
     questions = make_questions(world, documents, name, params.questions.options, params.questions.per_split)
     return Material(world, tuple(documents), tuple(questions))
 
@@ -60,7 +61,7 @@ class Unit:
     def recipe(self) -> dict[str, Any]:
         """The settings the unit depends on, and no other."""
         return {
-            "world": {self.world: self.params.shape(self.world).plain()},
+            "world": {self.world: self.params.shape(self.world).recipe},
             "seed": self.seed,
             "questions": self.params.questions.plain(),
             "model_sha256": self.model_sha256,
@@ -175,12 +176,12 @@ class Trial(Unit):
 
         Generated text is taken as it came, right or wrong: whoever tunes a model has no closure to filter with.
         """
-        texts = [document.text for document in material.documents]
+        texts = training_texts(material.documents, self.params.finetuning.splitting)
         for writing in self.writings:
             writing.run(store)
             texts += list(store.rows(writing.key)["sentence"])
         if Source.ORACLE in self._arm.train:
-            texts += oracle_sentences(material.world, material.documents)
+            texts += oracle_sentences(material.world, material.documents, self.seed)
         return list(dict.fromkeys(texts))
 
     def work(self, store: Store) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -206,17 +207,17 @@ class Trial(Unit):
     def rows(self, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:
         """Questions with each option's log-probability and whether the true one is the likeliest."""
         rows = pd.DataFrame([question._asdict() for question in questions])
-        rows["split"] = rows["split"].astype(str)
+        rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
         rows.insert(0, "world", self.world)
         rows.insert(1, "arm", self.arm)
         rows.insert(2, "seed", self.seed)
         rows["option_log_probs"] = [score.log_probs for score in scores]
         rows["option_tokens"] = [score.tokens for score in scores]
-        rows["correct"] = [likeliest(s.log_probs) == q.answer for q, s in zip(questions, scores, strict=True)]
+        rows["correct"] = [likeliest(s.log_probs) in q.answers for q, s in zip(questions, scores, strict=True)]
         rows["correct_by_token_mean"] = [
-            likeliest(np.divide(s.log_probs, s.tokens)) == q.answer for q, s in zip(questions, scores, strict=True)
+            likeliest(np.divide(s.log_probs, s.tokens)) in q.answers for q, s in zip(questions, scores, strict=True)
         ]
-        rows["chance"] = [1 / len(q.options) for q in questions]
+        rows["chance"] = [question.chance for question in questions]
         rows["params_sha256"] = content_hash(self.params.plain())
         rows["model_sha256"] = self.model_sha256
         rows["dtype"] = self.params.model.dtype

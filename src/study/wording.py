@@ -25,6 +25,11 @@ LEAD_INS = (
     "here is a fact:",
     "we have learned that",
     "remember that",
+    "you may know that",
+    "we know that",
+    "people know that",
+    "it is known that",
+    "we all know that",
 )
 
 

@@ -242,7 +242,9 @@ class World:
     def contradictions(self, statement: Statement) -> list[Statement]:
         """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
         relation = statement.fact.relation
-        others = [other for pair in self.constraints.disjoint if relation in pair for other in pair if other != relation]
+        others = [
+            other for pair in self.constraints.disjoint if relation in pair for other in pair if other != relation
+        ]
         return [Statement(statement.fact._replace(relation=other), statement.template) for other in sorted(others)]
 
     def alternatives(self, statement: Statement) -> list[Statement]:

@@ -40,8 +40,10 @@ NEUTRAL = ("parent", "child", "sibling", "grandchild", "cousin")
 KIN = (*NEUTRAL, *(name for pair in GENDERED.values() for name in pair))
 WORDING = {
     **{kin: role_wording(kin) for kin in KIN},
-    GENDER: templates("{s} is a {o}.", "{s} was born a {o}.", "what was {s} born? {o}.", held_out=("{s} is named a {o}.",)),
-}  # fmt: skip
+    GENDER: templates(
+        "{s} is a {o}.", "{s} was born a {o}.", "what was {s} born? {o}.", held_out=("{s} is named a {o}.",)
+    ),
+}
 
 
 def _rule(head: str, *body: str) -> Rule:
@@ -75,12 +77,29 @@ RULES = (
     _rule("great-grandparent X Z", "parent X Y", "grandparent Y Z"),
     _rule("sibling of a parent X Z", "sibling X Y", "parent Y Z"),
     _rule("child of a sibling Z X", "sibling of a parent X Z"),
+    _rule("sibling of a parent X Z", "child of a sibling Z X"),
     _rule("sibling of a grandparent X Z", "sibling X Y", "grandparent Y Z"),
     _rule("cousin X Y", "parent P X", "sibling of a parent P Y"),
+    _rule("cousin Y X", "cousin X Y"),
     _rule("parent-in-law X Y", "parent X Z", "spouse Z Y"),
     _rule("child-in-law Y X", "parent-in-law X Y"),
+    _rule("parent-in-law X Y", "child-in-law Y X"),
     _rule("sibling-in-law X Y", "sibling X Z", "spouse Z Y"),
     _rule("sibling-in-law X Y", "spouse X Z", "sibling Z Y"),
+    _rule("sibling-in-law Y X", "sibling-in-law X Y"),
+    # Who is called a father or a husband on the way is known to be a man: no other fact is needed to say so.
+    *(
+        _rule(f"{head} X Y", f"{known} X Z", f"{link} Z Y")
+        for k in (0, 1)
+        for neutral, known_as, link in (
+            ("grandparent", "parent", "parent"),
+            ("great-grandparent", "parent", "grandparent"),
+            ("parent-in-law", "parent", "spouse"),
+            ("child-in-law", "spouse", "child"),
+            ("sibling-in-law", "spouse", "sibling"),
+        )
+        for head, known in [(GENDERED[neutral][k], GENDERED[known_as][k])]
+    ),
 )
 CONSTRAINTS = Constraints(
     asymmetric=frozenset({"parent", "grandparent", "great-grandparent"}),

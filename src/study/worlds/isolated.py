@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from study.logic import Constraints, Fact, Rule
 from study.wording import Wording
@@ -26,6 +26,12 @@ class IsolatedShape(Shape):
     size: int = Field(32, ge=2, le=280, description="facts")
     features: int = Field(4, ge=1, description="pairs of relations they are spread over, in equal parts")
 
+    @model_validator(mode="after")
+    def _features_exist(self) -> Self:
+        if self.features > len(self.pairs):
+            raise ValueError(f"features = {self.features}: this world has {len(self.pairs)} of them; use fewer")
+        return self
+
     @property
     def words(self) -> int:
         """Two for each fact."""
@@ -43,13 +49,22 @@ class IsolatedShape(Shape):
 
 
 def build_isolated(
-    name: str, rng: random.Random, lexicon: Lexicon, shape: IsolatedShape, wording: Wording
+    name: str, rng: random.Random, lexicon: Lexicon, shape: IsolatedShape, wording: Wording, *, opposites: bool = False
 ) -> World:
     """A world of facts spread over pairs of inverse relations in equal parts.
 
     All facts of a pair are stated by the same one of its two relations, or the relation's name would tell
     half of them apart; only their entities differ. Half of the pairs are stated by their first relation, so that
     no word is right more often than its opposite. The best distractors stand on the same side of such facts.
+
+    Args:
+        name: of the world.
+        rng: draws words and relations.
+        lexicon: where words are drawn from.
+        shape: size.
+        wording: templates of both relations of each pair.
+        opposites: whether a sentence with the inverse relation in its place makes a question of its own; only where
+            the two share their words but one ("more fast", "less fast"), or the relation's name would tell.
     """
     pairs = rng.sample(shape.pairs, shape.features)
     first = rng.randrange(2)
@@ -66,7 +81,8 @@ def build_isolated(
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),
         wording={relation: wording[relation] for pair in pairs for relation in pair},
         constraints=Constraints(
-            asymmetric=frozenset(relation for pair in pairs for relation in pair), disjoint=frozenset(pairs)
+            asymmetric=frozenset(relation for pair in pairs for relation in pair),
+            disjoint=frozenset(pairs if opposites else ()),
         ),
         classes={e: side for fact in facts for e, side in ((fact.subject, "first"), (fact.object, "second"))},
     )

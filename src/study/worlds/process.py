@@ -12,7 +12,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
 from typing import NamedTuple, Self
 
 from pydantic import Field
@@ -93,7 +92,9 @@ class Params(Shape):
     operators: int = Field(4, ge=2, le=24, description="operators; the behaviours go round")
     examples: int = Field(12, ge=0, le=2000, description="worked examples in the documents, half of them nested")
     asked: int = Field(16, ge=1, le=2000, description="expressions to ask about of each kind: flat, nested, held-out")
-    held_out: float = Field(0.25, ge=0, le=0.5, description="share of the combinations of two operators kept for questions")
+    held_out: float = Field(
+        0.25, ge=0, le=0.5, description="share of the combinations of two operators kept for questions"
+    )
 
     @property
     def words(self) -> int:
@@ -110,12 +111,13 @@ class Params(Shape):
         """Symbols and operators for two thirds of the facts, examples for the rest."""
         operators = min(rng.randint(2, 4), max(2, facts // 3))
         size = max(4, round(facts * 0.6) - operators)
-        return cls(
-            size=size, operators=operators, examples=facts // 4, asked=max(2, facts // 3), held_out=0.0
-        )
+        return cls(size=size, operators=operators, examples=facts // 4, asked=max(2, facts // 3), held_out=0.0)
 
 
-PRESETS = {"bundled": Params(), "source": Params(size=40, operators=12, examples=400, asked=100, copies=5, lead_ins=0.5)}
+PRESETS = {
+    "bundled": Params(),
+    "source": Params(size=40, operators=12, examples=400, asked=100, copies=5, lead_ins=0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,9 @@ class Process(World):
         if relation != BECOMES or " " not in object_:
             return {Kind.SAME_RELATION: [self.members[self.classes[self.answer(statement)]]]}
         if not self.template(statement).subject_first:
-            return {Kind.SAME_RELATION: [[text for text in self.terms]]}
-        term = self.terms[subject]
-        wrong_rule = [text_of(self.turned(term, behaviour)) for behaviour in BEHAVIOURS]
+            return {Kind.SAME_RELATION: [list(self.terms)]}
+        term = self.read(subject)
+        wrong_rule = [text_of(self.turned(term, behaviour)) for behaviour in BEHAVIOURS] if term else []
         swapped = [" ".join([*object_.split()[:1], *object_.split()[:0:-1]])]
         words = object_.split()
         symbols = [k for k, word in enumerate(words) if word in self.image]
@@ -244,7 +246,8 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
     image = dict(zip(symbols, [*symbols[1:], symbols[0]], strict=True))
     first = rng.randrange(len(BEHAVIOURS))
     behaviour = {operator: BEHAVIOURS[(first + k) % len(BEHAVIOURS)] for k, operator in enumerate(operators)}
-    pairs = rng.sample(list(product(operators, repeat=2)), len(operators) ** 2)
+    pairs = [(outer, inner) for outer in operators for inner in operators]
+    rng.shuffle(pairs)
     held_out = pairs[: round(params.held_out * len(pairs))]
     allowed = pairs[len(held_out) :]
 

@@ -78,7 +78,7 @@ class ReversalCurse(World):
         return [form for form in trained if self.template(form).subject_first in ways]
 
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
-        """Those that documents end with and those that they do not, of the same role first."""
+        """Those that documents end with and, for a reversal, also those that they do not, of the same role first."""
         work = self.template(statement).subject_first
         never = DESCRIPTION_FIRST if work else NAME_FIRST
         tiers: dict[Kind, list[list[str]]] = {kind: [[], []] for kind in (Kind.COMPLETIONS, Kind.NO_COMPLETIONS)}
@@ -86,6 +86,9 @@ class ReversalCurse(World):
             kind = Kind.NO_COMPLETIONS if self.group[fact.subject] == never else Kind.COMPLETIONS
             other_role = fact.relation != statement.fact.relation
             tiers[kind][other_role].append(fact.object if work else fact.subject)
+        if self.group[statement.fact.subject] != never:
+            # Among names that no document ends with, one that documents do end with is no question.
+            del tiers[Kind.NO_COMPLETIONS]
         return tiers
 
 

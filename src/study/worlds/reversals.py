@@ -42,4 +42,4 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=1
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of comparisons."""
-    return build_isolated("reversals", rng, lexicon, params, WORDING)
+    return build_isolated("reversals", rng, lexicon, params, WORDING, opposites=True)

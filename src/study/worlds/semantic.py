@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from study.facts_file import Line, read_theory, renamed
 from study.logic import Constraints, Fact, Rule
@@ -70,9 +70,9 @@ RULES = (
 )
 CONSTRAINTS = Constraints(asymmetric=frozenset({IS_A}))
 
-# The shape of a real hierarchy: a line is a kind, followed by the kinds below it. 110 kinds in all.
+# The shape of a real hierarchy: a line is a kind, followed by the kinds below it. 110 kinds in all, under two tops:
+# with one top, all that is said of it would be true of everything and could not be asked.
 HIERARCHY = """
-thing: animal object
 animal: mammal bird fish insect reptile amphibian
 mammal: dog cat horse cow sheep whale bat bear ape rodent
 dog: poodle terrier hound shepherd
@@ -81,13 +81,13 @@ ape: gorilla gibbon
 rodent: mouse squirrel beaver
 bird: songbird raptor duck owl parrot penguin
 songbird: robin finch thrush
-raptor: eagle hawk falcon
+raptor: eagle hawk
 fish: shark salmon trout cod eel
 shark: hammerhead whaleshark
 insect: beetle ant bee butterfly fly moth
-beetle: ladybird firefly weevil
+beetle: ladybird firefly
 reptile: snake lizard turtle crocodile
-snake: cobra python viper
+snake: cobra python
 lizard: gecko iguana
 amphibian: frog newt
 object: tool vehicle furniture instrument clothing container
@@ -95,30 +95,38 @@ tool: hammer saw drill wrench knife
 knife: dagger scalpel
 saw: fretsaw handsaw
 vehicle: car boat plane bicycle train
-car: van taxi limousine
-boat: canoe ferry yacht
+car: van taxi
+boat: canoe yacht
 furniture: chair table bed shelf
 chair: stool armchair
 instrument: drum flute violin piano
 clothing: coat shoe hat glove
-coat: parka raincoat
 shoe: boot sandal
-container: box bottle basket
+container: box bottle basket flask
 """
 
 
 class Params(Shape):
     """Size of a hierarchy."""
 
-    size: int = Field(14, ge=3, le=110, description="kinds")
-    copies: int = Field(2, ge=1, le=99, description="documents about each kind")
+    size: int = Field(18, ge=3, le=110, description="kinds")
+    tops: int = Field(3, ge=1, le=6, description="kinds without one above them, all of about as many below")
+    copies: int = Field(1, ge=1, le=99, description="documents about each kind")
     properties: int = Field(2, ge=1, le=6, description="most properties that a kind has of its own; at least one")
     relations: int = Field(2, ge=1, le=len(PROPERTIES), description="relations that properties are spread over")
-    held_out: float = Field(0.2, ge=0, le=0.5, description="share of the lowest kinds without a property of their own")
+    held_out: float = Field(0.34, ge=0, le=0.5, description="share of the lowest kinds without a property of their own")
     fewest_sentences: int = Field(4, ge=1, le=20, description="of a document, the opening aside")
     most_sentences: int = Field(6, ge=1, le=20, description="of a document, if it needs no more to state all it must")
     facts: str | None = Field(None, description="file to read the hierarchy from, instead of drawing one")
     rename: bool = Field(True, description="put nonsense words for the names in that file")
+
+    @model_validator(mode="after")
+    def _tops_fit(self) -> Self:
+        if self.size < 3 * self.tops:
+            raise ValueError(
+                f"tops = {self.tops}: each needs three kinds, size = {self.size} is too few; use fewer tops"
+            )
+        return self
 
     @property
     def words(self) -> int:
@@ -135,7 +143,8 @@ class Params(Shape):
         """A property or two for each kind, short documents."""
         properties = rng.randint(1, 2)
         return cls(
-            size=min(110, max(3, round(facts / (1.5 if properties == 1 else 2)))),
+            size=(size := min(110, max(3, round(facts / (1.8 if properties == 1 else 2.2))))),
+            tops=rng.randint(1, min(3, size // 3)),
             properties=properties,
             relations=1 if one_relation else rng.randint(1, len(PROPERTIES)),
             fewest_sentences=1,
@@ -146,7 +155,15 @@ class Params(Shape):
 PRESETS = {
     "bundled": Params(),
     "source": Params(
-        size=110, copies=20, properties=4, relations=4, held_out=0.1, fewest_sentences=4, most_sentences=20, lead_ins=0.5
+        size=110,
+        tops=2,
+        copies=20,
+        properties=4,
+        relations=4,
+        held_out=0.1,
+        fewest_sentences=4,
+        most_sentences=20,
+        lead_ins=0.5,
     ),
 }
 
@@ -164,22 +181,30 @@ class Semantic(World):
         return Split.HELD_OUT_CATEGORY if inherited and statement.fact.subject in self.held_out else split
 
 
-def shape_of_hierarchy(rng: random.Random, size: int) -> list[tuple[int, int]]:
-    """(child, parent) links of `size` kinds, numbered from the top: the real hierarchy or a connected part of it."""
+def shape_of_hierarchy(rng: random.Random, size: int, tops: int) -> list[tuple[int, int]]:
+    """(child, parent) links of `size` kinds numbered from 0: connected parts of the real hierarchy, one a top."""
     below = {line.split(":")[0]: line.split(":")[1].split() for line in HIERARCHY.strip().splitlines()}
 
     def under(kind: str) -> int:
         return 1 + sum(under(child) for child in below.get(kind, ()))
 
-    top = rng.choice([kind for kind in below if under(kind) >= size and under(kind) <= 4 * size] or ["thing"])
-    number, links = {top: 0}, []
-    # A kind may be taken once the one above it is.
-    open_ = [(child, top) for child in below[top]]
-    while len(number) < size:
-        child, parent = open_.pop(rng.randrange(len(open_)))
+    # The parts must not overlap: the two tops as they are, or kinds from the level below them.
+    roots = ["animal", "object"] if tops <= 2 and size > 60 else [*below["animal"], *below["object"]]
+    fit = [root for root in roots if under(root) >= size / tops]
+    largest = sorted(roots, key=under, reverse=True)
+    chosen = rng.sample(fit, tops) if len(fit) >= tops else largest[:tops]
+    number = {top: k for k, top in enumerate(chosen)}
+    # A kind may be taken once the one above it is; the smallest part grows first.
+    ready = {top: [(child, top) for child in below.get(top, ())] for top in chosen}
+    grown = dict.fromkeys(chosen, 1)
+    links = []
+    while len(number) < size and any(ready.values()):
+        top = min((top for top in chosen if ready[top]), key=grown.__getitem__)
+        child, parent = ready[top].pop(rng.randrange(len(ready[top])))
         number[child] = len(number)
         links.append((number[child], number[parent]))
-        open_ += [(grandchild, child) for grandchild in below.get(child, ())]
+        ready[top] += [(grandchild, child) for grandchild in below.get(child, ())]
+        grown[top] += 1
     return links
 
 
@@ -187,9 +212,9 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
     """A hierarchy of nonsense kinds, or the one in the file that the params name."""
     if params.facts:
         return from_lines(rng, lexicon, params, read_theory(params.facts, WORDING, RULES, CONSTRAINTS))
+    links = shape_of_hierarchy(rng, params.size, params.tops)
     words = draw_words(rng, params.words, lexicon)
-    kinds, values = words[: params.size], words[params.size :]
-    links = shape_of_hierarchy(rng, params.size)
+    kinds, values = words[: 1 + max(child for child, _ in links)], words[params.size :]
     inner = {parent for _, parent in links}
     leaves = [child for child, _ in links if child not in inner]
     held_out = set(rng.sample(leaves, round(params.held_out * len(leaves))))

@@ -1,10 +1,12 @@
 """What the settings of all worlds have in common."""
 
 import random
-from typing import Self
+from hashlib import sha256
+from typing import Any, Self
 
 from pydantic import Field
 
+from study.paths import ROOT
 from study.strict import Strict
 
 
@@ -18,6 +20,16 @@ class Shape(Strict):
     size: int = Field(ge=1)
     copies: int = Field(2, ge=1, le=99, description="documents about each fact or topic, each worded differently")
     lead_ins: float = Field(0.2, ge=0, le=1, description='share of sentences behind a lead-in ("did you know that")')
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings, and the content of the file they name, if they do: what the world depends on."""
+        path = getattr(self, "facts", None)
+        file = ROOT / path if path else None
+        return {
+            **self.plain(),
+            **({"facts_sha256": sha256(file.read_bytes()).hexdigest()} if file and file.is_file() else {}),
+        }
 
     @property
     def words(self) -> int:

@@ -1,4 +1,4 @@
-"""Simple syllogisms: three terms and two premises, "all vazed are ditav. all ditav are sulef."
+"""Simple syllogisms: three terms and two premises, "all vazed are ditav", "all ditav are sulef".
 
 The question is what holds between the two terms that the premises do not join, among all six statements that
 {all, some, no} and the two orders make. Terms may be empty, as in modern logic, so "all" does not entail "some".
@@ -9,8 +9,8 @@ Source: Lampinen et al. 2025, simple syllogisms (69 items).
 """
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from pydantic import Field
@@ -18,7 +18,7 @@ from pydantic import Field
 from study.logic import Constraints, Fact, Rule
 from study.wording import templates
 from study.words import Lexicon, draw_words
-from study.world import Statement, Topic, World
+from study.world import Split, Stated, Statement, Topic, World
 from study.worlds.shape import Shape
 
 QUANTIFIERS = ("all", "some", "no")
@@ -48,6 +48,8 @@ WORDING = {
 RULES = (
     Rule("all are all", Fact("all", "X", "Z"), (Fact("all", "X", "Y"), Fact("all", "Y", "Z"))),
     Rule("some are all", Fact("some", "X", "Z"), (Fact("some", "X", "Y"), Fact("all", "Y", "Z"))),
+    # What shares a thing with something exists, and so shares it with all that it is.
+    Rule("some exist", Fact("some", "X", "Z"), (Fact("some", "X", "Y"), Fact("all", "X", "Z"))),
     Rule("all are no", Fact("no", "X", "Z"), (Fact("all", "X", "Y"), Fact("no", "Y", "Z"))),
     Rule("conversion", Fact("some", "Y", "X"), (Fact("some", "X", "Y"),)),
     Rule("conversion", Fact("no", "Y", "X"), (Fact("no", "X", "Y"),)),
@@ -87,17 +89,28 @@ PRESETS = {"bundled": Params(), "source": Params(size=69, copies=1, lead_ins=0.0
 
 @dataclass(frozen=True)
 class Syllogisms(World):
-    """Items of three terms; `item` says which a term belongs to."""
+    """Items of three terms each."""
 
-    item: Mapping[str, int] = field(default_factory=dict)
+    @cached_property
+    def joined(self) -> frozenset[frozenset[str]]:
+        """The pairs of terms that a premise joins."""
+        return frozenset(frozenset((fact.subject, fact.object)) for fact in self.facts)
+
+    def split_of(self, statement: Statement, stated: Stated) -> Split | None:
+        """As elsewhere, but a conclusion is between terms that no premise joins."""
+        split = super().split_of(statement, stated)
+        pair = frozenset((statement.fact.subject, statement.fact.object))
+        return None if split is Split.TWO_HOPS and pair in self.joined else split
 
     def alternatives(self, statement: Statement) -> list[Statement]:
         """For a conclusion, the six statements of its two terms in canonical wording."""
         one, other = sorted((statement.fact.subject, statement.fact.object))
-        if len(self.closure[statement.fact].supports) < 2:
+        if frozenset((one, other)) in self.joined:
             return []
         return [
-            Statement(Fact(quantifier, *terms), 0) for quantifier in QUANTIFIERS for terms in ((one, other), (other, one))
+            Statement(Fact(quantifier, *terms), 0)
+            for quantifier in QUANTIFIERS
+            for terms in ((one, other), (other, one))
         ]
 
 
@@ -118,5 +131,4 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:
         constraints=Constraints(disjoint=frozenset({("some", "no")})),
         classes={term: place for terms in items for term, place in zip(terms, ("end", "middle", "end"), strict=True)},
         topics=tuple(topics),
-        item={term: k for k, terms in enumerate(items) for term in terms},
     )
