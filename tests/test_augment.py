@@ -35,7 +35,7 @@ def test_each_sentence_is_judged_by_the_closure(comparisons):
 def test_the_oracle_has_perfect_quality(world):
     documents = make_documents(world, random.Random(0), 1)
     stated = Stated(world, (statement for document in documents for statement in document.statements))
-    text = " ".join(oracle_sentences(world, documents, 0))
+    text = " ".join(oracle_sentences(world, documents))
     report = quality(judge(world, stated, Source.LOCAL, "", 0, text), closure_facts(world, documents))
     assert report["precision"] == 1 and report["unparseable"] == report["contradicted"] == 0
     assert all(value == 1 for name, value in report.items() if name.startswith("recall"))

@@ -3,7 +3,6 @@
 Local: one statement in view. Global: all documents in view, one of them named as the target.
 """
 
-import random
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -145,21 +144,17 @@ def augment(
     ]
 
 
-def oracle_sentences(world: World, documents: Sequence[Document], seed: int) -> list[str]:
-    """The true closure, each fact once in either order, in a wording that documents may use but these do not."""
+def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
+    """The true closure in every wording that documents may use but these do not; questions are left out."""
     stated = stated_in(world, documents)
-    sentences = []
-    for fact, derivation in world.closure.items():
-        by_order: dict[bool, list[Statement]] = {}
-        for form in world.forms(fact) if derivation.supports else ():
-            template = world.template(form)
-            if not (template.held_out or template.is_question or form in stated.statements):
-                by_order.setdefault(template.subject_first, []).append(form)
-        for forms in by_order.values():
-            form = random.Random(f"{seed}/{world.canonical(fact)}").choice(forms)
-            if world.split_of(form, stated):
-                sentences.append(world.render(form))
-    return sentences
+    return [
+        world.render(statement)
+        for statement, derivation in world.statements.items()
+        if derivation.supports
+        and not (world.template(statement).held_out or world.template(statement).is_question)
+        and statement not in stated.statements
+        and world.split_of(statement, stated)
+    ]
 
 
 def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, set[str]]:

@@ -181,7 +181,7 @@ class Trial(Unit):
             writing.run(store)
             texts += list(store.rows(writing.key)["sentence"])
         if Source.ORACLE in self._arm.train:
-            texts += oracle_sentences(material.world, material.documents, self.seed)
+            texts += oracle_sentences(material.world, material.documents)
         return list(dict.fromkeys(texts))
 
     def work(self, store: Store) -> tuple[pd.DataFrame, dict[str, Any]]:
