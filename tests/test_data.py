@@ -16,11 +16,11 @@ from study.data import (
     training_texts,
 )
 from study.probe import ProbeResult, bag_of_words_probe, features
-from study.report import last_sentence
 from study.trials import prepare
 from study.words import STUDY, lexicon_of
 from study.world import Kind, Split, Statement, Status
 from study.worlds import WORLDS, closed_class_words
+from study.worlds.process import text_of
 
 STUDIED = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
 
@@ -95,7 +95,7 @@ def test_no_statement_under_test_is_in_a_document(material):
     world, documents, questions = material
     stated = {world.render(statement) for document in documents for statement in document.statements}
     for question in questions:
-        true = last_sentence(question.query + question.options[question.answers[0]])
+        true = question.query + question.options[question.answers[0]]
         assert (true in stated) == (question.split is Split.TRAINED)
 
 
@@ -103,7 +103,7 @@ def test_options_in_answers_are_entailed_and_no_others(material):
     world, _, questions = material
     assert questions
     for question in questions:
-        statements = [world.parse(last_sentence(question.query + option)) for option in question.options]
+        statements = [world.parse(question.query + option) for option in question.options]
         true = [k for k, s in enumerate(statements) if world.status(s.fact) is Status.ENTAILED]
         assert true == list(question.answers) and len(set(question.options)) == len(question.options)
         assert len(true) == 1 or question.kind is Kind.ALTERNATIVES
@@ -123,9 +123,9 @@ def test_hops_and_splits_agree(material):
     _, _, questions = material
     for question in questions:
         assert question.hops == len(question.supports)
+        one = (Split.TRAINED, Split.REPHRASED, Split.REVERSAL, Split.CONTRADICTION)
         several = {Split.TWO_HOPS: question.hops == 2, Split.MORE_HOPS: question.hops > 2}
-        held_out = question.split in (Split.HELD_OUT_CATEGORY, Split.HELD_OUT_COMBINATION) and question.hops > 1
-        assert several.get(question.split, held_out or question.hops == 1)
+        assert several.get(question.split, (question.hops == 1) == (question.split in one))
 
 
 def test_a_reversal_asks_for_what_no_document_ends_with(material):
@@ -137,16 +137,31 @@ def test_a_reversal_asks_for_what_no_document_ends_with(material):
             assert about and all(world.answer(statement) != answer for statement in about)
 
 
-def test_each_step_of_an_expression_is_asked_with_the_steps_before_it():
+def test_each_step_of_an_expression_is_asked_and_belongs_to_it():
     module = WORLDS["process"]
     world = module.build(random.Random(0), STUDY, module.Params())
     questions = make_questions(world, make_documents(world, random.Random(0), 2), "s", 8, 99)
-    nested = [q for q in questions if ". " in q.query]
-    assert nested and {q.split for q in nested} >= {Split.MORE_HOPS, Split.HELD_OUT_COMBINATION}
-    for question in nested:
-        before = world.parse(question.query.rsplit(". ", 1)[0] + ".")
-        assert before.fact in world.closure
-        assert before.fact.subject in question.cluster
+    by_cluster: dict[str, set[str]] = {}
+    for question in questions:
+        if question.split in (Split.ONE_STEP, Split.TWO_STEPS, Split.HELD_OUT_COMBINATION):
+            by_cluster.setdefault(question.cluster, set()).add(question.query)
+    # Both steps of a nested expression, unless a worked example states one of them or it is a step of two.
+    stated = {fact.subject for fact in world.facts}
+    steps = [[text_of(step) for step in world.steps(term)] for term in world.terms.values()]
+    nested = [pair for pair in steps if len(pair) == 2 and not stated & set(pair)]
+    both = [pair for pair in nested if len(by_cluster[pair[1]]) == 2]
+    assert len(nested) > 20 and len(both) > 0.9 * len(nested)
+
+
+def test_the_shape_of_an_expression_tells_nothing():
+    module = WORLDS["process"]
+    world = module.build(random.Random(0), STUDY, module.Params())
+    questions = make_questions(world, make_documents(world, random.Random(0), 2), "s", 8, 99)
+    # Of a flat expression, as many options keep the left symbol as keep the right one, or neither.
+    for question in [q for q in questions if q.split is Split.ONE_STEP and len(q.query.split()) == 4]:
+        _, left, right, _ = question.query.split()
+        kept = Counter((o.split()[1] == left, o.split()[2].strip(".") == right) for o in question.options)
+        assert kept[True, False] >= 1 and kept[False, True] >= 1 and kept[False, False] >= 2
 
 
 def test_a_question_does_not_depend_on_those_after_it(world):

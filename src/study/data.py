@@ -251,8 +251,8 @@ def questions_of_split(
             chosen = chooser.choose(tiers, options - 1, kind in UNBALANCED, rng)
             if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
                 entities = [world.answer(statement), *chosen]
-                query = f"{world.lead_up(statement)} {world.query(statement)}".lstrip()
-                yield _question(world, statement, split, kind, query, [f" {e}." for e in entities], [0], rng)
+                texts = [f" {entity}." for entity in entities]
+                yield _question(world, statement, split, kind, world.query(statement), texts, [0], rng)
 
 
 def _question(

@@ -204,8 +204,8 @@ def family_tree(world: Families, number: int) -> Figure:
     figure, axis = plt.subplots(figsize=(WIDTH, 1 + 1.05 * len({round(y) for _, y in place.values()})))
     for child, couple in parents.items():
         if couple:
-            middle = np.mean([place[parent] for parent in couple], axis=0)
-            axis.plot([middle[0], place[child][0]], [middle[1], place[child][1]], color="0.7", linewidth=1, zorder=1)
+            lower = min((place[parent] for parent in couple), key=lambda at: at[1])
+            axis.plot(*zip(lower, place[child], strict=True), color="0.7", linewidth=1, zorder=1)
     colors = {"man": PALETTE[1], "woman": PALETTE[2]}
     for person in members:
         _node(axis, place[person], person, colors.get(world.classes.get(person, ""), "0.35"))
@@ -235,7 +235,9 @@ def hierarchy(world: Semantic) -> Figure:
         axis.plot(*zip(place[fact.object], place[fact.subject], strict=True), color="0.7", linewidth=1, zorder=1)
     for kind, (x, y) in place.items():
         _node(axis, (x, y), kind, PALETTE[2] if kind in world.held_out else PALETTE[1])
-        axis.text(x, y - 0.17, "\n".join(own.get(kind, [])), ha="center", va="top", fontsize=6.5, color="0.3")
+        if kind in own:
+            axis.text(x, y - 0.17, "\n".join(own[kind]), ha="center", va="top", fontsize=6.5, color="0.3", zorder=2,
+                      bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
     _framed(axis, place, "blue: kinds with what is stated of them, red: held-out kinds, which must inherit everything")
     return figure
 

@@ -52,7 +52,9 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
                 "documents": len(material.documents),
                 "questions": len(questions),
                 OFFENCES[0]: sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
-                OFFENCES[1]: sum(_sentence(q) in stated for q in questions if q.split is not Split.TRAINED),
+                OFFENCES[1]: sum(
+                    q.query + q.options[q.answers[0]] in stated for q in questions if q.split is not Split.TRAINED
+                ),
                 OFFENCES[2]: sum(_true_options(world, q) != list(q.answers) for q in questions),
                 OFFENCES[3]: sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
                 OFFENCES[4]: _crowded_places(questions),
@@ -67,19 +69,9 @@ def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Material]]:
             yield name, seed, experiment.material(name, seed)
 
 
-def _sentence(question: Question) -> str:
-    """The true sentence of a question, without the steps before it."""
-    return last_sentence(question.query + question.options[question.answers[0]])
-
-
-def last_sentence(text: str) -> str:
-    """The last of the sentences that end in a full stop."""
-    return text.strip().rstrip(".").rsplit(". ", 1)[-1] + "."
-
-
 def _true_options(world: World, question: Question) -> list[int]:
     """The options that the world entails, by its own reading of the sentences."""
-    statements = [world.parse(last_sentence(question.query + option)) for option in question.options]
+    statements = [world.parse(question.query + option) for option in question.options]
     return [k for k, s in enumerate(statements) if s is not None and world.status(s.fact) is Status.ENTAILED]
 
 

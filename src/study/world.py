@@ -39,6 +39,8 @@ class Split(StrEnum):
     CONTRADICTION = "reversal or contradiction"
     TWO_HOPS = "two hops"
     MORE_HOPS = "three hops or more"
+    ONE_STEP = "one step"
+    TWO_STEPS = "two steps"
     HELD_OUT_CATEGORY = "held-out category"
     HELD_OUT_COMBINATION = "held-out combination"
 
@@ -50,7 +52,7 @@ class Kind(StrEnum):
     SAME_FAMILY = "same family"
     COMPLETIONS = "names that documents end with"
     NO_COMPLETIONS = "names that no document ends with"
-    OTHER_RULE = "another rule applied"
+    OTHER_RULE = "another rule or another symbol"
     CONTRADICTING = "contradicting statement"
     ALTERNATIVES = "every statement of the two terms"
 
@@ -154,10 +156,6 @@ class World:
     def query(self, statement: Statement) -> str:
         """The sentence up to its last entity, without the space before it."""
         return self.render(statement)[: -len(f" {self.answer(statement)}.")]
-
-    def lead_up(self, statement: Statement) -> str:
-        """What stands before the query of a statement: nothing, but where a question is one step of several."""
-        return ""
 
     def with_answer(self, statement: Statement, entity: str) -> Fact:
         """The fact a statement's sentence would state if `entity` came last."""

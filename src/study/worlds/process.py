@@ -9,7 +9,7 @@ After Lampinen et al. 2025 as described in public: pseudo-mathematical transform
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -136,14 +136,32 @@ class Process(World):
     terms: Mapping[str, Expression] = field(default_factory=dict)
     held_out: frozenset[tuple[str, str]] = frozenset()
 
-    def turned(self, term: Term, behaviour: str | None = None) -> Term:
-        """What a term becomes; with `behaviour`, what it would if its outermost operator had that one."""
+    def turned(self, term: Term, behaviour: str | None = None, image: Mapping[str, str] | None = None) -> Term:
+        """What a term becomes.
+
+        Args:
+            term: a symbol or an expression.
+            behaviour: what its outermost operator is taken to have; its own by default.
+            image: what symbols are taken to become; the truth by default.
+        """
         if isinstance(term, str):
-            return self.image[term]
+            return (image or self.image)[term]
         way = behaviour or self.behaviour[term.operator]
-        left = self.turned(term.left) if way != "right" else term.left
-        right = self.turned(term.right) if way != "left" else term.right
+        left = self.turned(term.left, image=image) if way != "right" else term.left
+        right = self.turned(term.right, image=image) if way != "left" else term.right
         return Expression(term.operator, *((right, left) if way == "swap" else (left, right)))
+
+    def turned_back(self, term: Term, behaviour: str | None = None, source: Mapping[str, str] | None = None) -> Term:
+        """What becomes a term; as `turned`, with the symbol that becomes each symbol."""
+        if isinstance(term, str):
+            return (source or self._sources)[term]
+        way = behaviour or self.behaviour[term.operator]
+        left, right = (term.right, term.left) if way == "swap" else (term.left, term.right)
+        return Expression(
+            term.operator,
+            self.turned_back(left, source=source) if way != "right" else left,
+            self.turned_back(right, source=source) if way != "left" else right,
+        )
 
     @cached_property
     def _sources(self) -> dict[str, str]:
@@ -186,13 +204,19 @@ class Process(World):
         )
 
     def split_of(self, statement: Statement, stated: Stated) -> Split | None:
-        """As elsewhere; what is derived is asked forward only, and a held-out combination is a split of its own."""
+        """As elsewhere for what is stated; what is derived is asked forward only, by the steps it takes.
+
+        The number of stated facts would tell the rule: *left* and *right* need one symbol, the others two.
+        """
         split = super().split_of(statement, stated)
         if split not in (Split.TWO_HOPS, Split.MORE_HOPS):
             return split
-        if not self.template(statement).subject_first or statement.fact.subject not in self.terms:
+        term = self.terms.get(statement.fact.subject)
+        if term is None or not self.template(statement).subject_first:
             return None
-        return Split.HELD_OUT_COMBINATION if self.is_held_out(self.terms[statement.fact.subject]) else split
+        if self.is_held_out(term):
+            return Split.HELD_OUT_COMBINATION
+        return Split.ONE_STEP if len(self.steps(term)) == 1 else Split.TWO_STEPS
 
     def cluster(self, statement: Statement) -> str:
         """The expression asked about: all its steps belong together; for a stated fact, the fact."""
@@ -209,34 +233,39 @@ class Process(World):
                 whole.setdefault(text_of(step), text)
         return whole
 
-    def lead_up(self, statement: Statement) -> str:
-        """For the last step of a nested expression, the steps before it, rightly worked."""
-        term = self.terms.get(statement.fact.subject)
-        if term is None or not self.template(statement).subject_first or statement.fact in self.facts:
-            return ""
-        before = [Fact(BECOMES, text_of(step), text_of(self.turned(step))) for step in self.steps(term)[:-1]]
-        return " ".join(self.render(statement._replace(fact=fact)) for fact in before)
-
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
-        """For an expression: its outermost rule replaced by another, or one symbol by another; else its own kind."""
+        """For an expression what it would be under each rule, with the right symbols and with one wrong; else its kind.
+
+        So each way to put the parts together has the same number of options, and the shape tells nothing.
+        """
         relation, subject, object_ = statement.fact
-        if relation != BECOMES or " " not in object_:
+        given = self.read(subject if self.template(statement).subject_first else object_)
+        if relation != BECOMES or not isinstance(given, Expression):
             return {Kind.SAME_RELATION: [self.members[self.classes[self.answer(statement)]]]}
-        if not self.template(statement).subject_first:
-            return {Kind.SAME_RELATION: [list(self.terms)]}
-        term = self.read(subject)
-        wrong_rule = [text_of(self.turned(term, behaviour)) for behaviour in BEHAVIOURS] if term else []
-        swapped = [" ".join([*object_.split()[:1], *object_.split()[:0:-1]])]
-        words = object_.split()
-        symbols = [k for k, word in enumerate(words) if word in self.image]
-        # Deterministic, from the symbols of the sentence itself first: their images, sources and themselves.
-        near = [w for s in subject.split() if s in self.image for w in (s, self.image[s], self._sources[s])]
-        wrong_symbol = [
-            " ".join([*words[:k], other, *words[k + 1 :]])
-            for other in dict.fromkeys([*near, *self.image])
-            for k in symbols
-        ]
-        return {Kind.OTHER_RULE: [[*wrong_rule, *swapped], wrong_symbol]}
+        turn, truth = (
+            (self.turned, self.image) if self.template(statement).subject_first else (self.turned_back, self._sources)
+        )
+        rng = random.Random(text_of(given))
+        symbols = [word for word in text_of(given).split() if word in self.image]
+
+        def one_wrong(behaviour: str) -> list[str]:
+            """The result with one symbol taken for another, in random order."""
+            mistakes = [(symbol, wrong) for symbol in symbols for wrong in truth if wrong != truth[symbol]]
+            right = text_of(turn(given, behaviour))
+            results = [
+                text_of(turn(given, behaviour, {**truth, symbol: wrong}))
+                for symbol, wrong in rng.sample(mistakes, len(mistakes))
+            ]
+            return [result for result in dict.fromkeys(results) if result != right]
+
+        mistaken = [one_wrong(behaviour) for behaviour in BEHAVIOURS]
+        others = [text_of(turn(given, behaviour)) for behaviour in BEHAVIOURS]
+        return {
+            Kind.OTHER_RULE: [
+                [*others, *(results[0] for results in mistaken if results)],
+                [result for results in mistaken for result in results[1:]],
+            ]
+        }
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
@@ -246,26 +275,28 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
     image = dict(zip(symbols, [*symbols[1:], symbols[0]], strict=True))
     first = rng.randrange(len(BEHAVIOURS))
     behaviour = {operator: BEHAVIOURS[(first + k) % len(BEHAVIOURS)] for k, operator in enumerate(operators)}
-    pairs = [(outer, inner) for outer in operators for inner in operators]
-    rng.shuffle(pairs)
-    held_out = pairs[: round(params.held_out * len(pairs))]
-    allowed = pairs[len(held_out) :]
+    # Every operator is as often the outermost as any other, seen and held out, or its rule would be a good guess.
+    inner = {outer: rng.sample(operators, len(operators)) for outer in operators}
+    kept = round(params.held_out * len(operators))
+    held_out = {(outer, other) for outer in operators for other in inner[outer][:kept]}
 
-    def flat() -> Expression:
-        return Expression(rng.choice(operators), *rng.sample(symbols, 2))
+    def flat(count: int) -> list[Expression]:
+        return [Expression(operators[k % len(operators)], *rng.sample(symbols, 2)) for k in range(count)]
 
-    def nested(outer: str, inner: str) -> Expression:
-        one, two, three = rng.sample(symbols, 3)
-        parts: list[Term] = [one, Expression(inner, two, three)]
-        return Expression(outer, *rng.sample(parts, 2))
+    def nested(count: int, combinations: Mapping[str, Sequence[str]]) -> list[Expression]:
+        expressions = []
+        for k in range(count):
+            outer = operators[k % len(operators)]
+            one, two, three = rng.sample(symbols, 3)
+            parts: list[Term] = [one, Expression(rng.choice(combinations[outer]), two, three)]
+            expressions.append(Expression(outer, *rng.sample(parts, 2)))
+        return expressions
 
-    def some(count: int, combinations: list[tuple[str, str]]) -> list[Expression]:
-        return [nested(*rng.choice(combinations)) if combinations else flat() for _ in range(count)]
-
-    examples = [*(flat() for _ in range(params.examples - params.examples // 2)), *some(params.examples // 2, allowed)]
-    asked = [*(flat() for _ in range(params.asked)), *some(params.asked, allowed)]
-    if held_out:
-        asked += some(params.asked, held_out)
+    allowed = {outer: others[kept:] for outer, others in inner.items()}
+    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, allowed)]
+    asked = [*flat(params.asked), *nested(params.asked, allowed)]
+    if kept:
+        asked += nested(params.asked, {outer: others[:kept] for outer, others in inner.items()})
     # Kept as texts so that an expression that was drawn twice is one.
     blank = Process("process", (), (), WORDING, behaviour=behaviour, image=image)
     terms = {text_of(step): step for term in (*examples, *asked) for step in blank.steps(term)}
