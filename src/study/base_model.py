@@ -92,7 +92,7 @@ Made with seed {run.params.seed} by `make base-model`. How its skills came is in
 def skill_figure(run: Run, folder: Path) -> None:
     """In-context accuracy on held-out words along training."""
     table = pd.DataFrame(run.history)
-    long = table.melt(["stage", "tokens", "loss"], var_name="skill", value_name="accuracy").dropna()
+    long = table.melt(["stage", "tokens", "loss"], var_name="skill", value_name="accuracy").dropna(subset="accuracy")
     figure = figures.skill_history(long)
     figure.savefig(folder / "skills.png", dpi=160, bbox_inches="tight", metadata={"Software": None})
     plt.show()

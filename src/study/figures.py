@@ -243,23 +243,32 @@ def hierarchy(world: Semantic) -> Figure:
 
 
 def skill_history(table: pd.DataFrame) -> Figure:
-    """In-context accuracy along pretraining, stages as grey bands.
+    """In-context accuracy along pretraining, a panel for each split, stages as grey bands.
 
     Args:
         table: columns stage, tokens, skill ("world/split"), accuracy.
     """
     use_style()
-    figure, axis = plt.subplots(figsize=(WIDTH, 3.6))
-    for stage, part in table.groupby("stage"):
-        if int(stage) % 2 == 0:
-            axis.axvspan(part["tokens"].min() / 1e6, part["tokens"].max() / 1e6, color="0.93", zorder=0)
-    for k, (skill, part) in enumerate(table.groupby("skill", sort=False)):
-        axis.plot(
-            part["tokens"] / 1e6, part["accuracy"], color=PALETTE[(k + 1) % len(PALETTE)], label=skill, linewidth=1.4
-        )
-    axis.set_ylim(0, 1.02)
-    axis.set_xlabel("million tokens (grey bands: every other stage)")
-    axis.set_ylabel("in-context accuracy")
-    axis.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
+    names = table["skill"].str.split("/", expand=True)
+    table = table.assign(world=names[0], split=names[1])
+    worlds = list(dict.fromkeys(table["world"]))
+    splits = [split for split in SPLITS if split in set(table["split"])]
+    figure, axes = plt.subplots(len(splits), figsize=(WIDTH, 0.8 + 1.9 * len(splits)), sharex=True, squeeze=False)
+    for axis, split in zip(axes[:, 0], splits, strict=True):
+        for stage, part in table.groupby("stage"):
+            if int(stage) % 2 == 0:
+                axis.axvspan(part["tokens"].min() / 1e6, part["tokens"].max() / 1e6, color="0.93", zorder=0)
+        for world, part in table[table["split"] == split].groupby("world", sort=False):
+            color, dashed = PALETTE[(worlds.index(world) + 1) % len(PALETTE)], worlds.index(world) + 1 >= len(PALETTE)
+            axis.plot(
+                part["tokens"] / 1e6, part["accuracy"], "--" if dashed else "-", color=color, label=world, linewidth=1.4
+            )
+        axis.set_ylim(0, 1.02)
+        axis.set_ylabel(f"{split}\naccuracy")
+    axes[-1, 0].set_xlabel("million tokens (grey bands: every other stage)")
+    lines = {label: line for axis in axes[:, 0] for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        lines.values(), lines, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8
+    )
     figure.tight_layout()
     return figure
