@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from study.world import Split, Status
 from study.worlds.family import Families
@@ -59,7 +60,7 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
     panels = [(w, s) for w in worlds for s in SPLITS if len(table[(table["world"] == w) & (table["split"] == s)])]
     columns = max(sum(world == w for world, _ in panels) for w in worlds)
     figure, axes = plt.subplots(
-        len(worlds), columns, figsize=(2.5 * columns, 0.7 + 2.9 * len(worlds)), sharey=True, squeeze=False
+        len(worlds), columns, figsize=(2.5 * columns, 0.4 + 1.95 * len(worlds)), sharey=True, squeeze=False
     )
     for row, world in enumerate(worlds):
         splits = [split for w, split in panels if w == world]
@@ -71,6 +72,11 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
             _accuracy_panel(axis, table, world, splits[column], shown, colors)
             if column == 0:
                 axis.set_ylabel(f"{world}\naccuracy")
+    boxes = [Patch(color=colors[arm], label=arm) for arm in shown]
+    title = "from left to right" if len(shown) > 1 else None
+    figure.legend(
+        handles=boxes, title=title, ncols=len(shown), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False
+    )
     figure.tight_layout()
     return figure
 
@@ -84,7 +90,7 @@ def _accuracy_panel(
     axis.bar(positions, here["value"], color=[colors[arm] for arm in arms], width=0.75)
     axis.errorbar(positions, here["value"], yerr=errors, fmt="none", ecolor="black", elinewidth=1, capsize=2)
     axis.axhline(here["chance"].mean(), **CHANCE)
-    axis.set_xticks(positions, arms, rotation=55, ha="right", rotation_mode="anchor")
+    axis.set_xticks([])
     axis.set_ylim(0, 1.04)
     first = here.dropna().iloc[0]
     axis.set_title(f"{split}\n", pad=2)
