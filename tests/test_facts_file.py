@@ -10,7 +10,7 @@ from study.params import Params
 from study.strict import ParamsError
 from study.trials import Trial, prepare
 from study.words import STUDY, lexicon_of
-from study.world import Split
+from study.world import Split, Stated
 from study.worlds import family, semantic
 from test_logic import as_clingo, entailed_by_clingo, worded
 
@@ -86,6 +86,12 @@ def test_triples_may_be_separated_by_spaces_tabs_or_commas(tmp_path):
         ("anna mother ben\nclara mother ben\n", r"line 2: .*then clara is the mother of ben, but anna is .*see line 1"),
         ("anna mother anna\n", r"line 1: .*nothing is its own mother"),
         ("anna gender tall\n", r"line 1: .*'tall' is no gender of this world; write man or woman"),
+        ("anna grandfather ben\nben father anna\n", r"line 2: 'ben father anna'.*see line 1"),
+        ("anna mother ben\nben husband anna\n", r"line 2: 'ben husband anna': then .*see line 1"),
+        ("man mother ben\n", r"line 1: .*'man' is a word of this world's sentences"),
+        ("anna mother the\n", r"line 1: .*'the' is a word of this world's sentences"),
+        ("anna mother ben\nAnna mother cy\n", r"line 2: 'Anna' was 'anna' before"),
+        ("anna mother _\n", r"line 1: '_' is no name"),
         ("anna mother\n", r"line 1: 'anna mother' is no fact; write `anna mother ben`"),
         ("anna mother ben carl\n", r"line 1: .* is no fact"),
         ("anna, mother, ben carl\n", r"line 1: 'ben carl' is no name"),
@@ -98,6 +104,50 @@ def test_a_file_that_cannot_be_is_refused_with_the_line_that_causes_it(tmp_path,
     with pytest.raises(ParamsError, match=message) as error:
         read_family(path)
     assert "mine.csv" in str(error.value)
+
+
+def test_kinship_stated_by_long_relations_goes_on(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("ann grandmother ben\nben father cy\nulf uncle ben\ndora cousin ben\n")
+    world = read_family(path)
+    for relation, subject, object_ in (
+        ("great-grandmother", "ann", "cy"),
+        ("great-uncle", "ulf", "cy"),
+        ("cousin", "ben", "dora"),
+        ("nephew", "ben", "ulf"),
+    ):
+        assert Fact(relation, subject, object_) in world.closure
+
+
+def test_what_a_file_says_from_both_ends_is_no_reversal(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("arthur husband bea\nbea wife arthur\narthur father cy\ncy son arthur\n")
+    world = read_family(path)
+    documents = make_documents(world, random.Random(0), 3)
+    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    asked = {form: world.split_of(form, stated) for form in world.statements}
+    assert not [
+        form for form, split in asked.items() if split is Split.REVERSAL and form.fact.relation in ("husband", "parent")
+    ]
+
+
+def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"\xef\xbb\xbfanna,mother,ben\r\nben,father,cy\r\n")
+    assert [line.fact for line in read_lines(path)] == [Fact("mother", "anna", "ben"), Fact("father", "ben", "cy")]
+
+
+def test_what_cannot_be_asked_or_read_is_refused(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("anna parent ben\n")
+    few = Params.parse({"worlds": {"family": {"facts": str(path)}}}, "test")
+    with pytest.raises(ParamsError, match="worlds.family: 1 facts give no question with 8 options; use fewer"):
+        prepare(few, "family", 0)
+    path.write_text("".join(f"p{k} father q{k}\n" for k in range(300)))
+    with pytest.raises(ParamsError, match="has 600 names, the word space 582"):
+        prepare(few, "family", 0)
+    with pytest.raises(ParamsError, match="rename = False: the bundled model reads nonsense words only"):
+        Params.parse({"worlds": {"family": {"facts": str(path), "rename": False}}}, "test")
 
 
 def test_a_cycle_of_kinds_is_refused(tmp_path):

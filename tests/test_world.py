@@ -32,6 +32,11 @@ def test_parse_inverts_render_in_every_wording(world):
         assert world.parse(world.render(statement)) == statement
 
 
+def test_a_lone_underscore_is_read_as_a_word(world):
+    assert world.parse("_ becomes ditav.") is None or world.name == "process"
+    assert world.parse("_ _ _.") is None
+
+
 def test_a_sentence_behind_a_lead_in_says_the_same(world):
     for statement in list(world.statements)[:50]:
         for lead in LEAD_INS:

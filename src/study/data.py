@@ -193,8 +193,11 @@ def count_tokens(texts: Sequence[str], tokenizer: Any) -> list[int]:
 
 
 FEWEST_OPTIONS = 4
-# Kinds whose false options are never the true ones of the same split, by what they are for.
-UNBALANCED = (Kind.COMPLETIONS, Kind.OTHER_RULE)
+
+
+def is_unbalanced(kind: Kind, split: Split) -> bool:
+    """Whether false options are never true ones of the same split, by what the kind is for."""
+    return kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
 
 
 class _Chooser:
@@ -226,7 +229,7 @@ def questions_of_split(
 
     One with fewer is left out.
 
-    A question depends on the world, the seed and the statements before it, not on those after.
+    A question depends on the world, the seed and what can be asked, not on how many questions are taken.
     """
     choosers: dict[Kind, _Chooser] = {}
     answers = [world.answer(statement) for statement in statements]
@@ -248,7 +251,7 @@ def questions_of_split(
             continue
         for kind, tiers in world.distractors(statement).items():
             chooser = choosers.setdefault(kind, _Chooser(answers))
-            chosen = chooser.choose(tiers, options - 1, kind in UNBALANCED, rng)
+            chosen = chooser.choose(tiers, options - 1, is_unbalanced(kind, split), rng)
             if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
                 entities = [world.answer(statement), *chosen]
                 texts = [f" {entity}." for entity in entities]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from study.logic import Constraints, Fact, Rule, Theory
 from study.paths import ROOT
 from study.strict import ParamsError
-from study.wording import Wording, fill
+from study.wording import Reader, Wording, fill
 from study.words import Lexicon, draw_words
 
 SEXES = {"male": "man", "man": "man", "female": "woman", "woman": "woman"}
@@ -36,10 +36,11 @@ def read_lines(path: Path) -> list[Line]:
         ParamsError: naming the file and the line that is neither a triple nor a Prolog fact.
     """
     try:
-        texts = path.read_text(encoding="utf-8").splitlines()
+        texts = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    lines = []
+    lines: list[Line] = []
+    spelled: dict[str, str] = {}
     for number, text in enumerate(texts, 1):
         bare = re.sub(r"\s*[#%].*", "", text).strip()
         if not bare:
@@ -60,9 +61,14 @@ def read_lines(path: Path) -> list[Line]:
         if relation == GENDER:
             object_ = SEXES.get(object_, object_)
         for name in (subject, object_):
-            if not re.fullmatch(r"[\w-]+", name):
+            if not re.fullmatch(r"[\w-]*[^\W_][\w-]*", name):
                 raise ParamsError(
                     f"{path}, line {number}: {name!r} is no name; a name is one word of letters, digits, _ and -"
+                )
+            other = spelled.setdefault(name.lower(), name)
+            if other != name:
+                raise ParamsError(
+                    f"{path}, line {number}: {name!r} was {other!r} before; write a name in one way, or choose another"
                 )
         lines.append(Line(number, text.strip(), Fact(relation, subject, object_)))
     if not lines:
@@ -70,13 +76,17 @@ def read_lines(path: Path) -> list[Line]:
     return lines
 
 
-def read_theory(path: str, wording: Wording, rules: Iterable[Rule], constraints: Constraints) -> list[Line]:
+def read_theory(
+    path: str, rename: bool, wording: Wording, rules: Iterable[Rule], constraints: Constraints
+) -> list[Line]:
     """The facts of a file (a path relative to the project), each once, checked one after the other.
 
     Raises:
-        ParamsError: naming the first line whose relation is unknown, or that cannot hold together with those before.
+        ParamsError: naming the first line whose relation is unknown, whose names cannot be used, or that cannot hold
+            together with those before.
     """
     theory, lines, kept = Theory(rules), read_lines(ROOT / path), []
+    closed_class = Reader(wording, phrases=False).closed_class
     line_of: dict[Fact, int] = {}
 
     def told(fact: Fact) -> str:
@@ -92,6 +102,9 @@ def read_theory(path: str, wording: Wording, rules: Iterable[Rule], constraints:
             raise ParamsError(f"{place}: unknown relation {line.fact.relation!r}; known are {known}")
         if line.fact.relation == GENDER and line.fact.object not in SEXES.values():
             raise ParamsError(f"{place}: {line.fact.object!r} is no gender of this world; write man or woman")
+        for name in (line.fact.subject, *([] if line.fact.relation == GENDER else [line.fact.object])):
+            if name in SEXES or (not rename and name in closed_class):
+                raise ParamsError(f"{place}: {name!r} is a word of this world's sentences; choose another name")
         if line.fact.subject == line.fact.object:
             raise ParamsError(f"{place}: nothing is its own {line.fact.relation}; mend one of the two names")
         if line.fact in line_of:
@@ -113,10 +126,18 @@ def read_theory(path: str, wording: Wording, rules: Iterable[Rule], constraints:
 def renamed(
     rng: random.Random, lexicon: Lexicon, facts: Sequence[Fact], rename: bool, keep: Sequence[str] = ()
 ) -> tuple[list[Fact], dict[str, str]]:
-    """Facts with a nonsense word for each name, if asked to, and the names by these words."""
+    """Facts with a nonsense word for each name, if asked to, and the names by these words.
+
+    Raises:
+        ParamsError: if there are more names than words.
+    """
     names = list(dict.fromkeys(name for fact in facts for name in (fact.subject, fact.object) if name not in keep))
     if not rename:
         return list(facts), {}
+    if len(names) > lexicon.openings:
+        raise ParamsError(
+            f"the file of facts has {len(names)} names, the word space {lexicon.openings}; use a part of it"
+        )
     words = dict(zip(names, draw_words(rng, len(names), lexicon), strict=True))
     word = {**words, **{name: name for name in keep}}
     return [Fact(f.relation, word[f.subject], word[f.object]) for f in facts], {w: n for n, w in words.items()}

@@ -99,7 +99,7 @@ class Finetuning(Strict):
 class Augmentation(Strict):
     """How the model writes inferences from its training documents."""
 
-    samples: int = Field(2, ge=1, description="texts written for each document")
+    samples: int = Field(1, ge=1, description="texts written for each document")
     temperature: float = Field(0.7, gt=0)
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(96, ge=8, description="most new tokens of a global text")
@@ -160,6 +160,13 @@ class Params(Strict):
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
         for name in self.world_names:
             shape = self.shape(name)
+            if getattr(shape, "facts", None):  # how much the file holds is known when it is read
+                if self.model.name == BUNDLED and not getattr(shape, "rename", True):
+                    raise ValueError(
+                        f"worlds.{name}.rename = False: the bundled model reads nonsense words only; leave it out, or "
+                        "name a model of the hub"
+                    )
+                continue
             if shape.words > len(OPENINGS):
                 raise ValueError(
                     f"worlds.{name}: these settings take {shape.words} entities, the word space has "

@@ -20,6 +20,7 @@ from study.params import Arm, Params, Source
 from study.prompts import context_prompt
 from study.score import OptionScores, score_options
 from study.store import Store, code_hash, content_hash
+from study.strict import ParamsError
 from study.words import STUDY
 from study.world import World
 from study.worlds import WORLDS
@@ -45,6 +46,11 @@ def prepare(params: Params, world_name: str, seed: int) -> Material:
     world = WORLDS[world_name].build(random.Random(f"world/{name}"), STUDY, shape)
     documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
     questions = make_questions(world, documents, name, params.questions.options, params.questions.per_split)
+    if not questions:
+        raise ParamsError(
+            f"worlds.{world_name}: {len(world.facts)} facts give no question with {params.questions.options} options; "
+            "use fewer questions.options or more facts"
+        )
     return Material(world, tuple(documents), tuple(questions))
 
 

@@ -96,7 +96,7 @@ class Reader:
             for relation, forms in wording.items()
             for k, template in enumerate(forms)
         }
-        self.closed_class = frozenset(word for skeleton in self.skeletons for word in re.findall(r"[\w-]+", skeleton))
+        self.closed_class = frozenset(re.findall(r"[\w-]+", " ".join(self.skeletons))) - {"_"}
 
     def read(self, sentence: str) -> tuple[str, int, str, str] | None:
         """Relation, template, subject and object of a sentence; None where it is none of two entities."""

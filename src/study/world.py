@@ -123,6 +123,16 @@ class World:
         return self.theory.closure
 
     @cached_property
+    def _alone(self) -> dict[Fact, list[Fact]]:
+        """For each fact the stated facts that entail it without any other."""
+        alone: dict[Fact, list[Fact]] = defaultdict(list)
+        rules = Theory(self.rules)
+        for fact in self.facts:
+            for entailed in Theory(below=rules).add([fact]):
+                alone[entailed].append(fact)
+        return alone
+
+    @cached_property
     def entities(self) -> tuple[str, ...]:
         """What the facts are about."""
         return tuple(dict.fromkeys(entity for fact in self.facts for entity in (fact.subject, fact.object)))
@@ -171,14 +181,13 @@ class World:
     def split_of(self, statement: Statement, stated: Stated) -> Split | None:
         """The split of an entailed statement, given what documents state.
 
-        A statement that rests on one fact is a reversal if it asks for an entity that no document stating this
-        fact asks for, and runs in the trained direction otherwise.
+        A statement that follows from one fact is a reversal if it asks for an entity that documents stating such
+        a fact never end with, and runs in the trained direction otherwise.
         """
         supports = self.closure[statement.fact].supports
         if len(supports) > 1:
             return Split.TWO_HOPS if len(supports) == 2 else Split.MORE_HOPS
-        (support,) = supports
-        if self.answer(statement) not in stated.answers[support]:
+        if not any(self.answer(statement) in stated.answers[fact] for fact in self._alone[statement.fact]):
             return Split.REVERSAL
         return Split.TRAINED if statement in stated.statements else Split.REPHRASED
 

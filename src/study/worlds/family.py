@@ -1,7 +1,8 @@
 """Family trees: parents, couples and, where nothing else tells it, who is a man or a woman are stated.
 
-All other kinship follows, up to great-aunts, cousins and in-laws. Siblings share a parent; an uncle is a brother of a
-parent, not the husband of an aunt; a brother-in-law is a brother of the spouse or the husband of a sibling.
+All other kinship follows, up to great-aunts, cousins and in-laws. Siblings share a parent, one at least, so a brother
+of a brother need not be one; an uncle is a brother of a parent, not the husband of an aunt; a brother-in-law is a
+brother of the spouse or the husband of a sibling.
 """
 
 import random
@@ -15,7 +16,7 @@ from study.facts_file import Line, read_theory, renamed
 from study.logic import Constraints, Fact, Rule
 from study.wording import templates
 from study.words import Lexicon, draw_words
-from study.world import Kind, Statement, World
+from study.world import Kind, Split, Stated, Statement, World
 from study.worlds.roles import role_wording
 from study.worlds.shape import Shape
 
@@ -75,10 +76,12 @@ RULES = (
     _rule("grandchild Z X", "grandparent X Z"),
     _rule("grandparent X Z", "grandchild Z X"),
     _rule("great-grandparent X Z", "parent X Y", "grandparent Y Z"),
+    _rule("great-grandparent X Z", "grandparent X Y", "parent Y Z"),
     _rule("sibling of a parent X Z", "sibling X Y", "parent Y Z"),
     _rule("child of a sibling Z X", "sibling of a parent X Z"),
     _rule("sibling of a parent X Z", "child of a sibling Z X"),
     _rule("sibling of a grandparent X Z", "sibling X Y", "grandparent Y Z"),
+    _rule("sibling of a grandparent X Z", "sibling of a parent X Y", "parent Y Z"),
     _rule("cousin X Y", "parent P X", "sibling of a parent P Y"),
     _rule("cousin Y X", "cousin X Y"),
     _rule("parent-in-law X Y", "parent X Z", "spouse Z Y"),
@@ -94,6 +97,8 @@ RULES = (
         for neutral, known_as, link in (
             ("grandparent", "parent", "parent"),
             ("great-grandparent", "parent", "grandparent"),
+            ("great-grandparent", "grandparent", "parent"),
+            ("sibling of a grandparent", "sibling of a parent", "parent"),
             ("parent-in-law", "parent", "spouse"),
             ("child-in-law", "spouse", "child"),
             ("sibling-in-law", "spouse", "sibling"),
@@ -108,7 +113,10 @@ CONSTRAINTS = Constraints(
     disjoint=frozenset(GENDERED.values()),
 )
 # To find a cycle of any length; not needed for families that are built here.
-ANCESTRY = (_rule("ancestor X Y", "parent X Y"), _rule("ancestor X Z", "parent X Y", "ancestor Y Z"))
+ANCESTRY = (
+    *(_rule("ancestor X Y", f"{kin} X Y") for kin in ("parent", "grandparent", "great-grandparent")),
+    _rule("ancestor X Z", "ancestor X Y", "ancestor Y Z"),
+)
 
 
 class Params(Shape):
@@ -118,7 +126,7 @@ class Params(Shape):
     generations: int = Field(4, ge=2, le=5)
     children: int = Field(2, ge=1, le=4, description="of each couple")
     married: int = Field(2, ge=1, le=4, description="of them, who have children of their own")
-    facts: str | None = Field(None, description="file to read the families from, instead of drawing them")
+    facts: str | None = Field(None, min_length=1, description="file to read the families from, instead of drawing them")
     rename: bool = Field(True, description="put nonsense words for the names in that file")
 
     @property
@@ -159,6 +167,11 @@ class Families(World):
     """Families; `family` says which one a person belongs to."""
 
     family: Mapping[str, int] = field(default_factory=dict)
+
+    def split_of(self, statement: Statement, stated: Stated) -> Split | None:
+        """As elsewhere; that a father is a man is not asked, for there are two options only."""
+        split = super().split_of(statement, stated)
+        return None if statement.fact.relation == GENDER and split is Split.REVERSAL else split
 
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
         """Kin of the same family first: those of the sex that the relation asks for, then the others."""
@@ -201,7 +214,9 @@ def family_facts(rng: random.Random, people: list[str], params: Params) -> tuple
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Families:
     """A world of families, drawn or read from the file that the params name."""
     if params.facts:
-        return from_lines(rng, lexicon, params, read_theory(params.facts, WORDING, (*RULES, *ANCESTRY), _WITH_ANCESTRY))
+        return from_lines(
+            rng, lexicon, params, read_theory(params.facts, params.rename, WORDING, (*RULES, *ANCESTRY), _WITH_ANCESTRY)
+        )
     people = draw_words(rng, params.words, lexicon)
     facts: list[Fact] = []
     family: dict[str, int] = {}
@@ -212,7 +227,9 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Families:
     return _world(facts, family, {})
 
 
-_WITH_ANCESTRY = CONSTRAINTS._replace(asymmetric=CONSTRAINTS.asymmetric | {"ancestor"})
+_WITH_ANCESTRY = CONSTRAINTS._replace(
+    asymmetric=CONSTRAINTS.asymmetric | {"ancestor"}, disjoint=CONSTRAINTS.disjoint | {("ancestor", "spouse")}
+)
 
 
 def from_lines(rng: random.Random, lexicon: Lexicon, params: Params, lines: Iterable[Line]) -> Families:

@@ -54,8 +54,9 @@ def build_isolated(
     """A world of facts spread over pairs of inverse relations in equal parts.
 
     All facts of a pair are stated by the same one of its two relations, or the relation's name would tell
-    half of them apart; only their entities differ. Half of the pairs are stated by their first relation, so that
-    no word is right more often than its opposite. The best distractors stand on the same side of such facts.
+    half of them apart; only their entities differ. Half of the pairs are stated by their first relation, so that,
+    of an even number of pairs, no word is right more often than its opposite. The best distractors stand on the same
+    side of such facts.
 
     Args:
         name: of the world.

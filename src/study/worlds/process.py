@@ -92,9 +92,7 @@ class Params(Shape):
     operators: int = Field(4, ge=2, le=24, description="operators; the behaviours go round")
     examples: int = Field(12, ge=0, le=2000, description="worked examples in the documents, half of them nested")
     asked: int = Field(16, ge=1, le=2000, description="expressions to ask about of each kind: flat, nested, held-out")
-    held_out: float = Field(
-        0.25, ge=0, le=0.5, description="share of the combinations of two operators kept for questions"
-    )
+    held_out: float = Field(0.25, ge=0, le=0.5, description="share of the combinations of two rules kept for questions")
 
     @property
     def words(self) -> int:
@@ -128,7 +126,7 @@ class Process(World):
         behaviour: of each operator.
         image: what each symbol becomes.
         terms: each expression that is stated or asked about, by its text.
-        held_out: pairs of outer and inner operator that no document holds.
+        held_out: pairs of outer and inner rule that no document holds together.
     """
 
     behaviour: Mapping[str, str] = field(default_factory=dict)
@@ -195,9 +193,9 @@ class Process(World):
         return Status.ENTAILED if text_of(self.turned(term)) == fact.object else Status.CONTRADICTED
 
     def is_held_out(self, term: Term) -> bool:
-        """Whether a term holds a combination of two operators that no document holds."""
+        """Whether a term holds a combination of two rules that no document holds."""
         return any(
-            (step.operator, part.operator) in self.held_out
+            (self.behaviour[step.operator], self.behaviour[part.operator]) in self.held_out
             for step in self.steps(term)
             for part in (step.left, step.right)
             if isinstance(part, Expression)
@@ -276,9 +274,13 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
     first = rng.randrange(len(BEHAVIOURS))
     behaviour = {operator: BEHAVIOURS[(first + k) % len(BEHAVIOURS)] for k, operator in enumerate(operators)}
     # Every operator is as often the outermost as any other, seen and held out, or its rule would be a good guess.
-    inner = {outer: rng.sample(operators, len(operators)) for outer in operators}
-    kept = round(params.held_out * len(operators))
-    held_out = {(outer, other) for outer in operators for other in inner[outer][:kept]}
+    ways = list(dict.fromkeys(behaviour.values()))
+    kept = max(1, round(params.held_out * len(ways))) if params.held_out else 0
+    held_out = {(outer, inner) for outer in ways for inner in rng.sample(ways, kept)}
+    inside = {
+        seen: {o: [i for i in operators if ((behaviour[o], behaviour[i]) not in held_out) is seen] for o in operators}
+        for seen in (True, False)
+    }
 
     def flat(count: int) -> list[Expression]:
         return [Expression(operators[k % len(operators)], *rng.sample(symbols, 2)) for k in range(count)]
@@ -292,11 +294,10 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
             expressions.append(Expression(outer, *rng.sample(parts, 2)))
         return expressions
 
-    allowed = {outer: others[kept:] for outer, others in inner.items()}
-    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, allowed)]
-    asked = [*flat(params.asked), *nested(params.asked, allowed)]
+    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, inside[True])]
+    asked = [*flat(params.asked), *nested(params.asked, inside[True])]
     if kept:
-        asked += nested(params.asked, {outer: others[:kept] for outer, others in inner.items()})
+        asked += nested(params.asked, inside[False])
     # Kept as texts so that an expression that was drawn twice is one.
     blank = Process("process", (), (), WORDING, behaviour=behaviour, image=image)
     terms = {text_of(step): step for term in (*examples, *asked) for step in blank.steps(term)}

@@ -117,7 +117,7 @@ class Params(Shape):
     held_out: float = Field(0.34, ge=0, le=0.5, description="share of the lowest kinds without a property of their own")
     fewest_sentences: int = Field(4, ge=1, le=20, description="of a document, the opening aside")
     most_sentences: int = Field(6, ge=1, le=20, description="of a document, if it needs no more to state all it must")
-    facts: str | None = Field(None, description="file to read the hierarchy from, instead of drawing one")
+    facts: str | None = Field(None, min_length=1, description="file to read the hierarchy from, instead of drawing one")
     rename: bool = Field(True, description="put nonsense words for the names in that file")
 
     @model_validator(mode="after")
@@ -175,7 +175,7 @@ class Semantic(World):
     held_out: frozenset[str] = frozenset()
 
     def split_of(self, statement: Statement, stated: Stated) -> Split | None:
-        """As elsewhere, but what a held-out category inherits is a split of its own."""
+        """As elsewhere, but what is inherited by a held-out category, asked from either end, is a split of its own."""
         split = super().split_of(statement, stated)
         inherited = split in (Split.TWO_HOPS, Split.MORE_HOPS)
         return Split.HELD_OUT_CATEGORY if inherited and statement.fact.subject in self.held_out else split
@@ -211,7 +211,7 @@ def shape_of_hierarchy(rng: random.Random, size: int, tops: int) -> list[tuple[i
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
     """A hierarchy of nonsense kinds, or the one in the file that the params name."""
     if params.facts:
-        return from_lines(rng, lexicon, params, read_theory(params.facts, WORDING, RULES, CONSTRAINTS))
+        return from_lines(rng, lexicon, params, read_theory(params.facts, params.rename, WORDING, RULES, CONSTRAINTS))
     links = shape_of_hierarchy(rng, params.size, params.tops)
     words = draw_words(rng, params.words, lexicon)
     kinds, values = words[: 1 + max(child for child, _ in links)], words[params.size :]
