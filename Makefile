@@ -6,6 +6,7 @@
 SHELL := /bin/bash
 
 STUDY ?= default
+SIZE ?= default
 NB ?=
 PARAMS ?=
 PYTHON3 ?= python3
@@ -20,7 +21,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures base-model lab lint clean
+.PHONY: help setup reproduce smoke test nb plan status figures base-model base-report lab lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,8 +61,11 @@ status: $(READY) ## say what is finished, diverged or failed: STUDY=default
 figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
 	@$(RUN) figures --study "$(STUDY)"
 
-base-model: $(READY) ## pretrain the bundled model anew (about an hour on two cores)
-	@$(RUN) base-model
+base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any file in params/base_model/)
+	@$(RUN) base-model --size "$(SIZE)"
+
+base-report: $(READY) ## measure the bundled model's skills beside their targets: SIZE=default
+	@$(RUN) base-report --size "$(SIZE)"
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

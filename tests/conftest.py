@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.params import Architecture, Params
-from study.pretrain import build_model
+from study.architecture import build_model
+from study.params import Params
+from study.recipe import Architecture
 from study.tokenizer import build_tokenizer
 from study.words import STUDY
 from study.worlds import WORLDS
@@ -28,14 +29,14 @@ def tokenizer():
 
 @pytest.fixture
 def model(tokenizer):
-    return build_model(Architecture(width=32, layers=2, head_width=8, positions=512), len(tokenizer), seed=0).eval()
+    return build_model(Architecture(width=32, head_width=8, positions=512), len(tokenizer), layers=2, seed=0).eval()
 
 
 @pytest.fixture(scope="session")
 def model_folder(tokenizer, tmp_path_factory) -> Path:
     """A tiny model on disk, as a user would bring one."""
     folder = tmp_path_factory.mktemp("model")
-    build_model(Architecture(width=32, layers=2, head_width=8, positions=1024), len(tokenizer), seed=0).save_pretrained(
+    build_model(Architecture(width=32, head_width=8, positions=1024), len(tokenizer), layers=2, seed=0).save_pretrained(
         folder
     )
     tokenizer.save_pretrained(folder)

@@ -2,16 +2,56 @@ from pathlib import Path
 
 import pytest
 
-from study.params import Params, load_params, load_pretraining
+from study.params import Params, load_params
 from study.paths import PARAMS
+from study.recipe import RECIPES, Pretraining, load_recipe
 from study.strict import ParamsError, read_yaml
 from study.worlds import WORLDS
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*.yaml")), ids=lambda p: p.name)
 def test_every_params_file_is_valid(path):
-    load = load_pretraining if path.stem == "base_model" else load_params
-    assert load(path).plain()
+    assert load_params(path).plain()
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.name)
+def test_every_recipe_is_valid(path):
+    assert load_recipe(path).plain()
+
+
+STAGE = {"facts": 3, "row_tokens": 64, "most_tokens": 1000}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"stages": [{**STAGE, "row_tokens": 8192, "batch_tokens": 8192}]},
+            r"stages.0.row_tokens = 8192: more than architecture.positions = 4096; use shorter rows",
+        ),
+        ({"stages": [{**STAGE, "batch_tokens": 64, "row_tokens": 128}]}, r"batch_tokens = 64: less than a row of 128"),
+        ({"stages": [STAGE, {**STAGE, "layers": 2}]}, r"stages.1.layers = 2: a model cannot shrink; use 4 or more"),
+        ({"stages": [STAGE], "race": {"stages": 2}}, r"race.stages = 2: there are 1 stages; race fewer"),
+        ({"stages": [STAGE], "architecture": {"width": 100}}, r"head_width = 32: does not divide width = 100"),
+        (
+            {"stages": [STAGE], "architecture": {"width": 9, "head_width": 9}},
+            r"head_width = 9: rotary positions need pairs; use an even number",
+        ),
+    ],
+)
+def test_a_recipe_that_cannot_be_cooked_says_why(values, message):
+    with pytest.raises(ParamsError, match=message):
+        Pretraining.parse(values, "recipe.yaml")
+
+
+def test_a_recipe_can_extend_another(tmp_path):
+    (tmp_path / "one.yaml").write_text("seed: 1\nwarmup_steps: 7\nstages: [{facts: 3, row_tokens: 64, most_tokens: 9}]")
+    (tmp_path / "two.yaml").write_text("extends: one\nseed: 2")
+    recipe = load_recipe(tmp_path / "two.yaml")
+    assert (recipe.seed, recipe.warmup_steps) == (2, 7)
+    (tmp_path / "three.yaml").write_text("extends: none")
+    with pytest.raises(ParamsError, match=r"none.yaml: no such params file"):
+        load_recipe(tmp_path / "three.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,36 @@
+import json
 import random
 
+import pandas as pd
 import pytest
 import torch
 
-from study import base_model
-from study.corpus import inferences_by_fact, small_world, write_text
+from study import base_model, base_report
+from study.architecture import build_model, grown
+from study.corpus import inferences_by_fact, small_world, steps_to, write_text
 from study.data import make_documents
 from study.models import load
-from study.params import Architecture, Model, Pretraining, Stage, load_pretraining
-from study.paths import PARAMS
-from study.pretrain import Run, batches, build_model, skill
+from study.params import Model, Statistics
+from study.pretrain import Batches, NotFinite, Run, standing
 from study.prompts import CLOSED_CLASS
+from study.recipe import RECIPES, Pretraining, Stage, load_recipe
+from study.skill import skill_rows, stage_skill
 from study.tokenizer import build_tokenizer
 from study.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_of
 from study.world import Split
 from study.worlds import WORLDS, closed_class_words
 
-STAGES = load_pretraining(PARAMS / "base_model.yaml").stages
+RECIPE = load_recipe(RECIPES / "default.yaml")
+STAGES = RECIPE.stages
+SMALL = {"worlds": ["deeds"], "facts": 3, "row_tokens": 48, "openings": 24, "gate": 0.99, "batch_tokens": 192}
 TINY = Pretraining.parse(
     {
-        "architecture": {"width": 32, "layers": 2, "head_width": 8, "positions": 256},
-        "batch_tokens": 192,
-        "check_tokens": 1000,
-        "cooldown_tokens": 2000,
+        "architecture": {"width": 32, "head_width": 8, "positions": 256},
+        "cooldown_tokens": 1000,
+        "warmup_steps": 5,
         "stages": [
-            {"worlds": ["deeds"], "facts": 3, "row_tokens": 48, "openings": 24, "most_tokens": 4000, "gate": 0.99}
+            {**SMALL, "layers": 2, "most_tokens": 4000, "check_tokens": 1000},
+            {**SMALL, "layers": 3, "most_tokens": 2000, "check_tokens": 1000},
         ],
     },
     "test",
@@ -62,12 +68,29 @@ def test_what_is_inferred_is_entailed_by_what_is_stated():
         documents = make_documents(world, rng, 2)
         for fact, inferences in inferences_by_fact(world, documents, wordings=3).items():
             assert fact in world.facts
-            assert all(form.fact in world.closure for kind in inferences for form in kind)
+            assert all(form.fact in world.closure for forms in inferences.by_split.values() for form in forms)
             assert inferences.reversals or inferences.restatements
 
 
+@pytest.mark.parametrize("name", ["family", "semantic", "syllogisms", "process"])
+def test_the_steps_to_a_chain_are_its_support_and_lead_from_what_is_asked_to_the_answer(name):
+    rng = random.Random(1)
+    world = small_world(rng, name, PRETRAINING, 16, one_relation=False)
+    documents = make_documents(world, rng, 1)
+    chains = {s for inferences in inferences_by_fact(world, documents, 9).values() for s in inferences.chains}
+    assert chains
+    for conclusion in sorted(chains):
+        steps = steps_to(world, rng, conclusion, 9)
+        assert {step.fact for step in steps} == world.closure[conclusion.fact].supports
+        assert len(steps) == world.closure[conclusion.fact].hops
+        fact = conclusion.fact
+        asked = fact.subject if world.answer(conclusion) == fact.object else fact.object
+        first = steps[0].fact
+        assert set(asked.split()) & {*first.subject.split(), *first.object.split()}
+
+
 def test_loss_falls_on_the_continuation_only(tokenizer):
-    ids, labels = next(batches(tokenizer, STAGES[3], 1024, random.Random(0)))
+    ids, labels = Batches(tokenizer, STAGES[3].model_copy(update={"batch_tokens": 1024}), "0")[0]
     assert ids.shape == labels.shape == (4, 256)
     learned = labels != -100
     assert (labels[learned] == ids[learned]).all() and learned.any() and not learned.all()
@@ -78,12 +101,20 @@ def test_loss_falls_on_the_continuation_only(tokenizer):
         assert not any(mask[: first + 1]) and mask[first + 1]
 
 
+def test_a_batch_is_the_same_whoever_writes_it_and_when(tokenizer):
+    batches = Batches(tokenizer, STAGES[4], "0")
+    alone = [ids for _, (ids, _) in zip(range(3), batches.stream(2, workers=0), strict=False)]
+    helped = [ids for _, (ids, _) in zip(range(3), batches.stream(2, workers=2), strict=False)]
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+    assert torch.equal(alone[0], batches[2][0]) and not torch.equal(alone[0], alone[1])
+
+
 def test_attention_starts_on_neighbours_and_on_equal_words():
     tokenizer = build_tokenizer()
-    model = build_model(Architecture(), len(tokenizer), seed=3)
+    model = build_model(RECIPE.architecture, len(tokenizer), 4, seed=3)
     model.set_attn_implementation("eager")
     stage = STAGES[0].model_copy(update={"openings": len(OPENINGS)})
-    ids, _ = next(batches(tokenizer, stage, 2048, random.Random(0)))
+    ids, _ = Batches(tokenizer, stage, "0")[0]
     with torch.no_grad():
         attentions = model(ids[:8], output_attentions=True).attentions
     for head in range(8):
@@ -91,29 +122,100 @@ def test_attention_starts_on_neighbours_and_on_equal_words():
     assert (attentions[1][:, :, 20].argmax(-1) == 20).float().mean() > 0.9
 
 
-def test_training_learns_and_a_checkpoint_is_the_whole_state(tmp_path):
+def test_a_grown_model_computes_the_same_and_every_new_weight_learns(tokenizer):
+    run = Run(TINY, "cpu")
+    ids, labels = Batches(tokenizer, TINY.stages[0], "0")[0]
+    deeper = grown(run.model, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(deeper(ids).logits, run.model(ids).logits)
+    run._use(deeper)
+    before = {name: p.clone() for name, p in deeper.named_parameters()}
+    for _ in range(3):
+        run.train_step(ids, labels, 1.0)
+    assert [name for name, p in deeper.named_parameters() if torch.equal(p, before[name])] == []
+
+
+def _stopped_after(checks: int, run: Run, folder) -> None:
+    """Train until so many checks were made, as if the machine had failed then."""
+
+    def say(line: str) -> None:
+        nonlocal checks
+        checks -= 1
+        if checks < 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        while run.place.stage < len(run.recipe.stages):
+            run.train_stage(say, folder)
+
+
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
+    whole = Run(TINY, "cpu")
+    while whole.place.stage < 2:
+        whole.train_stage(lambda line: None)
+    assert len(whole.model.model.layers) == 3
+    assert whole.history[-1]["loss"] < whole.history[0]["loss"]
+    for checks in (2, 4):  # in the first stage; in the second, when the model has grown
+        _stopped_after(checks, Run(TINY, "cpu"), tmp_path / str(checks))
+        resumed = Run(TINY, "cpu", seed=99)
+        resumed.resume(tmp_path / str(checks))
+        assert 0 < resumed.place.tokens < whole.place.tokens
+        while resumed.place.stage < 2:
+            resumed.train_stage(lambda line: None)
+        assert resumed.place == whole.place and resumed.history == whole.history
+        assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
+
+
+def test_a_torn_checkpoint_is_refused(tmp_path):
+    run = Run(TINY, "cpu")
+    run.save(tmp_path)
+    run.save(tmp_path)
+    assert len(list(tmp_path.glob("state-*.pt"))) == 1
+    state = next(tmp_path.glob("state-*.pt"))
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is not what its manifest says; remove .* to begin anew"):
+        Run(TINY, "cpu").resume(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(tokenizer):
+    run = Run(TINY, "cpu")
+    ids, labels = Batches(tokenizer, TINY.stages[0], "0")[0]
+    with torch.no_grad():
+        run.model.model.embed_tokens.weight[int(ids[0, 1])] = float("nan")
+    before = run.model.model.layers[0].mlp.up_proj.weight.clone()
+    with pytest.raises(NotFinite, match="at stage 0, step 0, .* lower muon_learning_rate .now 0.015."):
+        run.train_step(ids, labels, 1.0)
+    assert torch.equal(run.model.model.layers[0].mlp.up_proj.weight, before)
+
+
+def test_a_gate_counts_what_its_stage_teaches():
+    skill = {"family/two hops": 0.5, "family/reversal": 1.0, "family/trained direction": 0.0}
+    stage = Stage(facts=3, row_tokens=64, most_tokens=1)
+    assert standing(skill, stage) == 0.75
+    assert standing(skill, stage.model_copy(update={"restate": 0.1})) == 0.5
+
+
+def test_the_quickest_seed_of_a_race_is_shipped_and_loads_as_a_model_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
     lines: list[str] = []
-    run = Run(TINY, "cpu")
-    run.train_stage(lines.append, tmp_path / "checkpoint.pt")
-    assert run.history[-1]["loss"] < run.history[0]["loss"] and len(lines) == len(run.history)
-    resumed = Run(TINY, "cpu")
-    resumed.resume(tmp_path / "checkpoint.pt")
-    assert (resumed.stage, resumed.step, resumed.tokens) == (1, run.step, run.tokens)
-    assert all(torch.equal(p, q) for p, q in zip(run.model.parameters(), resumed.model.parameters(), strict=True))
-
-
-def test_what_is_shipped_loads_as_a_model_of_its_own(tmp_path):
-    run = Run(TINY, "cpu")
-    base_model.ship(run, tmp_path)
-    model, tokenizer = load(Model(name=str(tmp_path), device="cpu"))
+    recipe = Pretraining.parse({**TINY.plain(), "race": {"seeds": 2, "stages": 1}}, "test")
+    run = base_model.pretrain(recipe, tmp_path / "model", lines.append)
+    assert "seed 0 goes on" in lines  # of two that are as quick, the first
+    assert {line["seed"] for line in run.history} == {0, 1}
+    assert base_model.race_table(tmp_path / "model", recipe).index.tolist() == [0, 1]
+    model, tokenizer = load(Model(name=str(tmp_path / "model"), device="cpu"))
     assert model.dtype == torch.float32 and tokenizer.vocab_size == len(run.tokenizer)
-    assert "pretrained from scratch" in (tmp_path / "README.md").read_text()
+    assert model.config.num_hidden_layers == 3
+    assert "pretrained from scratch" in (tmp_path / "model" / "README.md").read_text()
+    assert json.loads((tmp_path / "model" / "pretraining.json").read_text())["recipe"] == recipe.plain()
+    again = base_model.pretrain(recipe, tmp_path / "again", lines.append)  # from the checkpoints: nothing is trained
+    assert "seed 0: taken up at 0.01 M tokens" in lines and again.place == run.place
 
 
 def test_the_bundled_model_reads_thirty_two_facts_backwards():
     model, tokenizer = load(Model(device="cpu"))
     stage = Stage(worlds=("reversals",), facts=32, row_tokens=64, wordings=3, most_tokens=1)
-    right = skill(model, tokenizer, stage, facts=32, worlds=6, asked=8)
+    right = stage_skill(model, tokenizer, stage, worlds=6, asked=8)
     assert right[f"reversals/{Split.REVERSAL}"] >= 0.9
 
 
@@ -123,15 +225,52 @@ def test_the_bundled_tokenizer_is_the_one_the_wordings_give(tokenizer):
 
 
 def test_skill_is_measured_on_held_out_words(monkeypatch):
-    from study import pretrain
+    from study import skill
 
     seen = []
-    original = pretrain.small_world
+    original = skill.small_world
     monkeypatch.setattr(
-        pretrain,
+        skill,
         "small_world",
-        lambda rng, name, lexicon, *rest: seen.append(lexicon.name) or original(rng, name, lexicon, *rest),
+        lambda rng, name, lexicon, *rest, **more: (
+            seen.append(lexicon.name) or original(rng, name, lexicon, *rest, **more)
+        ),
     )
     run = Run(TINY, "cpu")
-    pretrain.skill(run.model, run.tokenizer, TINY.stages[0], 3, worlds=2)
+    assert set(stage_skill(run.model, run.tokenizer, TINY.stages[0], worlds=2)) == {
+        f"deeds/{split}" for split in (Split.REVERSAL, Split.TRAINED)
+    }
+    rows = skill_rows(run.model, run.tokenizer, ["roles"], 6, instances=2, per_split=3)
     assert set(seen) == {VALIDATION.name}
+    assert set(rows["split"]) == {"trained direction", "rephrased", "reversal"} and rows["seed"].nunique() == 2
+    assert rows["confidence"].between(rows["chance"], 1).all()
+
+
+def test_a_target_is_met_when_the_mean_reaches_it():
+    skills = pd.DataFrame(
+        [
+            {"world": t.where, "split": str(t.split), "facts": t.facts, "value": t.value, "low": 0.0, "high": 1.0}
+            for t in base_report.TARGETS
+            if t.skill == base_report.ACCURACY
+        ]
+    )
+    nothing = pd.DataFrame({"source": [], "world": [], "measure": [], "split": [], "value": []})
+    targets = base_report.target_table(skills, nothing)
+    assert base_report.verdict(targets) == "8 met, 4 short"  # what was not measured is short
+    skills["value"] -= 0.001
+    assert base_report.verdict(base_report.target_table(skills, nothing)) == "0 met, 12 short"
+
+
+def test_calibration_compares_confidence_with_accuracy():
+    rows = pd.DataFrame({"confidence": [0.95] * 4 + [0.3] * 2, "correct": [True, True, True, False, False, False]})
+    assert base_report.calibration_error(rows) == pytest.approx((4 * 0.2 + 2 * 0.3) / 6)
+    assert base_report.calibration_table(rows)["items"].tolist() == [2, 4]
+
+
+def test_text_of_its_own_is_measured_by_world_and_over_all(monkeypatch):
+    monkeypatch.setattr(base_report, "STUDIED", ("syllogisms",))
+    model, tokenizer = load(Model(device="cpu"))
+    sentences, possible = base_report.generation_rows(model, tokenizer, instances=1)
+    table = base_report.generation_table(sentences, possible, Statistics(resamples=100))
+    local = table[(table["source"] == "local") & (table["world"] == "all")].set_index(["measure", "split"])
+    assert local.loc[("precision", ""), "value"] > 0.7 and local.loc[("recall", "reversal"), "value"] > 0.7

@@ -24,8 +24,8 @@ def test_no_word_can_be_split_in_two_ways():
 
 
 def test_too_many_words_are_refused_with_the_remedy():
-    with pytest.raises(ValueError, match="needs 30 words, but only 24 openings.*use fewer entities"):
-        draw_words(random.Random(0), 30, STUDY._replace(openings=24))
+    with pytest.raises(ValueError, match="needs 50 words, but only 24 openings.*use fewer entities"):
+        draw_words(random.Random(0), 50, STUDY._replace(openings=24))
 
 
 def test_the_same_seed_gives_the_same_words_in_another_process():

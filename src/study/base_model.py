@@ -1,4 +1,4 @@
-"""Make the bundled model and ship it: `make base-model`, told in notebooks/00_base_model.ipynb."""
+"""Make a bundled model and ship it: `make base-model SIZE=default`, told in notebooks/00_base_model.ipynb."""
 
 import json
 import random
@@ -8,32 +8,52 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from study import figures
 from study.corpus import write_text
-from study.params import Pretraining, Stage
-from study.paths import ROOT
-from study.pretrain import Run, skill
+from study.paths import RESULTS, ROOT
+from study.pretrain import Batches, Run
+from study.recipe import RECIPES, Pretraining
 from study.runner import available_cores
 from study.store import code_hash, content_hash
+from study.strict import ParamsError
+from study.tokenizer import build_tokenizer
 from study.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, VALIDATION, lexicon_of
-from study.world import Split
 
 BUILD = ROOT / "build" / "base_model"
-FACT_COUNTS = (8, 32, 64)
+DEFAULT = "default"
 
 
-def stage_table(params: Pretraining) -> pd.DataFrame:
+def recipe_file(size: str) -> Path:
+    """The recipe of a size.
+
+    Raises:
+        ParamsError: if there is none.
+    """
+    file = RECIPES / f"{size}.yaml"
+    if not file.is_file():
+        names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise ParamsError(f"SIZE = {size!r}: no {file.name} in params/base_model; there are: {names}")
+    return file
+
+
+def folder_of(size: str) -> Path:
+    """Where the model of a size is shipped."""
+    return RESULTS / ("base_model" if size == DEFAULT else f"base_model_{size}")
+
+
+def stage_table(recipe: Pretraining) -> pd.DataFrame:
     """The stages, one line each."""
-    table = pd.DataFrame([stage.plain() for stage in params.stages])
+    table = pd.DataFrame([stage.plain() for stage in recipe.stages])
     table["worlds"] = [", ".join(worlds) for worlds in table["worlds"]]
     return table.rename(columns={"global_": "global"}).rename_axis("stage")
 
 
-def example_texts(params: Pretraining) -> list[str]:
+def example_texts(recipe: Pretraining) -> list[str]:
     """A text of each stage, what carries loss behind bars."""
     texts = []
-    for k, stage in enumerate(params.stages):
+    for k, stage in enumerate(recipe.stages):
         small = stage.model_copy(update={"facts": min(stage.facts, 6)})
         text = write_text(random.Random(f"example/{k}"), small, PRETRAINING, small.row_tokens)
         texts.append(f"stage {k}: {text.prompt} || {text.continuation}")
@@ -47,19 +67,54 @@ def lexicon_sizes() -> pd.DataFrame:
     return counts.rename("words").to_frame()
 
 
-def pretrain(params: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
-    """Take a model through all stages and ship it to `folder`.
+def corpus_table(recipe: Pretraining, batches: int = 8) -> pd.DataFrame:
+    """What the corpus holds, measured on the first batches of each stage."""
+    tokenizer = build_tokenizer()
+    period, ends = tokenizer.convert_tokens_to_ids("."), tokenizer.eos_token_id
+    lines = []
+    for number, stage in enumerate(recipe.stages):
+        source = Batches(tokenizer, stage, f"{recipe.seed}/{number}")
+        ids, labels = (torch.cat(part) for part in zip(*(source[k] for k in range(batches)), strict=True))
+        learned = labels != -100
+        texts = int((ids == tokenizer.bos_token_id).sum())
+        lines.append(
+            {
+                "texts in a million tokens": texts / ids.numel() * 1e6,
+                "tokens with loss": float(learned.float().mean()),
+                "padding": float((ids == tokenizer.pad_token_id).float().mean()),
+                "sentences before the cue": float(((ids == period) & ~learned).sum() / texts),
+                "inferences": float(((ids == period) & learned).sum() / texts),
+                "whole texts": float(((ids == ends) & learned).sum() / texts),
+            }
+        )
+    return pd.DataFrame(lines).rename_axis("stage").round(2)
 
-    An interrupted run goes on from its last checkpoint, if params and code are still the same.
+
+def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
+    """Race the first stages from several seeds, take the winner through the others and ship it to `folder`.
+
+    An interrupted run goes on from its last checkpoint, if recipe and code are still the same.
     """
-    checkpoint = BUILD / content_hash([params.plain(), code_hash("pretrain")])[:12] / "checkpoint.pt"
+    work = BUILD / content_hash([recipe.plain(), code_hash("pretrain")])[:12]
     torch.set_num_threads(available_cores())
-    run = Run(params, "cuda" if torch.cuda.is_available() else "cpu")
-    if checkpoint.is_file():
-        run.resume(checkpoint)
-        say(f"resumed at {run.tokens / 1e6:.2f} M tokens")
-    while run.stage < len(params.stages):
-        run.train_stage(say, checkpoint)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    raced: dict[int, Run] = {}
+    for seed in range(recipe.seed, recipe.seed + recipe.race.seeds):
+        run = Run(recipe, device, seed)
+        if (work / f"seed-{seed}" / "manifest.json").is_file():
+            run.resume(work / f"seed-{seed}")
+            say(f"seed {seed}: taken up at {run.place.tokens / 1e6:.2f} M tokens")
+        else:
+            say(f"seed {seed}")
+        while run.place.stage < recipe.race.stages:
+            run.train_stage(say, work / f"seed-{seed}")
+        raced[seed] = run
+    run = max(raced.values(), key=lambda run: (run.place.stage, -run.place.tokens))
+    if len(raced) > 1:
+        say(f"seed {run.seed} goes on")
+    while run.place.stage < len(recipe.stages):
+        run.train_stage(say, work / f"seed-{run.seed}")
+    run.history = [line for other in raced.values() if other is not run for line in other.history] + run.history
     ship(run, folder)
     return run
 
@@ -71,44 +126,74 @@ def ship(run: Run, folder: Path) -> None:
     run.model.to(torch.float32)
     run.tokenizer.save_pretrained(folder)
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in run.history), encoding="utf-8")
-    count = sum(p.numel() for p in run.model.parameters())
+    facts = {
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "tokens": run.place.tokens,
+        "steps": run.place.step,
+        "seed": run.seed,
+        "device": run.device if run.device == "cpu" else torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "recipe": run.recipe.plain(),
+    }
+    (folder / "pretraining.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_card(folder)
+
+
+def write_card(folder: Path) -> None:
+    """The model card, from what lies in the folder: how it was made and, if it was measured, what it can do."""
+    made = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    millions, read = f"{made['parameters'] / 1e6:.1f} M", f"{made['tokens'] / 1e6:.1f} M"
     card = f"""---
 license: apache-2.0
 pipeline_tag: text-generation
 ---
-# The bundled base model
+# {folder.name}
 
-A Qwen3 of {count / 1e6:.1f} M parameters, pretrained from scratch on {run.tokens / 1e6:.1f} M tokens of nonsense worlds
-written by this repository (`notebooks/00_base_model.ipynb`), so that the study runs offline on two cores.
+A Qwen3 of {millions} parameters, pretrained from scratch on {read} tokens of nonsense worlds written by this
+repository (`notebooks/00_base_model.ipynb`), so that the study runs offline on two cores.
 It reads facts in its context and writes what follows from them, in the wordings of `src/study/worlds/`;
 it knows nothing else. Its training words and the study's words are disjoint by a hash of each word.
 
-Made with seed {run.params.seed} by `make base-model`. How its skills came is in `history.jsonl`, how they stand in
-`skills.csv`.
+Made by `make base-model`, seed {made["seed"]}, {made["steps"]} steps on {made["device"]} with torch {made["torch"]}.
+The whole recipe is in `pretraining.json`, how its skills came in `history.jsonl`.
 """
+    report = folder / "skill_report.md"
+    if report.is_file():
+        card += f"\n{report.read_text(encoding='utf-8')}"
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def skill_figure(run: Run, folder: Path) -> None:
-    """In-context accuracy on held-out words along training."""
-    table = pd.DataFrame(run.history)
-    long = table.melt(["stage", "tokens", "loss"], var_name="skill", value_name="accuracy").dropna(subset="accuracy")
-    figure = figures.skill_history(long)
-    figure.savefig(folder / "skills.png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+def saved(figure: Figure, file: Path) -> None:
+    """Save a figure, the same bytes each time, and show it."""
+    figure.savefig(file, dpi=160, bbox_inches="tight", metadata={"Software": None})
     plt.show()
     plt.close(figure)
 
 
-def final_skills(run: Run, folder: Path, worlds: int = 16) -> pd.DataFrame:
-    """In-context accuracy by world, split and number of facts, eight options, one relation for all facts."""
-    last: Stage = run.params.stages[-1].model_copy(update={"openings": len(OPENINGS), "one_relation": 1.0})
-    lines = []
-    for facts in FACT_COUNTS:
-        for name, accuracy in skill(run.model, run.tokenizer, last, facts, worlds, asked=8).items():
-            world, split = name.split("/")
-            lines.append({"world": world, "split": split, "facts": facts, "accuracy": accuracy})
-    table = pd.DataFrame(lines)
-    table.to_csv(folder / "skills.csv", index=False)
-    order = [str(split) for split in Split]
-    wide = table.pivot_table("accuracy", ["world", "split"], "facts").round(3)
-    return wide.sort_index(key=lambda index: index.map(lambda v: order.index(v) if v in order else v))
+def history_table(folder: Path) -> pd.DataFrame:
+    """Every check of every seed: one line for each skill."""
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    table = pd.DataFrame(lines).melt(["seed", "stage", "tokens", "loss"], var_name="skill", value_name="accuracy")
+    return table.dropna(subset="accuracy")
+
+
+def race_table(folder: Path, recipe: Pretraining) -> pd.DataFrame:
+    """For each raced seed the million tokens after which it had passed each stage, and how it stood then."""
+    table = history_table(folder)
+    raced = table[(table["stage"] < recipe.race.stages) & table["skill"].str.endswith("/reversal")]
+    last = raced[raced["tokens"] == raced.groupby(["seed", "stage"])["tokens"].transform("max")]
+    found = last.groupby(["seed", "stage"]).agg(tokens=("tokens", "max"), reversal=("accuracy", "mean"))
+    return (found.assign(tokens=found["tokens"] / 1e6)).rename(columns={"tokens": "million tokens"}).unstack().round(2)
+
+
+def skill_figure(folder: Path) -> None:
+    """In-context accuracy on held-out words along training, of the run that was shipped."""
+    table = history_table(folder)
+    winner = table["seed"].iloc[-1]
+    saved(figures.skill_history(table[table["seed"] == winner]), folder / "skills.png")
+
+
+def loss_figure(folder: Path) -> None:
+    """Loss along training, a line for each seed."""
+    table = history_table(folder).drop_duplicates(["seed", "tokens"])
+    saved(figures.loss_history(table), folder / "loss.png")

@@ -1,4 +1,4 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model."""
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model, base-report."""
 
 import argparse
 import os
@@ -9,8 +9,9 @@ from pathlib import Path
 from study.book import NotebookFailed, Run, notebook_path
 from study.experiment import PUBLISHED, Experiment, store_of
 from study.models import identity
-from study.params import Params, load_params, load_pretraining
-from study.paths import BASE_MODEL, NOTEBOOKS, PARAMS, RESULTS, shown
+from study.params import Params, load_params
+from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.recipe import load_recipe
 from study.runner import rows_of, trials_of, units_of
 from study.stats import accuracy_table
 from study.store import content_hash
@@ -25,7 +26,7 @@ def study_file(study: str) -> Path:
     """
     path = PARAMS / f"{study}.yaml"
     if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in PARAMS.glob("*.yaml") if p.stem != "base_model"))
+        names = ", ".join(sorted(p.stem for p in PARAMS.glob("*.yaml")))
         raise ParamsError(f"STUDY = {study!r}: no params/{study}.yaml; there are: {names}")
     return path
 
@@ -86,9 +87,9 @@ def one_notebook(number: str, params_file: str) -> int:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
     if notebook.name.startswith("00"):
-        pretraining = load_pretraining(file)
-        results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(pretraining.plain())[:8]}"
-        Run(notebook, file, pretraining, results).execute()
+        recipe = load_recipe(file)
+        results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(recipe.plain())[:8]}"
+        Run(notebook, file, recipe, results).execute()
         print(f"written to {shown(results)}")
         return 0
     params, published = load_params(file), load_params(study_file("default"))
@@ -166,17 +167,31 @@ def figures(study: str) -> int:
     return 0
 
 
-def base_model() -> int:
-    """Pretrain the bundled model anew."""
-    file = PARAMS / "base_model.yaml"
-    run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_pretraining(file), BASE_MODEL)
+def base_model(size: str) -> int:
+    """Pretrain a bundled model anew."""
+    from study.base_model import folder_of, recipe_file
+
+    file, folder = recipe_file(size), folder_of(size)
+    run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
     reason = run.stale()
     if reason is None:
-        print(f"nothing to do: {shown(BASE_MODEL)} is up to date; remove {shown(run.stamp)} to train anew")
+        print(f"nothing to do: {shown(folder)} is up to date; remove {shown(run.stamp)} to train anew")
         return 0
     run.execute()
-    print(f"written to {shown(BASE_MODEL)}")
+    print(f"written to {shown(folder)}")
     return 0
+
+
+def base_report(size: str) -> int:
+    """Measure a bundled model's skills beside their targets."""
+    from study.base_model import folder_of, recipe_file
+    from study.base_report import report, verdict
+
+    recipe_file(size)
+    targets = report(folder_of(size))
+    print(targets.round(2).to_string(index=False))
+    print(verdict(targets))
+    return 0 if targets["met"].all() else 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -191,8 +206,10 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
-    sub = verbs.add_parser("base-model", help=(base_model.__doc__ or "").splitlines()[0])
-    sub.set_defaults(does=lambda given: base_model())
+    for verb, makes in (("base-model", base_model), ("base-report", base_report)):
+        sub = verbs.add_parser(verb, help=(makes.__doc__ or "").splitlines()[0])
+        sub.add_argument("--size", default="default", help="name of a file in params/base_model/")
+        sub.set_defaults(does=lambda given, makes=makes: makes(given.size))
     given = parser.parse_args(arguments)
     try:
         return int(given.does(given))

@@ -1,6 +1,7 @@
 """The pretraining corpus: fresh worlds written as "facts so: inferences", in the study's own prompts.
 
-Only the inferences carry loss: the facts are noise that no model can predict.
+Only the inferences carry loss: the facts are noise that no model can predict. A chain is written alone, or in steps:
+with the stated facts it rests on before it or after it.
 """
 
 import random
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 
 from study.data import Document, make_documents
 from study.logic import Fact
-from study.params import Stage
 from study.prompts import context_prompt, global_prompt
+from study.recipe import Stage
 from study.words import Lexicon
 from study.world import Split, Stated, Statement, World
 from study.worlds import WORLDS
@@ -26,17 +27,37 @@ class Text(NamedTuple):
 
 
 class Inferences(NamedTuple):
-    """What follows from one stated fact: alone, turned round or in its own direction, and joined with others."""
+    """What follows from one stated fact, by the split of the questions it answers."""
 
-    reversals: list[Statement]
-    restatements: list[Statement]
-    chains: list[Statement]
+    by_split: dict[Split, list[Statement]]
+
+    def of(self, *splits: Split) -> list[Statement]:
+        """The statements of some splits."""
+        return [statement for split in splits for statement in self.by_split.get(split, ())]
+
+    @property
+    def reversals(self) -> list[Statement]:
+        """The fact turned round."""
+        return self.of(Split.REVERSAL)
+
+    @property
+    def restatements(self) -> list[Statement]:
+        """The fact in its own direction."""
+        return self.of(Split.TRAINED, Split.REPHRASED)
+
+    @property
+    def chains(self) -> list[Statement]:
+        """What it gives together with others."""
+        return self.of(*(split for split in self.by_split if split not in ALONE))
+
+
+ALONE = (Split.REVERSAL, Split.TRAINED, Split.REPHRASED)
 
 
 def inferences_by_fact(world: World, documents: Sequence[Document], wordings: int) -> dict[Fact, Inferences]:
     """For each stated fact what follows from it, in the first `wordings` wordings of either order."""
     stated = Stated(world, (statement for document in documents for statement in document.statements))
-    found = {fact: Inferences([], [], []) for fact in world.facts}
+    found = {fact: Inferences({}) for fact in world.facts}
     for fact, derivation in world.closure.items():
         count = {True: 0, False: 0}
         for form in world.forms(fact) if derivation.supports else ():
@@ -45,9 +66,8 @@ def inferences_by_fact(world: World, documents: Sequence[Document], wordings: in
             split = world.split_of(form, stated) if count[order] <= wordings else None
             if split is None:
                 continue
-            kind = {Split.REVERSAL: 0, Split.TRAINED: 1, Split.REPHRASED: 1}.get(split, 2)
             for support in derivation.supports:
-                found[support][kind].append(form)
+                found[support].by_split.setdefault(split, []).append(form)
     return found
 
 
@@ -58,44 +78,93 @@ def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one
     return world
 
 
+def steps_to(world: World, rng: random.Random, conclusion: Statement, wordings: int) -> list[Statement]:
+    """The stated facts a conclusion rests on, from the entity it begins with to the one it ends with.
+
+    Each is worded so that it begins with what is known by then, and ends with what is new.
+    """
+    fact, answer = conclusion.fact, world.answer(conclusion)
+    known = set((fact.subject if answer == fact.object else fact.object).split())
+    left, steps = sorted(world.closure[fact].supports), []
+    while left:
+        step = next((f for f in left if known & {*f.subject.split(), *f.object.split()}), left[0])
+        left.remove(step)
+        forward = bool(known & set(step.subject.split())) or not known & set(step.object.split())
+        forms = [
+            form
+            for form in world.forms(step)
+            if world.template(form).subject_first is forward and not world.template(form).is_question
+        ]
+        steps.append(rng.choice(forms[:wordings] or world.forms(step)[:1]))
+        known |= {*step.subject.split(), *step.object.split()}
+    return steps
+
+
 def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: int) -> Text:
     """One text of a stage, sized to the room left in its row."""
     task = rng.choices(("review", "local", "global"), weights=(stage.review, stage.local, stage.global_))[0]
     name = rng.choice(stage.worlds)
+    lexicon = lexicon._replace(openings=stage.openings)
     per_fact = rng.randint(1, min(2, stage.wordings))
-    most = max(2, min(stage.facts, room_tokens // (SENTENCE_TOKENS * (per_fact + 1))))
+    most = max(2, min(stage.facts, room_tokens // (SENTENCE_TOKENS * (per_fact + stage.rounds))))
     facts = 2 if task == "local" else rng.randint(2, most)
-    world = small_world(rng, name, lexicon._replace(openings=stage.openings), facts, rng.random() < stage.one_relation)
+    world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
     inferences = inferences_by_fact(world, documents, stage.wordings)
     texts = [document.text for document in documents]
+    if task != "local" and rng.random() < stage.irrelevant:
+        texts += irrelevant_texts(rng, stage, lexicon, world, max(2, facts // 2))
+
+    def sentence(statement: Statement) -> str:
+        """A statement; as the answer to a question for its terms, where the world asks so."""
+        asked = world.alternatives(statement) and statement.template == 0 and rng.random() < 0.7
+        return f"{world.asking(statement)} {world.render(statement)}" if asked else world.render(statement)
+
+    def chain(conclusion: Statement) -> str:
+        """A conclusion, alone or in steps."""
+        if rng.random() >= stage.steps:
+            return sentence(conclusion)
+        steps = " ".join(world.render(step) for step in steps_to(world, rng, conclusion, stage.wordings))
+        whole = [steps, sentence(conclusion)]
+        return " ".join(whole if rng.random() < 0.8 else whole[::-1])
 
     def written(chosen: Sequence[Statement]) -> str:
-        return " ".join(world.render(statement) for statement in rng.sample(chosen, len(chosen)))
+        return " ".join(sentence(statement) for statement in rng.sample(chosen, len(chosen)))
 
     def some(statements: Sequence[Statement], count: int) -> list[Statement]:
         return rng.sample(statements, min(count, len(statements)))
 
     if task == "review":
         chosen = []
-        for fact in world.facts:
-            reversals, restatements, chains = inferences[fact]
+        for fact in world.facts * stage.rounds:
+            reversals, chains = inferences[fact].reversals, inferences[fact].chains
             if rng.random() < stage.reverse:
-                chosen += some(chains if chains and (not reversals or rng.random() < 0.5) else reversals, 1)
+                if chains and (not reversals or rng.random() < 0.5):
+                    chosen.append(chain(rng.choice(chains)))
+                else:
+                    chosen += [sentence(statement) for statement in some(reversals, 1)]
             if rng.random() < stage.restate:
-                chosen += some(restatements, 1)
-        return Text(context_prompt(texts), written(chosen))
+                chosen += [sentence(statement) for statement in some(inferences[fact].restatements, 1)]
+        return Text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]
     if task == "local":
-        statement, sentence = rng.choice(list(zip(target.statements, target.stating, strict=True)))
+        statement, stating = rng.choice(list(zip(target.statements, target.stating, strict=True)))
         alone = inferences[statement.fact]
         restatements = [other for other in alone.restatements if other != statement]
-        return Text(context_prompt([sentence]), written(alone.reversals + restatements))
+        return Text(context_prompt([stating]), written(alone.reversals + restatements))
     # Global: what the target gives alone, then what it gives together with other facts.
     alone_by_one = [
         form for fact in target.facts for form in some(inferences[fact].reversals or inferences[fact].restatements, 2)
     ]
     chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
     prompt = global_prompt(rng.sample(texts, len(texts)), target.text)
-    return Text(prompt, " ".join([written(some(alone_by_one, 4)), written(some(chains, 4))]).strip())
+    return Text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 4))]).strip())
+
+
+def irrelevant_texts(rng: random.Random, stage: Stage, lexicon: Lexicon, world: World, facts: int) -> list[str]:
+    """Documents of another world that shares no entity with this one; none if the draw had one in common."""
+    other = small_world(rng, rng.choice(stage.worlds), lexicon, facts, one_relation=False)
+    if set(" ".join(world.entities).split()) & set(" ".join(other.entities).split()):
+        return []
+    return [document.text for document in make_documents(other, rng, 1, stage.lead_ins, stage.wordings)]

@@ -242,12 +242,13 @@ def questions_of_split(
             continue
         alternatives = world.alternatives(statement)
         if alternatives:
-            texts = [world.render(alternative) for alternative in alternatives]
+            texts = [f" {world.render(alternative)}" for alternative in alternatives]
             # Equivalent conclusions ask the same question.
             if frozenset(texts) not in offered:
                 offered.add(frozenset(texts))
                 true = [k for k, alternative in enumerate(alternatives) if alternative.fact in world.closure]
-                yield _question(world, statement, split, Kind.ALTERNATIVES, "", texts, true, rng)
+                query = world.asking(statement)
+                yield _question(world, statement, split, Kind.ALTERNATIVES, query, texts, true, rng)
             continue
         for kind, tiers in world.distractors(statement).items():
             chooser = choosers.setdefault(kind, _Chooser(answers))

@@ -278,3 +278,57 @@ def skill_history(table: pd.DataFrame) -> Figure:
     )
     figure.tight_layout()
     return figure
+
+
+def loss_history(table: pd.DataFrame) -> Figure:
+    """Loss along pretraining, a line for each seed.
+
+    Args:
+        table: columns seed, stage, tokens, loss; a line for each check.
+    """
+    use_style()
+    figure, axis = plt.subplots(figsize=(WIDTH, 2.8))
+    for k, (seed, part) in enumerate(table.groupby("seed", sort=False)):
+        axis.plot(part["tokens"] / 1e6, part["loss"], color=PALETTE[(k + 1) % len(PALETTE)], label=f"seed {seed}")
+    axis.set_xlabel("million tokens")
+    axis.set_ylabel("loss, nats per\nlabelled token")
+    axis.set_ylim(0)
+    axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def skill_by_facts(table: pd.DataFrame) -> Figure:
+    """In-context accuracy against the number of facts in context, a panel for each world, chance dotted.
+
+    Args:
+        table: columns world, split, facts, value, low, high and chance.
+    """
+    use_style()
+    worlds = list(dict.fromkeys(table["world"]))
+    figure, axes = plt.subplots(-(-len(worlds) // 3), 3, figsize=(WIDTH, 2.5 * -(-len(worlds) // 3)), squeeze=False)
+    splits = [split for split in SPLITS if split in set(table["split"])]
+    for axis, world in zip(axes.flat, worlds, strict=False):
+        here = table[table["world"] == world]
+        for split in splits:
+            part = here[here["split"] == split].sort_values("facts")
+            color = PALETTE[(splits.index(split) + 1) % len(PALETTE)]
+            axis.plot(part["facts"], part["value"], "o-", color=color, label=split, linewidth=1.4, markersize=3)
+            axis.fill_between(part["facts"], part["low"], part["high"], color=color, alpha=0.15, linewidth=0)
+        axis.axhline(here["chance"].median(), **CHANCE)
+        axis.set_xscale("log", base=2)
+        ticks = sorted(set(here["facts"]))
+        axis.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=7)
+        axis.minorticks_off()
+        axis.set_ylim(0, 1.04)
+        axis.set_title(world)
+    for axis in axes.flat[len(worlds) :]:
+        axis.set_visible(False)
+    figure.supxlabel("facts in context", fontsize=10)
+    figure.supylabel("accuracy", fontsize=10)
+    lines = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        lines.values(), lines, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8
+    )
+    figure.tight_layout()
+    return figure

@@ -190,54 +190,6 @@ class Params(Strict):
         return tuple(name for name in WORLDS if getattr(self.worlds, name) is not None)
 
 
-class Architecture(Strict):
-    """Shape of the bundled model, a Qwen3."""
-
-    width: int = Field(256, ge=8)
-    layers: int = Field(4, ge=1)
-    head_width: int = Field(32, ge=2)
-    positions: int = Field(4096, ge=64)
-
-    @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.width % self.head_width:
-            raise ValueError(f"head_width = {self.head_width}: does not divide width = {self.width}; use a divisor")
-        return self
-
-
-class Stage(Strict):
-    """One stage of pretraining: what texts are written, and the skill that ends it."""
-
-    worlds: tuple[Literal[tuple(WORLDS)], ...] = Field(("reversals", "roles"), min_length=1)  # type: ignore[valid-type]
-    facts: int = Field(ge=2, description="most facts of a text")
-    row_tokens: int = Field(ge=48, description="length of a training row")
-    wordings: int = Field(1, ge=1, le=9, description="wordings of either order in use, the held-out ones last")
-    lead_ins: float = Field(0.0, ge=0, le=1, description="share of sentences behind a lead-in")
-    openings: int = Field(len(OPENINGS), ge=16, le=len(OPENINGS), description="openings of words in use")
-    review: float = Field(1.0, ge=0, description="share of texts that infer from all facts")
-    local: float = Field(0.0, ge=0, description="share of texts that infer from one statement")
-    global_: float = Field(0.0, ge=0, description="share of texts that infer from one statement and the rest")
-    reverse: float = Field(1.0, ge=0, le=1, description="chance that a fact is asked backwards or chained")
-    restate: float = Field(0.0, ge=0, le=1, description="chance that a fact is restated in its own direction")
-    one_relation: float = Field(0.6, ge=0, le=1, description="share of worlds whose facts differ in entities only")
-    gate: float = Field(0.9, gt=0, le=1, description="mean in-context accuracy, of what it teaches, that ends it")
-    most_tokens: int = Field(ge=1, description="tokens after which the stage ends in any case")
-
-
-class Pretraining(Strict):
-    """How the bundled model is made."""
-
-    seed: int = Field(0, ge=0, description="of weights and texts")
-    architecture: Architecture = Architecture()
-    batch_tokens: int = Field(2048, ge=64)
-    muon_learning_rate: float = Field(0.015, gt=0)
-    adamw_learning_rate: float = Field(3e-3, gt=0)
-    warmup_steps: int = Field(50, ge=1)
-    cooldown_tokens: int = Field(2_000_000, ge=0, description="at the end, with the rate falling to 2 %")
-    check_tokens: int = Field(200_000, ge=1, description="between two measurements of skill")
-    stages: tuple[Stage, ...] = Field(min_length=1)
-
-
 def load_params(path: Path) -> Params:
     """Read a params file: a YAML mapping of differences from the defaults.
 
@@ -245,8 +197,3 @@ def load_params(path: Path) -> Params:
         ParamsError: naming each bad field, its value and what is allowed.
     """
     return Params.parse(read_yaml(path), str(path))
-
-
-def load_pretraining(path: Path) -> Pretraining:
-    """Read the params of the bundled model; errors as in `load_params`."""
-    return Pretraining.parse(read_yaml(path), str(path))

@@ -1,264 +1,268 @@
-"""Pretrain the bundled base model from scratch, stage by stage, until it learns in context.
+"""Pretrain the bundled base model from nothing, stage by stage, until it learns in context.
 
-To look an entity up backwards, a model must gather a fact's subject at its object, find the object again, and
-carry the subject over: two layers that are worth nothing without each other. From random weights that comes
-after millions of tokens or not at all. Two things bring it within one million, on one core in minutes: the
-shortest sentences first, and attention that starts out looking at neighbours and at equal words (`look_up_start`).
+A stage ends when its skill stands on held-out words, or when its tokens are spent. The first stages have the shortest
+sentences and few words: with them, and with attention that starts as in `study.architecture`, the skill to look an
+entity up comes within one million tokens.
 """
 
+import hashlib
+import json
+import math
 import random
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from study.corpus import inferences_by_fact, small_world, write_text
-from study.data import Question, make_documents, questions_of_split
-from study.params import Architecture, Pretraining, Stage
-from study.prompts import context_prompt
-from study.score import score_options
+from study.architecture import build_model, grown
+from study.corpus import write_text
+from study.recipe import Pretraining, Stage
+from study.runner import available_cores
+from study.skill import has_bfloat16, stage_skill
 from study.tokenizer import build_tokenizer
-from study.words import PRETRAINING, VALIDATION
+from study.words import PRETRAINING
 from study.world import Split
 
 SHORTEST_TEXT = 40  # tokens: no text is begun in less room than this
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def build_model(architecture: Architecture, vocabulary: int, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 with weights drawn from `seed`, its attention as `look_up_start` leaves it."""
-    torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=vocabulary,
-            hidden_size=architecture.width,
-            intermediate_size=3 * architecture.width,
-            num_hidden_layers=architecture.layers,
-            num_attention_heads=architecture.width // architecture.head_width,
-            num_key_value_heads=architecture.width // architecture.head_width,
-            head_dim=architecture.head_width,
-            max_position_embeddings=architecture.positions,
-            tie_word_embeddings=True,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
-    look_up_start(model, torch.Generator().manual_seed(seed))
-    return model
+@dataclass(frozen=True)
+class Batches(Dataset[Batch]):
+    """The batches of a stage: (rows, row_tokens) ids and labels; labels are -100 on prompts and padding.
 
-
-@torch.no_grad()
-def look_up_start(model: Qwen3ForCausalLM, generator: torch.Generator) -> None:
-    """Start attention as a retriever would have it; training is free to change every weight.
-
-    In even layers but the last, head h looks h + 1 tokens back: queries and keys read a direction that all
-    embeddings share, and the query is turned against the rotary positions. In odd layers queries and keys are one
-    orthogonal map, so that a token looks at its own kind. Values and outputs are orthogonal maps everywhere.
-    The idea is that of mimetic initialization (Trockman & Kolter 2023, arXiv 2305.09828).
+    A batch is a function of its seed and number alone, so that it does not matter who writes it, nor when.
     """
-    config = model.config
-    width, head_width, heads = config.hidden_size, config.head_dim, config.num_attention_heads
-    # Query and key are normalized, so their scale is free: a large one makes the start outlast noisy first steps.
-    scale, few = 3.0, min(3, head_width // 2)
 
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
+    tokenizer: PreTrainedTokenizerFast
+    stage: Stage
+    seed: str
 
-    def orthogonal() -> torch.Tensor:
-        q: torch.Tensor = torch.linalg.qr(normal(width, width))[0]
-        return q
+    def __getitem__(self, number: int) -> Batch:
+        """Batch `number`, of as many as are asked for."""
+        rng = random.Random(f"{self.seed}/{number}")
+        ids, labels = self._rows(rng)
+        # A prompt can fill its row; where no row has anything to learn, another batch is drawn.
+        while not (labels != -100).any():
+            ids, labels = self._rows(rng)
+        return torch.from_numpy(ids), torch.from_numpy(labels)
 
-    shared = torch.nn.functional.normalize(normal(width), dim=0)
-    own = normal(config.vocab_size, width)
-    own -= torch.outer(own @ shared, shared)
-    model.model.embed_tokens.weight.copy_(0.05 * (own + width**0.5 * shared))
-    # The highest rotary frequencies tell neighbouring positions apart best.
-    frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(0, head_width, 2) / head_width)[:few]
-    key = torch.zeros(head_width)
-    key[:few] = 1.0
-    for layer, block in enumerate(model.model.layers[:-1] if len(model.model.layers) > 1 else model.model.layers):
-        attention = block.self_attn
-        if layer % 2:
-            query_map = key_map = orthogonal()
-        else:
-            query = torch.zeros(heads, head_width)
-            angles = torch.outer(torch.arange(1, heads + 1), frequencies)
-            query[:, :few] = angles.cos()
-            query[:, head_width // 2 : head_width // 2 + few] = -angles.sin()
-            query_map = torch.outer(query.flatten(), shared) + normal(width, width) * 0.1 / width**0.5
-            key_map = torch.outer(key.repeat(heads), shared) + normal(width, width) * 0.1 / width**0.5
-        attention.q_proj.weight.copy_(scale * query_map)
-        attention.k_proj.weight.copy_(scale * key_map)
-    for block in model.model.layers:
-        block.self_attn.v_proj.weight.copy_(orthogonal())
-        block.self_attn.o_proj.weight.copy_(0.1 * orthogonal())
-
-
-def batches(
-    tokenizer: PreTrainedTokenizerFast, stage: Stage, batch_tokens: int, rng: random.Random
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (rows, row_tokens) pairs of ids and labels; labels are -100 on prompts and padding."""
-    encode = tokenizer.backend_tokenizer.encode
-    rows = max(1, batch_tokens // stage.row_tokens)
-    while True:
-        ids = np.full((rows, stage.row_tokens), tokenizer.pad_token_id, np.int64)
-        labels = np.full((rows, stage.row_tokens), -100, np.int64)
-        for row in range(rows):
+    def _rows(self, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
+        encode, stage = self.tokenizer.backend_tokenizer.encode, self.stage
+        shape = (stage.batch_tokens // stage.row_tokens, stage.row_tokens)
+        ids, labels = np.full(shape, self.tokenizer.pad_token_id, np.int64), np.full(shape, -100, np.int64)
+        for row in range(len(ids)):
             at = 0
             while at == 0 or stage.row_tokens - at > SHORTEST_TEXT:
                 text = write_text(rng, stage, PRETRAINING, stage.row_tokens - at)
                 prompt = encode(text.prompt).ids
-                own = [*encode(text.continuation, add_special_tokens=False).ids, tokenizer.eos_token_id]
+                own = [*encode(text.continuation, add_special_tokens=False).ids, self.tokenizer.eos_token_id]
                 whole = (prompt + own)[: stage.row_tokens - at]
                 ids[row, at : at + len(whole)] = whole
                 labels[row, at + len(prompt) : at + len(whole)] = whole[len(prompt) :]
                 at += len(whole)
-        # A prompt can fill its row; where no row has anything to learn, another batch is drawn.
-        if (labels != -100).any():
-            yield torch.from_numpy(ids), torch.from_numpy(labels)
+        return ids, labels
+
+    def stream(self, first: int, workers: int) -> Iterator[Batch]:
+        """Endless batches from number `first` on, written ahead by so many processes, or on demand by this one."""
+        loader: DataLoader[Batch] = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(first, 10**9),
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            multiprocessing_context="forkserver" if workers else None,
+        )
+        return iter(loader)
 
 
-def skill(
-    model: Qwen3ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    stage: Stage,
-    facts: int,
-    worlds: int,
-    asked: int = 4,
-    options: int = 8,
-) -> dict[str, float]:
-    """In-context accuracy on held-out words, by "world/split", each question asked alone.
+class NotFinite(RuntimeError):
+    """The loss or the gradient is not a number; the message says where."""
 
-    A question asked after others could be answered by elimination; here only a look-up helps. It has `options`
-    options, or as many as there are facts if they are fewer.
+
+@dataclass
+class Place:
+    """How far a run has come; with the weights and the optimizers' state it is the whole of it.
+
+    Attributes:
+        stage: number of the current stage.
+        step: steps taken.
+        tokens: read in them.
+        stage_steps, stage_tokens: those of the current stage.
+        warm_from: the step from which the learning rates rise to their full size.
+        layers: of the model.
     """
-    right: dict[str, list[bool]] = {}
-    for name in dict.fromkeys(stage.worlds):
-        for k in range(worlds):
-            rng = random.Random(f"skill/{name}/{k}")
-            world = small_world(rng, name, VALIDATION._replace(openings=stage.openings), facts, stage.one_relation > 0)
-            documents = make_documents(world, rng, min(2, stage.wordings), stage.lead_ins, stage.wordings)
-            groups = list(inferences_by_fact(world, documents, stage.wordings).values())
-            questions: list[Question] = []
-            for split, group in ((Split.REVERSAL, 0), (Split.TRAINED, 1), (Split.TWO_HOPS, 2)):
-                pool = sorted({s for statements in groups for s in statements[group]})
-                some = rng.sample(pool, min(asked, len(pool)))
-                questions += questions_of_split(world, some, split, min(options, facts), f"skill/{k}")
-            if not questions:
-                continue
-            context = context_prompt([document.text for document in documents])
-            with torch.autocast(model.device.type, torch.bfloat16):
-                scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
-            for question, score in zip(questions, scores, strict=True):
-                best = int(np.argmax(score.log_probs))
-                right.setdefault(f"{name}/{question.split}", []).append(best in question.answers)
-    return {name: float(np.mean(answers)) for name, answers in right.items()}
 
-
-def optimizers(model: Qwen3ForCausalLM, params: Pretraining) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, AdamW for the embedding and the norms."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    return [
-        torch.optim.Muon(matrices, lr=params.muon_learning_rate, weight_decay=0.01),
-        torch.optim.AdamW(rest, lr=params.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    stage: int = 0
+    step: int = 0
+    tokens: int = 0
+    stage_steps: int = 0
+    stage_tokens: int = 0
+    warm_from: int = 0
+    layers: int = 0
 
 
 class Run:
-    """A model, its optimizers and counters on their way through the stages."""
+    """A model, its optimizers and its place on the way through the stages."""
 
-    def __init__(self, params: Pretraining, device: str) -> None:
-        self.params, self.device = params, device
+    def __init__(self, recipe: Pretraining, device: str, seed: int | None = None) -> None:
+        self.recipe, self.device = recipe, device
+        self.seed = recipe.seed if seed is None else seed
         self.tokenizer = build_tokenizer()
-        self.model = build_model(params.architecture, len(self.tokenizer), params.seed).to(device)
-        self.optimizers = optimizers(self.model, params)
-        self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
-        self.stage = self.step = self.tokens = 0
+        self.place = Place(layers=recipe.stages[0].layers)
+        self._use(build_model(recipe.architecture, len(self.tokenizer), self.place.layers, self.seed))
+        self.bfloat16 = device != "cpu" or has_bfloat16()
         self.history: list[dict[str, Any]] = []
 
-    def train_step(self, ids: torch.Tensor, labels: torch.Tensor, scale: float) -> float:
-        """One update on one batch; returns the loss in nats per labelled token."""
-        self.model.train()
-        learn = labels[:, 1:] != -100
-        with torch.autocast(self.device, torch.bfloat16):
+    def _use(self, model: Qwen3ForCausalLM) -> None:
+        """Train this model from now on: Muon for the matrices, AdamW for the embedding and the norms."""
+        self.model = model.to(self.device)
+        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+        rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=self.recipe.muon_learning_rate, weight_decay=0.01),
+            torch.optim.AdamW(rest, lr=self.recipe.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
+
+    def _grow(self, layers: int) -> None:
+        torch.manual_seed(self.seed)
+        self._use(grown(self.model, layers))
+        self.place.layers, self.place.warm_from = layers, self.place.step
+
+    def loss_of(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss in nats per labelled token; the head is applied to those that predict one, no others."""
+        learn = (labels[:, 1:] != -100).to(self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
             hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
-            logits = self.model.lm_head(hidden[learn.to(self.device)])
-        loss = F.cross_entropy(logits.float(), labels[:, 1:][learn].to(self.device))
+            logits = self.model.lm_head(hidden[learn])
+        return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn])
+
+    def train_step(self, ids: torch.Tensor, labels: torch.Tensor, scale: float) -> float:
+        """One update on one batch; returns the loss.
+
+        Raises:
+            NotFinite: before the weights are touched.
+        """
+        self.model.train()
+        loss = self.loss_of(ids, labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        value = loss.item()
+        if not (math.isfinite(value) and math.isfinite(norm.item())):
+            raise NotFinite(
+                f"loss {value}, gradient norm {norm.item()} at stage {self.place.stage}, step {self.place.step}, "
+                f"{self.place.tokens / 1e6:.2f} M tokens; the last checkpoint is good: lower muon_learning_rate "
+                f"(now {self.rates[0]}) or raise warmup_steps (now {self.recipe.warmup_steps})"
+            )
         groups = [group for o in self.optimizers for group in o.param_groups]
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * scale
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.tokens += ids.numel()
-        return loss.item()
+        self.place.step += 1
+        self.place.stage_steps += 1
+        self.place.tokens += ids.numel()
+        self.place.stage_tokens += ids.numel()
+        return value
+
+    def _rate(self) -> float:
+        """Share of the full learning rates at this step: up at the beginning, down at the end of the last stage."""
+        rising = min(1.0, (self.place.step - self.place.warm_from + 1) / self.recipe.warmup_steps)
+        left = self.recipe.stages[self.place.stage].most_tokens - self.place.stage_tokens
+        if self.place.stage < len(self.recipe.stages) - 1 or left >= self.recipe.cooldown_tokens:
+            return rising
+        return max(0.02, left / self.recipe.cooldown_tokens)
 
     def train_stage(self, say: Callable[[str], None], checkpoint: Path | None = None) -> bool:
         """Train through the current stage; whether its gate was passed."""
-        stage, last = self.params.stages[self.stage], self.stage == len(self.params.stages) - 1
+        place, stage = self.place, self.recipe.stages[self.place.stage]
+        last = place.stage == len(self.recipe.stages) - 1
+        if stage.layers > place.layers:
+            self._grow(stage.layers)
         # Eager attention is faster on short rows, fused attention on long ones.
         self.model.set_attn_implementation("eager" if stage.row_tokens <= 128 and self.device == "cpu" else "sdpa")
-        source = batches(
-            self.tokenizer, stage, self.params.batch_tokens, random.Random(f"{self.params.seed}/{self.tokens}")
-        )
-        started, losses, passed = self.tokens, [], False
-        checked, cooling = self.tokens, stage.most_tokens - self.params.cooldown_tokens if last else None
-        while self.tokens - started < stage.most_tokens:
-            scale = min(1.0, (self.step + 1) / self.params.warmup_steps)
-            if cooling is not None and self.tokens - started > cooling:
-                left = (started + stage.most_tokens - self.tokens) / self.params.cooldown_tokens
-                scale = max(0.02, left)
-            losses.append(self.train_step(*next(source), scale))
-            if self.tokens - checked >= self.params.check_tokens:
-                checked = self.tokens
-                now = skill(self.model, self.tokenizer, stage, stage.facts, worlds=12 if stage.facts > 20 else 24)
-                taught = (Split.REVERSAL,) * (stage.reverse > 0) + (Split.TRAINED,) * (stage.restate > 0)
-                standing = float(np.mean([right for name, right in now.items() if name.endswith(taught)]))
-                line = {"stage": self.stage, "tokens": self.tokens, "loss": float(np.mean(losses))}
-                self.history.append({**line, **now})
-                shown = "  ".join(f"{name} {right:.2f}" for name, right in now.items())
-                place = f"stage {self.stage}  {self.tokens / 1e6:6.2f} M tokens"
-                say(f"{place}  loss {line['loss']:.3f}  {shown}")
-                losses = []
-                if checkpoint:
-                    self.save(checkpoint)
-                if standing >= stage.gate and not last:
-                    passed = True
-                    break
-        self.stage += 1
+        workers = 0 if self.device == "cpu" else max(1, min(12, available_cores() - 2))
+        source = Batches(self.tokenizer, stage, f"{self.seed}/{place.stage}").stream(place.stage_steps, workers)
+        passed, losses, begun, begun_tokens = False, [], time.monotonic(), place.tokens
+        while place.stage_tokens < stage.most_tokens and not passed:
+            checks = place.stage_tokens // stage.check_tokens
+            losses.append(self.train_step(*next(source), self._rate()))
+            if place.stage_tokens // stage.check_tokens == checks:
+                continue
+            speed = (place.tokens - begun_tokens) / (time.monotonic() - begun)
+            skill = stage_skill(self.model, self.tokenizer, stage, worlds=12)
+            line = {"seed": self.seed, "stage": place.stage, "tokens": place.tokens, "loss": float(np.mean(losses))}
+            self.history.append({**line, **skill})
+            left = sum(s.most_tokens for s in self.recipe.stages[place.stage :]) - place.stage_tokens
+            shown = "  ".join(
+                f"{name} {right:.2f}" for name, right in skill.items() if name.split("/")[1] != "rephrased"
+            )
+            say(
+                f"stage {place.stage}  {place.tokens / 1e6:6.2f} M tokens  {speed:5.0f} tokens/s  at most "
+                f"{left / speed / 60:3.0f} min left  loss {line['loss']:.3f}  {shown}"
+            )
+            passed = not last and standing(skill, stage) >= stage.gate
+            losses, begun, begun_tokens = [], time.monotonic(), place.tokens
+            if checkpoint and not passed:
+                self.save(checkpoint)
+        place.stage, place.stage_steps, place.stage_tokens = place.stage + 1, 0, 0
         if checkpoint:
             self.save(checkpoint)
         return passed
 
-    def save(self, checkpoint: Path) -> None:
-        """Write the whole state beside its place and rename it, so that a torn checkpoint cannot be met."""
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        part = checkpoint.with_suffix(".part")
-        state = {
-            "model": self.model.state_dict(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "counters": {
-                "stage": self.stage,
-                "step": self.step,
-                "tokens": self.tokens,
-                "history": self.history,
-            },
+    def save(self, folder: Path) -> None:
+        """Write the whole state, then the manifest that says what it is: a torn checkpoint has none that fits."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = folder / "state.pt.part"
+        torch.save({"model": self.model.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers]}, state)
+        name = f"state-{self.place.step}.pt"
+        manifest = {
+            "file": name,
+            "sha256": hashlib.sha256(state.read_bytes()).hexdigest(),
+            "seed": self.seed,
+            "place": self.place.__dict__,
+            "history": self.history,
         }
-        torch.save(state, part)
-        part.rename(checkpoint)
+        state.rename(folder / name)
+        part = folder / "manifest.json.part"
+        part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        part.rename(folder / "manifest.json")
+        for old in folder.glob("state-*.pt"):
+            if old.name != name:
+                old.unlink()
 
-    def resume(self, checkpoint: Path) -> None:
-        """Take up a saved state; the texts of an unfinished stage are drawn afresh."""
-        state = torch.load(checkpoint, map_location=self.device)
+    def resume(self, folder: Path) -> None:
+        """Take up a saved state; on a CPU the run goes on bit for bit as if it had never stopped.
+
+        Raises:
+            ValueError: if the state is not the one its manifest tells of.
+        """
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        file = folder / manifest["file"]
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != manifest["sha256"]:
+            raise ValueError(f"{file} is not what its manifest says; remove {folder} to begin anew")
+        place = Place(**manifest["place"])
+        self._use(build_model(self.recipe.architecture, len(self.tokenizer), place.layers, self.seed))
+        state = torch.load(file, map_location=self.device)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.__dict__.update(state["counters"])
+        self.place, self.history, self.seed = place, manifest["history"], manifest["seed"]
+
+
+def standing(skill: dict[str, float], stage: Stage) -> float:
+    """Mean accuracy in the splits that a stage teaches."""
+    taught = {
+        **{str(split): stage.restate > 0 for split in (Split.TRAINED, Split.REPHRASED)},
+        str(Split.REVERSAL): stage.reverse > 0,
+    }
+    return float(np.mean([right for name, right in skill.items() if taught.get(name.split("/")[1], True)]))

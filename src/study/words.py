@@ -76,13 +76,18 @@ def _words(lexicon: Lexicon) -> tuple[tuple[str, ...], ...]:
 
 
 def draw_words(rng: random.Random, count: int, lexicon: Lexicon) -> list[str]:
-    """Draw `count` words of a lexicon, no two with the same opening.
+    """Draw `count` words of a lexicon, no two with the same opening as long as there are enough.
 
     Raises:
-        ValueError: if `count` exceeds the number of openings in use.
+        ValueError: if `count` exceeds twice the number of openings in use.
     """
-    if count > lexicon.openings:
+    if count <= lexicon.openings:
+        return [rng.choice(words) for words in rng.sample(_words(lexicon), count)]
+    if count > 2 * lexicon.openings:
         raise ValueError(
-            f"a world needs {count} words, but only {lexicon.openings} openings are in use; use fewer entities"
+            f"a world needs {count} words, but only {lexicon.openings} openings are in use, each for two words at "
+            "most; use fewer entities"
         )
-    return [rng.choice(words) for words in rng.sample(_words(lexicon), count)]
+    twice = set(rng.sample(range(lexicon.openings), count - lexicon.openings))
+    drawn = [word for k, words in enumerate(_words(lexicon)) for word in rng.sample(words, 1 + (k in twice))]
+    return rng.sample(drawn, count)

@@ -258,6 +258,10 @@ class World:
         """The statements to choose from where a question offers whole statements; none for entities to choose from."""
         return []
 
+    def asking(self, statement: Statement) -> str:
+        """What is asked where whole statements are offered: words before the statement."""
+        return ""
+
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.wording, self.phrases)

@@ -23,7 +23,7 @@ class IsolatedShape(Shape):
 
     pairs: ClassVar[Pairs]
 
-    size: int = Field(32, ge=2, le=280, description="facts")
+    size: int = Field(32, ge=2, le=300, description="facts")
     features: int = Field(4, ge=1, description="pairs of relations they are spread over, in equal parts")
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Simple syllogisms: three terms and two premises, "all vazed are ditav", "all ditav are sulef".
 
-The question is what holds between the two terms that the premises do not join, among all six statements that
-{all, some, no} and the two orders make. Terms may be empty, as in modern logic, so "all" does not entail "some".
+The question names the two terms that the premises do not join; which of all six statements that {all, some, no} and
+the two orders make holds of them? Terms may be empty, as in modern logic, so "all" does not entail "some".
 "some vazed are ditav" and "some ditav are vazed" say the same, and so for "no": either counts as right. Half of the
 conclusions are "all", a quarter "some" and a quarter "no"; so to prefer one quantifier, like guessing, is right in a
 quarter of the questions.
@@ -9,6 +9,7 @@ Source: Lampinen et al. 2025, simple syllogisms (69 items).
 """
 
 import random
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -23,7 +24,8 @@ from study.worlds.shape import Shape
 
 QUANTIFIERS = ("all", "some", "no")
 OPENING = "here are three terms: {}, {} and {}."
-CLOSED_CLASS = (OPENING.replace("{}", ""),)
+ASKING = "what of {} and {}?"
+CLOSED_CLASS = (OPENING.replace("{}", ""), ASKING.replace("{}", ""))
 WORDING = {
     "all": templates(
         "all {s} are {o}.",
@@ -104,7 +106,7 @@ class Syllogisms(World):
 
     def alternatives(self, statement: Statement) -> list[Statement]:
         """For a conclusion, the six statements of its two terms in canonical wording."""
-        one, other = sorted((statement.fact.subject, statement.fact.object))
+        one, other = self._terms(statement)
         if frozenset((one, other)) in self.joined:
             return []
         return [
@@ -112,6 +114,18 @@ class Syllogisms(World):
             for quantifier in QUANTIFIERS
             for terms in ((one, other), (other, one))
         ]
+
+    def asking(self, statement: Statement) -> str:
+        """The two terms, in an order that tells nothing."""
+        return ASKING.format(*self._terms(statement))
+
+    def parse(self, sentence: str) -> Statement | None:
+        """As elsewhere; the question for two terms may stand before the answer."""
+        return super().parse(re.sub(ASKING.format(r"\w+", r"\w+").replace("?", r"\? *"), "", sentence))
+
+    @staticmethod
+    def _terms(statement: Statement) -> list[str]:
+        return sorted((statement.fact.subject, statement.fact.object))
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:
