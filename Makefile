@@ -21,7 +21,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures base-model base-report lab lint clean
+.PHONY: help setup reproduce smoke test nb plan status figures base-model base-report bench lab lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any fi
 
 base-report: $(READY) ## measure the bundled model's skills beside their targets: SIZE=default
 	@$(RUN) base-report --size "$(SIZE)"
+
+bench: $(READY) ## measure speed against what others use, on this machine
+	@$(RUN) bench
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

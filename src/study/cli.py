@@ -1,4 +1,4 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model, base-report."""
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model, base-report, bench."""
 
 import argparse
 import os
@@ -194,6 +194,15 @@ def base_report(size: str) -> int:
     return 0 if targets["met"].all() else 1
 
 
+def bench(size: str) -> int:
+    """Measure speed against what others use, in turn on this machine."""
+    from study.bench import TARGET, pretraining
+
+    ratio = pretraining(size)
+    print(f"pretraining: {ratio:.2f} times the tokens a second of transformers' Trainer (target {TARGET})")
+    return 0 if ratio >= TARGET else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
@@ -206,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
-    for verb, makes in (("base-model", base_model), ("base-report", base_report)):
+    for verb, makes in (("base-model", base_model), ("base-report", base_report), ("bench", bench)):
         sub = verbs.add_parser(verb, help=(makes.__doc__ or "").splitlines()[0])
         sub.add_argument("--size", default="default", help="name of a file in params/base_model/")
         sub.set_defaults(does=lambda given, makes=makes: makes(given.size))

@@ -139,7 +139,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
         for fact in world.facts * stage.rounds:
             reversals, chains = inferences[fact].reversals, inferences[fact].chains
             if rng.random() < stage.reverse:
-                if chains and (not reversals or rng.random() < 0.5):
+                if chains and (not reversals or rng.random() < stage.chains):
                     chosen.append(chain(rng.choice(chains)))
                 else:
                     chosen += [sentence(statement) for statement in some(reversals, 1)]

@@ -137,6 +137,15 @@ class Run:
         self._use(grown(self.model, layers))
         self.place.layers, self.place.warm_from = layers, self.place.step
 
+    def skip_to(self, stage: int) -> None:
+        """Begin with a stage, at its depth."""
+        self.place.stage = stage
+        if self.recipe.stages[stage].layers > self.place.layers:
+            self._grow(self.recipe.stages[stage].layers)
+        # Eager attention is faster on short rows, fused attention on long ones.
+        short = self.recipe.stages[stage].row_tokens <= 128 and self.device == "cpu"
+        self.model.set_attn_implementation("eager" if short else "sdpa")
+
     def loss_of(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss in nats per labelled token; the head is applied to those that predict one, no others."""
         learn = (labels[:, 1:] != -100).to(self.device)
@@ -186,10 +195,7 @@ class Run:
         """Train through the current stage; whether its gate was passed."""
         place, stage = self.place, self.recipe.stages[self.place.stage]
         last = place.stage == len(self.recipe.stages) - 1
-        if stage.layers > place.layers:
-            self._grow(stage.layers)
-        # Eager attention is faster on short rows, fused attention on long ones.
-        self.model.set_attn_implementation("eager" if stage.row_tokens <= 128 and self.device == "cpu" else "sdpa")
+        self.skip_to(place.stage)
         workers = 0 if self.device == "cpu" else max(1, min(12, available_cores() - 2))
         source = Batches(self.tokenizer, stage, f"{self.seed}/{place.stage}").stream(place.stage_steps, workers)
         passed, losses, begun, begun_tokens = False, [], time.monotonic(), place.tokens

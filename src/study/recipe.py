@@ -48,6 +48,7 @@ class Stage(Strict):
     rounds: int = Field(1, ge=1, description="how often a review comes to each fact")
     reverse: float = Field(1.0, ge=0, le=1, description="chance that a fact is asked backwards or chained")
     restate: float = Field(0.0, ge=0, le=1, description="chance that a fact is restated in its own direction")
+    chains: float = Field(0.5, ge=0, le=1, description="share of them that are chained, where a fact has both")
     steps: float = Field(0.0, ge=0, le=1, description="share of chains that are written with the facts they rest on")
     irrelevant: float = Field(0.0, ge=0, le=1, description="share of texts with facts of another world among the rest")
     one_relation: float = Field(0.6, ge=0, le=1, description="share of worlds whose facts differ in entities only")
