@@ -22,7 +22,7 @@ TARGET = 1.5
 Example = dict[str, list[int]]
 
 
-class _Clock(TrainerCallback):
+class _Clock(TrainerCallback):  # type: ignore[misc]
     """Seconds from the second step on: the first one warms up."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -70,7 +70,8 @@ def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 8, say: Calla
             while sum(len(e["input_ids"]) for e in examples) < stage.batch_tokens * (steps + 1):
                 text = write_text(rng, stage, PRETRAINING, stage.row_tokens)
                 prompt = run.tokenizer(text.prompt).input_ids
-                own = run.tokenizer(text.continuation, add_special_tokens=False).input_ids + [run.tokenizer.eos_token_id]
+                own = run.tokenizer(text.continuation, add_special_tokens=False).input_ids
+                own.append(run.tokenizer.eos_token_id)
                 ids = (prompt + own)[: stage.row_tokens]
                 examples.append({"input_ids": ids, "labels": ([-100] * len(prompt) + own)[: stage.row_tokens]})
             ours = _ours(run, examples, stage.row_tokens, stage.batch_tokens // stage.row_tokens)
