@@ -7,6 +7,7 @@ import torch
 
 from study import base_model, base_report
 from study.architecture import build_model, grown
+from study.cli import main
 from study.corpus import inferences_by_fact, small_world, steps_to, write_text
 from study.data import make_documents
 from study.models import load
@@ -274,3 +275,21 @@ def test_text_of_its_own_is_measured_by_world_and_over_all(monkeypatch):
     table = base_report.generation_table(sentences, possible, Statistics(resamples=100))
     local = table[(table["source"] == "local") & (table["world"] == "all")].set_index(["measure", "split"])
     assert local.loc[("precision", ""), "value"] > 0.7 and local.loc[("recall", "reversal"), "value"] > 0.7
+
+
+def test_the_report_measures_prints_and_leaves_a_card(tmp_path, monkeypatch, capsys):
+    for name, value in (("FACTS", (4,)), ("MOST_FACTS", 8), ("STUDY_FACTS", 4), ("STUDIED", ("reversals",))):
+        monkeypatch.setattr(base_report, name, value)
+    wide = {**TINY.plain(), "architecture": {"width": 32, "head_width": 8, "positions": 2048}}
+    base_model.ship(Run(Pretraining.parse(wide, "test"), "cpu"), tmp_path)
+    monkeypatch.setattr(base_model, "folder_of", lambda size: tmp_path)
+    assert main(["base-report"]) == 1
+    assert capsys.readouterr().out.strip().splitlines()[-1] == "0 met, 12 short"
+    skills = pd.read_csv(tmp_path / "skills.csv")
+    assert set(skills["facts"]) == {4, 8} and (skills["low"] <= skills["high"]).all()
+    generation = pd.read_csv(tmp_path / "generation.csv")
+    assert "recall" in set(generation["measure"])
+    card = (tmp_path / "README.md").read_text()
+    assert "**0 met, 12 short**" in card and "expected calibration error" in card and "nan tokens" not in card
+    base_report.facts_figure(tmp_path)
+    assert (tmp_path / "skills_by_facts.png").stat().st_size > 1000

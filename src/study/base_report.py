@@ -31,6 +31,9 @@ ISOLATED = "reversals"
 ACCURACY = "in-context accuracy"
 
 
+GENERATION = ("source", "world", "measure", "split")
+
+
 class Target(NamedTuple):
     """What a skill should reach; `where` is a world, or "all" for those of the study."""
 
@@ -59,11 +62,18 @@ TARGETS = (
 
 def skill_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     """Accuracy with interval and chance by world, split and number of facts."""
-    lines = [
-        {"world": world, "split": split, "facts": facts, **accuracy(part, statistics)._asdict()}
-        for (world, split, facts), part in rows.groupby(["world", "split", "facts"], sort=False)
-    ]
-    return pd.DataFrame(lines).rename(columns={"facts": "facts", "seeds": "worlds"})
+    lines = []
+    for (world, split, facts), part in rows.groupby(["world", "split", "facts"], sort=False):
+        estimate = accuracy(part, statistics)
+        where = {"world": world, "split": split, "facts": facts}
+        lines.append({**where, **_named(estimate)})
+    return pd.DataFrame(lines)
+
+
+def _named(estimate: Estimate) -> dict[str, Any]:
+    """An estimate with its counts under the names they have here: worlds are drawn anew as seeds are in the study."""
+    names = {"facts": "clusters", "seeds": "worlds"}
+    return {names.get(name, name): value for name, value in estimate._asdict().items()}
 
 
 def measured_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, instances: int) -> pd.DataFrame:
@@ -126,19 +136,20 @@ def generation_table(sentences: pd.DataFrame, possible: pd.DataFrame, statistics
     lines = []
 
     def add(source: str, world: str, measure: str, split: str, estimate: Estimate) -> None:
-        lines.append({"source": source, "world": world, "measure": measure, "split": split, **estimate._asdict()})
+        lines.append({"source": source, "world": world, "measure": measure, "split": split, **_named(estimate)})
 
     for source in dict.fromkeys(sentences["source"]):
         parsed = sentences[(sentences["source"] == source) & (sentences["status"] != UNPARSEABLE)]
         could = possible[possible["source"] == source]
         for world in ("all", *dict.fromkeys(parsed["world"])):
             here = parsed if world == "all" else parsed[parsed["world"] == world]
-            for measure, status in (("precision", Status.ENTAILED), ("contradicted", Status.CONTRADICTED)):
+            measures = (("precision", Status.ENTAILED), ("contradicted", Status.CONTRADICTED)) if len(here) else ()
+            for measure, status in measures:
                 add(source, world, measure, "", accuracy(_proportion(here, here["status"] == status), statistics))
             there = could if world == "all" else could[could["world"] == world]
             for split, part in there.groupby("split", sort=False):
                 add(source, world, "recall", str(split), accuracy(_proportion(part, part["correct"]), statistics))
-    return pd.DataFrame(lines).drop(columns="chance").rename(columns={"facts": "clusters", "seeds": "worlds"})
+    return pd.DataFrame(lines, columns=[*GENERATION, *_named(Estimate(0, 0, 0, 0, 0, 0, 0))]).drop(columns="chance")
 
 
 def _proportion(rows: pd.DataFrame, correct: pd.Series) -> pd.DataFrame:

@@ -37,7 +37,7 @@ class Stage(Strict):
     worlds: tuple[Literal[tuple(WORLDS)], ...] = Field(("reversals", "roles"), min_length=1)  # type: ignore[valid-type]
     layers: int = Field(4, ge=1, description="of the model; where there are more than in the stage before, it grows")
     facts: int = Field(ge=2, description="most facts of a text")
-    row_tokens: int = Field(ge=48, description="length of a training row")
+    row_tokens: int = Field(ge=24, description="length of a training row")
     batch_tokens: int = Field(2048, ge=64, description="tokens of a step")
     wordings: int = Field(1, ge=1, le=9, description="wordings of either order in use, the held-out ones last")
     lead_ins: float = Field(0.0, ge=0, le=1, description="share of sentences behind a lead-in")
