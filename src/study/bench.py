@@ -12,10 +12,9 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, Train
 
 from study.base_model import DEFAULT, recipe_file
 from study.corpus import write_text
-from study.pretrain import Run
+from study.pretrain import Run, has_bfloat16
 from study.recipe import load_recipe
 from study.runner import available_cores
-from study.skill import has_bfloat16
 from study.words import PRETRAINING
 
 TARGET = 1.5

@@ -25,7 +25,7 @@ from study.architecture import build_model, grown
 from study.corpus import write_text
 from study.recipe import Pretraining, Stage
 from study.runner import available_cores
-from study.skill import has_bfloat16, stage_skill
+from study.skill import stage_skill
 from study.tokenizer import build_tokenizer
 from study.words import PRETRAINING
 from study.world import Split
@@ -83,6 +83,11 @@ class Batches(Dataset[Batch]):
         return iter(loader)
 
 
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies in bfloat16, so that it is the faster type."""
+    return bool(torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 class NotFinite(RuntimeError):
     """The loss or the gradient is not a number; the message says where."""
 
@@ -118,7 +123,6 @@ class Run:
         self.tokenizer = build_tokenizer()
         self.place = Place(layers=recipe.stages[0].layers)
         self._use(build_model(recipe.architecture, len(self.tokenizer), self.place.layers, self.seed))
-        self.bfloat16 = device != "cpu" or has_bfloat16()
         self.history: list[dict[str, Any]] = []
 
     def _use(self, model: Qwen3ForCausalLM) -> None:
@@ -137,6 +141,10 @@ class Run:
         self._use(grown(self.model, layers))
         self.place.layers, self.place.warm_from = layers, self.place.step
 
+    def _precision(self) -> torch.autocast:
+        """Matrix products in bfloat16 where that is the faster type; weights and optimizers stay in float32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu" or has_bfloat16())
+
     def skip_to(self, stage: int) -> None:
         """Begin with a stage, at its depth."""
         self.place.stage = stage
@@ -149,7 +157,7 @@ class Run:
     def loss_of(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss in nats per labelled token; the head is applied to those that predict one, no others."""
         learn = (labels[:, 1:] != -100).to(self.device)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
+        with self._precision():
             hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
             logits = self.model.lm_head(hidden[learn])
         return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn])
@@ -205,7 +213,8 @@ class Run:
             if place.stage_tokens // stage.check_tokens == checks:
                 continue
             speed = (place.tokens - begun_tokens) / (time.monotonic() - begun)
-            skill = stage_skill(self.model, self.tokenizer, stage, worlds=12)
+            with self._precision():
+                skill = stage_skill(self.model, self.tokenizer, stage, worlds=12)
             line = {"seed": self.seed, "stage": place.stage, "tokens": place.tokens, "loss": float(np.mean(losses))}
             self.history.append({**line, **skill})
             left = sum(s.most_tokens for s in self.recipe.stages[place.stage :]) - place.stage_tokens

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.corpus import inferences_by_fact, small_world
@@ -31,8 +30,7 @@ def answered(
         ValueError: if documents and question exceed the model's positions.
     """
     context = context_prompt([document.text for document in documents])
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda" or has_bfloat16()):
-        scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
+    scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
     rows = []
     for question, score in zip(questions, scores, strict=True):
         log_probs = np.array(score.log_probs)
@@ -50,11 +48,6 @@ def answered(
             }
         )
     return rows
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies in bfloat16, so that it is the faster type."""
-    return bool(torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def stage_skill(
