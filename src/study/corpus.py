@@ -4,7 +4,9 @@ Only the inferences carry loss: the facts are noise that no model can predict. A
 with the stated facts it rests on before it or after it.
 """
 
+import functools
 import random
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +17,6 @@ from study.recipe import Stage
 from study.words import Lexicon
 from study.world import Split, Stated, Statement, World
 from study.worlds import WORLDS
-
-SENTENCE_TOKENS = 11  # about; only to size a world to the room left in a row
 
 
 class Text(NamedTuple):
@@ -71,6 +71,18 @@ def inferences_by_fact(world: World, documents: Sequence[Document], wordings: in
     return found
 
 
+@functools.cache
+def sentence_tokens(name: str, wordings: int, lead_ins: float) -> float:
+    """About how many tokens of the bundled model a sentence of a world has; to size a world to the room in a row."""
+    counts = []
+    for forms in WORLDS[name].WORDING.values():
+        for order in (True, False):
+            texts = [form.text for form in forms if form.subject_first is order][:wordings]
+            # Two slots of two tokens each; what ends a word is a token of its own.
+            counts += [len(re.findall(r"[\w-]+|[.,?]", re.sub(r"{.}", "", text))) + 4 for text in texts]
+    return sum(counts) / len(counts) + 4 * lead_ins
+
+
 def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one_relation: bool) -> World:
     """A world of about `facts` facts; with `one_relation` nothing but its entities tells its facts apart."""
     module: Any = WORLDS[name]
@@ -106,7 +118,8 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     name = rng.choice(stage.worlds)
     lexicon = lexicon._replace(openings=stage.openings)
     per_fact = rng.randint(1, min(2, stage.wordings))
-    most = max(2, min(stage.facts, room_tokens // (SENTENCE_TOKENS * (per_fact + stage.rounds))))
+    sentence = sentence_tokens(name, stage.wordings, stage.lead_ins)
+    most = max(2, min(stage.facts, int((room_tokens - 3) / (sentence * (per_fact + stage.rounds)))))
     facts = 2 if task == "local" else rng.randint(2, most)
     world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
@@ -115,7 +128,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     if task != "local" and rng.random() < stage.irrelevant:
         texts += irrelevant_texts(rng, stage, lexicon, world, max(2, facts // 2))
 
-    def sentence(statement: Statement) -> str:
+    def told(statement: Statement) -> str:
         """A statement; as the answer to a question for its terms, where the world asks so."""
         asked = world.alternatives(statement) and statement.template == 0 and rng.random() < 0.7
         return f"{world.asking(statement)} {world.render(statement)}" if asked else world.render(statement)
@@ -123,13 +136,13 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     def chain(conclusion: Statement) -> str:
         """A conclusion, alone or in steps."""
         if rng.random() >= stage.steps:
-            return sentence(conclusion)
+            return told(conclusion)
         steps = " ".join(world.render(step) for step in steps_to(world, rng, conclusion, stage.wordings))
-        whole = [steps, sentence(conclusion)]
+        whole = [steps, told(conclusion)]
         return " ".join(whole if rng.random() < 0.8 else whole[::-1])
 
     def written(chosen: Sequence[Statement]) -> str:
-        return " ".join(sentence(statement) for statement in rng.sample(chosen, len(chosen)))
+        return " ".join(told(statement) for statement in rng.sample(chosen, len(chosen)))
 
     def some(statements: Sequence[Statement], count: int) -> list[Statement]:
         return rng.sample(statements, min(count, len(statements)))
@@ -142,9 +155,9 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
                 if chains and (not reversals or rng.random() < stage.chains):
                     chosen.append(chain(rng.choice(chains)))
                 else:
-                    chosen += [sentence(statement) for statement in some(reversals, 1)]
+                    chosen += [told(statement) for statement in some(reversals, 1)]
             if rng.random() < stage.restate:
-                chosen += [sentence(statement) for statement in some(inferences[fact].restatements, 1)]
+                chosen += [told(statement) for statement in some(inferences[fact].restatements, 1)]
         return Text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]
