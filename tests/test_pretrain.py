@@ -16,6 +16,7 @@ from study.pretrain import Batches, NotFinite, Run, standing
 from study.prompts import CLOSED_CLASS
 from study.recipe import RECIPES, Pretraining, Stage, load_recipe
 from study.skill import skill_rows, stage_skill
+from study.strict import ParamsError
 from study.tokenizer import build_tokenizer
 from study.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_of
 from study.world import Split
@@ -211,6 +212,28 @@ def test_the_quickest_seed_of_a_race_is_shipped_and_loads_as_a_model_of_its_own(
     assert json.loads((tmp_path / "model" / "pretraining.json").read_text())["recipe"] == recipe.plain()
     again = base_model.pretrain(recipe, tmp_path / "again", lines.append)  # from the checkpoints: nothing is trained
     assert "seed 0: taken up at 0.01 M tokens" in lines and again.place == run.place
+
+
+def test_a_recipe_goes_on_from_the_last_stage_that_another_has_in_common(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
+    base_model.pretrain(TINY, tmp_path / "model", lambda line: None)
+    longer = TINY.plain()
+    longer["stages"][1]["most_tokens"] += 1000
+    recipe = Pretraining.parse(longer, "test")
+    lines: list[str] = []
+    extended = base_model.pretrain(recipe, tmp_path / "longer", lines.append)
+    assert "taken up" in lines[0] and extended.history[0]["stage"] == 0
+    monkeypatch.setattr(base_model, "BUILD", tmp_path / "other")
+    anew = base_model.pretrain(recipe, tmp_path / "anew", lambda line: None)
+    assert anew.place == extended.place
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("longer", "anew")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("rounds", [(0.0, 1.0), (2.0, 1.0)])
+def test_rounds_that_cannot_be_are_refused(rounds):
+    with pytest.raises(ParamsError, match=r"rounds = .*: use two numbers above 0, the smaller one first"):
+        Stage.parse({"facts": 3, "row_tokens": 64, "most_tokens": 1, "rounds": rounds}, "test")
 
 
 def test_the_bundled_model_reads_thirty_two_facts_backwards():

@@ -90,31 +90,51 @@ def corpus_table(recipe: Pretraining, batches: int = 8) -> pd.DataFrame:
     return pd.DataFrame(lines).rename_axis("stage").round(2)
 
 
+def state_folder(recipe: Pretraining, seed: int, stage: int) -> Path:
+    """Where the state of a run lies while it is in a stage, and when it has left it.
+
+    The name is a hash of all that led there: of the code and of the recipe as far as that stage. So a recipe that
+    differs in a later stage goes on from the last stage that both have.
+    """
+    head = recipe.plain() | {"seed": seed, "race": None, "stages": [s.plain() for s in recipe.stages[: stage + 1]]}
+    if stage < len(recipe.stages) - 1:
+        head["cooldown_tokens"] = None
+    return BUILD / content_hash([head, code_hash("pretrain")])[:12]
+
+
+def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> Run:
+    """A run from its last state, or from the beginning."""
+    run = Run(recipe, device, seed)
+    for stage in reversed(range(len(recipe.stages))):
+        folder = state_folder(recipe, seed, stage)
+        if (folder / "manifest.json").is_file():
+            run.resume(folder)
+            say(f"seed {seed}: taken up at {run.place.tokens / 1e6:.2f} M tokens")
+            return run
+    say(f"seed {seed}")
+    return run
+
+
 def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
     """Race the first stages from several seeds, take the winner through the others and ship it to `folder`.
 
-    An interrupted run goes on from its last checkpoint, if recipe and code are still the same.
+    An interrupted run goes on from its last state, if the code and the recipe so far are still the same.
     """
-    work = BUILD / content_hash([recipe.plain(), code_hash("pretrain")])[:12]
     torch.set_num_threads(available_cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    raced: dict[int, Run] = {}
-    for seed in range(recipe.seed, recipe.seed + recipe.race.seeds):
-        run = Run(recipe, device, seed)
-        if (work / f"seed-{seed}" / "manifest.json").is_file():
-            run.resume(work / f"seed-{seed}")
-            say(f"seed {seed}: taken up at {run.place.tokens / 1e6:.2f} M tokens")
-        else:
-            say(f"seed {seed}")
-        while run.place.stage < recipe.race.stages:
-            run.train_stage(say, work / f"seed-{seed}")
-        raced[seed] = run
-    run = max(raced.values(), key=lambda run: (run.place.stage, -run.place.tokens))
+
+    def through(run: Run, stages: int) -> Run:
+        while run.place.stage < stages:
+            run.train_stage(say, state_folder(recipe, run.seed, run.place.stage))
+        return run
+
+    seeds = range(recipe.seed, recipe.seed + recipe.race.seeds)
+    raced = [through(taken_up(recipe, device, seed, say), recipe.race.stages) for seed in seeds]
+    run = max(raced, key=lambda run: (run.place.stage, -run.place.tokens))
     if len(raced) > 1:
         say(f"seed {run.seed} goes on")
-    while run.place.stage < len(recipe.stages):
-        run.train_stage(say, work / f"seed-{run.seed}")
-    run.history = [line for other in raced.values() if other is not run for line in other.history] + run.history
+    through(run, len(recipe.stages))
+    run.history = [line for other in raced if other is not run for line in other.history] + run.history
     ship(run, folder)
     return run
 

@@ -5,6 +5,7 @@ with the stated facts it rests on before it or after it.
 """
 
 import functools
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -118,9 +119,11 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     name = rng.choice(stage.worlds)
     lexicon = lexicon._replace(openings=stage.openings)
     per_fact = rng.randint(1, min(2, stage.wordings))
+    least, most = stage.rounds
+    rounds = rng.uniform(least, most) if least < most else least
     sentence = sentence_tokens(name, stage.wordings, stage.lead_ins)
-    most = max(2, min(stage.facts, int((room_tokens - 3) / (sentence * (per_fact + stage.rounds)))))
-    facts = 2 if task == "local" else rng.randint(2, most)
+    most_facts = max(2, min(stage.facts, int((room_tokens - 3) / (sentence * (per_fact + rounds)))))
+    facts = 2 if task == "local" else rng.randint(2, most_facts)
     world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
     inferences = inferences_by_fact(world, documents, stage.wordings)
@@ -144,12 +147,13 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     def written(chosen: Sequence[Statement]) -> str:
         return " ".join(told(statement) for statement in rng.sample(chosen, len(chosen)))
 
-    def some(statements: Sequence[Statement], count: int) -> list[Statement]:
-        return rng.sample(statements, min(count, len(statements)))
+    def some(things: Sequence[Any], count: int) -> list[Any]:
+        return rng.sample(things, min(count, len(things)))
 
     if task == "review":
         chosen = []
-        for fact in world.facts * stage.rounds:
+        whole, part = divmod(rounds, 1)
+        for fact in [*world.facts * int(whole), *some(world.facts, math.ceil(part * len(world.facts)))]:
             reversals, chains = inferences[fact].reversals, inferences[fact].chains
             if rng.random() < stage.reverse:
                 if chains and (not reversals or rng.random() < stage.chains):
@@ -172,7 +176,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     ]
     chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
     prompt = global_prompt(rng.sample(texts, len(texts)), target.text)
-    return Text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 4))]).strip())
+    return Text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 8))]).strip())
 
 
 def irrelevant_texts(rng: random.Random, stage: Stage, lexicon: Lexicon, world: World, facts: int) -> list[str]:

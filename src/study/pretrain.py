@@ -11,6 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,24 @@ class Run:
         self.recipe, self.device = recipe, device
         self.seed = recipe.seed if seed is None else seed
         self.tokenizer = build_tokenizer()
+        # One thread for each part of a batch is faster than all threads on each product of small matrices.
+        self.parts = available_cores() if device == "cpu" else 1
+        self.threads = ThreadPoolExecutor(self.parts, initializer=torch.set_num_threads, initargs=(1,))
         self.place = Place(layers=recipe.stages[0].layers)
         self._use(build_model(recipe.architecture, len(self.tokenizer), self.place.layers, self.seed))
         self.history: list[dict[str, Any]] = []
 
     def _use(self, model: Qwen3ForCausalLM) -> None:
-        """Train this model from now on: Muon for the matrices, AdamW for the embedding and the norms."""
+        """Train this model from now on: Muon for the matrices of each layer, AdamW for the embedding and the norms."""
         self.model = model.to(self.device)
-        matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
         rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=self.recipe.muon_learning_rate, weight_decay=0.01),
-            torch.optim.AdamW(rest, lr=self.recipe.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=self.recipe.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
         ]
+        for block in model.model.layers:
+            matrices = [p for p in block.parameters() if p.ndim == 2]
+            muon = torch.optim.Muon(matrices, lr=self.recipe.muon_learning_rate, weight_decay=0.01)
+            self.optimizers.append(muon)
         self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
 
     def _grow(self, layers: int) -> None:
@@ -155,12 +161,25 @@ class Run:
         self.model.set_attn_implementation("eager" if short else "sdpa")
 
     def loss_of(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean loss in nats per labelled token; the head is applied to those that predict one, no others."""
+        """Sum of the loss over labelled tokens, in nats; the head is applied to those that predict one, no others."""
         learn = (labels[:, 1:] != -100).to(self.device)
         with self._precision():
             hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
             logits = self.model.lm_head(hidden[learn])
-        return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn])
+        return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="sum")
+
+    def gradients(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        """Set the gradient of the mean loss per labelled token, a thread for each part of the rows; returns the loss."""
+        weights, labelled = list(self.model.parameters()), int((labels[:, 1:] != -100).sum())
+
+        def of_part(part: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, tuple[torch.Tensor, ...]]:
+            loss = self.loss_of(*part) / labelled
+            return loss.item(), torch.autograd.grad(loss, weights)
+
+        parts = list(self.threads.map(of_part, zip(ids.chunk(self.parts), labels.chunk(self.parts), strict=True)))
+        for weight, *found in zip(weights, *(gradients for _, gradients in parts), strict=True):
+            weight.grad = sum(found[1:], found[0])
+        return sum(loss for loss, _ in parts)
 
     def train_step(self, ids: torch.Tensor, labels: torch.Tensor, scale: float) -> float:
         """One update on one batch; returns the loss.
@@ -169,22 +188,18 @@ class Run:
             NotFinite: before the weights are touched.
         """
         self.model.train()
-        loss = self.loss_of(ids, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = self.gradients(ids, labels)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        value = loss.item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             raise NotFinite(
                 f"loss {value}, gradient norm {norm.item()} at stage {self.place.stage}, step {self.place.step}, "
                 f"{self.place.tokens / 1e6:.2f} M tokens; the last checkpoint is good: lower muon_learning_rate "
-                f"(now {self.rates[0]}) or raise warmup_steps (now {self.recipe.warmup_steps})"
+                f"(now {self.recipe.muon_learning_rate}) or raise warmup_steps (now {self.recipe.warmup_steps})"
             )
         groups = [group for o in self.optimizers for group in o.param_groups]
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * scale
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        list(self.threads.map(lambda optimizer: optimizer.step(), self.optimizers))
         self.place.step += 1
         self.place.stage_steps += 1
         self.place.tokens += ids.numel()

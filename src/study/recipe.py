@@ -45,7 +45,7 @@ class Stage(Strict):
     review: float = Field(1.0, ge=0, description="share of texts that infer from all facts")
     local: float = Field(0.0, ge=0, description="share of texts that infer from one statement")
     global_: float = Field(0.0, ge=0, description="share of texts that infer from one statement and the rest")
-    rounds: int = Field(1, ge=1, description="how often a review comes to each fact")
+    rounds: tuple[float, float] = Field((1.0, 1.0), description="how often a review comes to each fact: least and most")
     reverse: float = Field(1.0, ge=0, le=1, description="chance that a fact is asked backwards or chained")
     restate: float = Field(0.0, ge=0, le=1, description="chance that a fact is restated in its own direction")
     chains: float = Field(0.5, ge=0, le=1, description="share of them that are chained, where a fact has both")
@@ -55,6 +55,13 @@ class Stage(Strict):
     gate: float = Field(0.9, gt=0, le=1, description="mean in-context accuracy, of what it teaches, that ends it")
     check_tokens: int = Field(200_000, ge=1, description="between two measurements of skill")
     most_tokens: int = Field(ge=1, description="tokens after which the stage ends in any case")
+
+    @model_validator(mode="after")
+    def _rounds_rise(self) -> Self:
+        least, most = self.rounds
+        if not 0 < least <= most:
+            raise ValueError(f"rounds = [{least}, {most}]: use two numbers above 0, the smaller one first")
+        return self
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
