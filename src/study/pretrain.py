@@ -169,7 +169,7 @@ class Run:
         return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="sum")
 
     def gradients(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
-        """Set the gradient of the mean loss per labelled token, a thread for each part of the rows; returns the loss."""
+        """Set the gradients of the mean loss per labelled token, a thread to each part of the rows; return the loss."""
         weights, labelled = list(self.model.parameters()), int((labels[:, 1:] != -100).sum())
 
         def of_part(part: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, tuple[torch.Tensor, ...]]:
