@@ -12,7 +12,9 @@ RECIPE = {
 def test_packing_keeps_every_text_whole():
     examples = [{"input_ids": [1, k, k], "labels": [-100, k, k]} for k in range(4, 11)]
     batches = list(bench._packed(examples, row_tokens=8, rows=2))
-    rows = [(ids.tolist(), labels.tolist()) for batch in batches for ids, labels in zip(*batch, strict=True)]
+    rows = [
+        (i.tolist(), labels.tolist()) for batch in batches for i, labels in zip(batch.ids, batch.labels, strict=True)
+    ]
     assert [len(batch[0]) for batch in batches] == [2, 2]
     assert [i for ids, _ in rows for i in ids if i] == [i for e in examples for i in e["input_ids"]]
     assert all(label in (i, -100) for ids, labels in rows for i, label in zip(ids, labels, strict=True))

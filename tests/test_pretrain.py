@@ -1,5 +1,6 @@
 import json
 import random
+import re
 
 import pandas as pd
 import pytest
@@ -92,7 +93,7 @@ def test_the_steps_to_a_chain_are_its_support_and_lead_from_what_is_asked_to_the
 
 
 def test_loss_falls_on_the_continuation_only(tokenizer):
-    ids, labels = Batches(tokenizer, STAGES[3].model_copy(update={"batch_tokens": 1024}), "0")[0]
+    ids, labels, _ = Batches(tokenizer, STAGES[3].model_copy(update={"batch_tokens": 1024}), "0")[0]
     assert ids.shape == labels.shape == (4, 256)
     learned = labels != -100
     assert (labels[learned] == ids[learned]).all() and learned.any() and not learned.all()
@@ -103,12 +104,36 @@ def test_loss_falls_on_the_continuation_only(tokenizer):
         assert not any(mask[: first + 1]) and mask[first + 1]
 
 
+def test_what_answers_is_weighted_and_what_is_said_freely_is_weighted_less(tokenizer):
+    stage = STAGES[4].model_copy(update={"freely": 0.25, "batch_tokens": 1024, "worlds": ("syllogisms", "family")})
+    _, labels, weights = Batches(tokenizer, stage, "0")[0]
+    learned = labels != -100
+    assert set(weights[learned].tolist()) == {0.25, 1.0}
+    text = write_text(random.Random(0), stage.model_copy(update={"worlds": ("family",)}), PRETRAINING, 512)
+    answers = [text.continuation[begin:end] for begin, end in text.answers]
+    assert answers and all(re.fullmatch(r"\w+\.", answer) for answer in answers)
+    assert len(answers) == text.continuation.count(".")
+
+
+def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
+    monkeypatch.setattr("study.pretrain.has_bfloat16", lambda: False)
+    batch = Batches(tokenizer, TINY.stages[0].model_copy(update={"freely": 0.5}), "0")[0]
+    found = []
+    for parts in (1, 3):
+        run = Run(TINY, "cpu")
+        run.parts = parts
+        found.append((run.gradients(batch), [p.grad for p in run.model.parameters()]))
+    assert found[0][0] == pytest.approx(found[1][0])
+    for one, three in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(one, three, rtol=1e-3, atol=1e-5)
+
+
 def test_a_batch_is_the_same_whoever_writes_it_and_when(tokenizer):
     batches = Batches(tokenizer, STAGES[4], "0")
-    alone = [ids for _, (ids, _) in zip(range(3), batches.stream(2, workers=0), strict=False)]
-    helped = [ids for _, (ids, _) in zip(range(3), batches.stream(2, workers=2), strict=False)]
+    alone = [batch.ids for _, batch in zip(range(3), batches.stream(2, workers=0), strict=False)]
+    helped = [batch.ids for _, batch in zip(range(3), batches.stream(2, workers=2), strict=False)]
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
-    assert torch.equal(alone[0], batches[2][0]) and not torch.equal(alone[0], alone[1])
+    assert torch.equal(alone[0], batches[2].ids) and not torch.equal(alone[0], alone[1])
 
 
 def test_attention_starts_on_neighbours_and_on_equal_words():
@@ -116,7 +141,7 @@ def test_attention_starts_on_neighbours_and_on_equal_words():
     model = build_model(RECIPE.architecture, len(tokenizer), 4, seed=3)
     model.set_attn_implementation("eager")
     stage = STAGES[0].model_copy(update={"openings": len(OPENINGS)})
-    ids, _ = Batches(tokenizer, stage, "0")[0]
+    ids = Batches(tokenizer, stage, "0")[0].ids
     with torch.no_grad():
         attentions = model(ids[:8], output_attentions=True).attentions
     for head in range(8):
@@ -126,14 +151,14 @@ def test_attention_starts_on_neighbours_and_on_equal_words():
 
 def test_a_grown_model_computes_the_same_and_every_new_weight_learns(tokenizer):
     run = Run(TINY, "cpu")
-    ids, labels = Batches(tokenizer, TINY.stages[0], "0")[0]
+    batch = Batches(tokenizer, TINY.stages[0], "0")[0]
     deeper = grown(run.model, 5)
     with torch.no_grad():
-        torch.testing.assert_close(deeper(ids).logits, run.model(ids).logits)
+        torch.testing.assert_close(deeper(batch.ids).logits, run.model(batch.ids).logits)
     run._use(deeper)
     before = {name: p.clone() for name, p in deeper.named_parameters()}
     for _ in range(3):
-        run.train_step(ids, labels, 1.0)
+        run.train_step(batch, 1.0)
     assert [name for name, p in deeper.named_parameters() if torch.equal(p, before[name])] == []
 
 
@@ -181,12 +206,12 @@ def test_a_torn_checkpoint_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(tokenizer):
     run = Run(TINY, "cpu")
-    ids, labels = Batches(tokenizer, TINY.stages[0], "0")[0]
+    batch = Batches(tokenizer, TINY.stages[0], "0")[0]
     with torch.no_grad():
-        run.model.model.embed_tokens.weight[int(ids[0, 1])] = float("nan")
+        run.model.model.embed_tokens.weight[int(batch.ids[0, 1])] = float("nan")
     before = run.model.model.layers[0].mlp.up_proj.weight.clone()
     with pytest.raises(NotFinite, match="at stage 0, step 0, .* lower muon_learning_rate .now 0.015."):
-        run.train_step(ids, labels, 1.0)
+        run.train_step(batch, 1.0)
     assert torch.equal(run.model.model.layers[0].mlp.up_proj.weight, before)
 
 

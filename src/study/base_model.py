@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from study import figures
 from study.corpus import write_text
 from study.paths import RESULTS, ROOT
-from study.pretrain import Batches, Run
+from study.pretrain import Batch, Batches, Run
 from study.recipe import RECIPES, Pretraining
 from study.runner import available_cores
 from study.store import code_hash, content_hash
@@ -74,13 +74,14 @@ def corpus_table(recipe: Pretraining, batches: int = 8) -> pd.DataFrame:
     lines = []
     for number, stage in enumerate(recipe.stages):
         source = Batches(tokenizer, stage, f"{recipe.seed}/{number}")
-        ids, labels = (torch.cat(part) for part in zip(*(source[k] for k in range(batches)), strict=True))
-        learned = labels != -100
+        read = Batch(*(torch.cat(part) for part in zip(*(source[k] for k in range(batches)), strict=True)))
+        ids, learned = read.ids, read.labels != -100
         texts = int((ids == tokenizer.bos_token_id).sum())
         lines.append(
             {
                 "texts in a million tokens": texts / ids.numel() * 1e6,
                 "tokens with loss": float(learned.float().mean()),
+                "of them with full weight": float((read.weights[learned] == 1).float().mean()),
                 "padding": float((ids == tokenizer.pad_token_id).float().mean()),
                 "sentences before the cue": float(((ids == period) & ~learned).sum() / texts),
                 "inferences": float(((ids == period) & learned).sum() / texts),

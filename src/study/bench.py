@@ -12,7 +12,7 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, Train
 
 from study.base_model import DEFAULT, recipe_file
 from study.corpus import write_text
-from study.pretrain import Run, has_bfloat16
+from study.pretrain import Batch, Run, has_bfloat16
 from study.recipe import load_recipe
 from study.runner import available_cores
 from study.words import PRETRAINING
@@ -30,7 +30,7 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
         self.seconds = time.perf_counter() - self.begun
 
 
-def _packed(examples: list[Example], row_tokens: int, rows: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _packed(examples: list[Example], row_tokens: int, rows: int) -> Iterator[Batch]:
     """The same texts as this repository packs them: one after another into rows, none of them cut."""
     batch: list[Example] = []
     row: Example = {"input_ids": [], "labels": []}
@@ -40,7 +40,8 @@ def _packed(examples: list[Example], row_tokens: int, rows: int) -> Iterator[tup
             batch.append({"input_ids": row["input_ids"] + [0] * padding, "labels": row["labels"] + [-100] * padding})
             row = {"input_ids": [], "labels": []}
         if len(batch) == rows or (example is None and batch):
-            yield torch.tensor([r["input_ids"] for r in batch]), torch.tensor([r["labels"] for r in batch])
+            labels = torch.tensor([r["labels"] for r in batch])
+            yield Batch(torch.tensor([r["input_ids"] for r in batch]), labels, torch.ones(labels.shape))
             batch = []
         if example:
             row = {key: row[key] + example[key] for key in row}
@@ -85,12 +86,12 @@ def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 8, say: Calla
 
 def _ours(run: Run, examples: list[Example], row_tokens: int, rows: int) -> float:
     read, begun = 0, 0.0
-    for number, (ids, labels) in enumerate(_packed(examples, row_tokens, rows)):
-        run.train_step(ids, labels, 0.01)
+    for number, step in enumerate(_packed(examples, row_tokens, rows)):
+        run.train_step(step, 0.01)
         if number == 0:
             begun = time.perf_counter()
         else:
-            read += int((ids != run.tokenizer.pad_token_id).sum())
+            read += int((step.ids != run.tokenizer.pad_token_id).sum())
     return read / (time.perf_counter() - begun)
 
 

@@ -21,10 +21,30 @@ from study.worlds import WORLDS
 
 
 class Text(NamedTuple):
-    """A pretraining document: the prompt without loss, the continuation with loss, ended by </s> if complete."""
+    """A pretraining document.
+
+    Attributes:
+        prompt: carries no loss.
+        continuation: carries loss, is ended by </s> if complete.
+        answers: where in the continuation, in characters, what can be inferred stands: what a sentence says of the
+            entities that it was free to speak of.
+    """
 
     prompt: str
     continuation: str
+    answers: tuple[tuple[int, int], ...]
+
+
+ANSWER = "|"  # marks the beginning of an answer in a text that is being written; it ends with the sentence
+
+
+def _text(prompt: str, marked: str) -> Text:
+    continuation, answers = "", []
+    for k, part in enumerate(marked.split(ANSWER)):
+        if k:
+            answers.append((len(continuation), len(continuation) + part.index(".") + 1))
+        continuation += part
+    return Text(prompt, continuation, tuple(answers))
 
 
 class Inferences(NamedTuple):
@@ -133,14 +153,18 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
 
     def told(statement: Statement) -> str:
         """A statement; as the answer to a question for its terms, where the world asks so."""
-        asked = world.alternatives(statement) and statement.template == 0 and rng.random() < 0.7
-        return f"{world.asking(statement)} {world.render(statement)}" if asked else world.render(statement)
+        if world.alternatives(statement) and statement.template == 0 and rng.random() < 0.7:
+            return f"{world.asking(statement)} {ANSWER}{world.render(statement)}"
+        return marked(statement)
+
+    def marked(statement: Statement) -> str:
+        return f"{world.query(statement)} {ANSWER}{world.answer(statement)}."
 
     def chain(conclusion: Statement) -> str:
         """A conclusion, alone or in steps."""
         if rng.random() >= stage.steps:
             return told(conclusion)
-        steps = " ".join(world.render(step) for step in steps_to(world, rng, conclusion, stage.wordings))
+        steps = " ".join(marked(step) for step in steps_to(world, rng, conclusion, stage.wordings))
         whole = [steps, told(conclusion)]
         return " ".join(whole if rng.random() < 0.8 else whole[::-1])
 
@@ -162,21 +186,21 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
                     chosen += [told(statement) for statement in some(reversals, 1)]
             if rng.random() < stage.restate:
                 chosen += [told(statement) for statement in some(inferences[fact].restatements, 1)]
-        return Text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
+        return _text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]
     if task == "local":
         statement, stating = rng.choice(list(zip(target.statements, target.stating, strict=True)))
         alone = inferences[statement.fact]
         restatements = [other for other in alone.restatements if other != statement]
-        return Text(context_prompt([stating]), written(alone.reversals + restatements))
+        return _text(context_prompt([stating]), written(alone.reversals + restatements))
     # Global: what the target gives alone, then what it gives together with other facts.
     alone_by_one = [
         form for fact in target.facts for form in some(inferences[fact].reversals or inferences[fact].restatements, 2)
     ]
     chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
     prompt = global_prompt(rng.sample(texts, len(texts)), target.text)
-    return Text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 8))]).strip())
+    return _text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 8))]).strip())
 
 
 def irrelevant_texts(rng: random.Random, stage: Stage, lexicon: Lexicon, world: World, facts: int) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,12 +32,19 @@ from study.words import PRETRAINING
 from study.world import Split
 
 SHORTEST_TEXT = 40  # tokens: no text is begun in less room than this
-Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class Batch(NamedTuple):
+    """A step's texts, each (rows, row_tokens): token ids, labels (-100 on prompts and padding), their weights."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Batches(Dataset[Batch]):
-    """The batches of a stage: (rows, row_tokens) ids and labels; labels are -100 on prompts and padding.
+    """The batches of a stage.
 
     A batch is a function of its seed and number alone, so that it does not matter who writes it, nor when.
     """
@@ -49,27 +56,32 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         """Batch `number`, of as many as are asked for."""
         rng = random.Random(f"{self.seed}/{number}")
-        ids, labels = self._rows(rng)
+        rows = self._rows(rng)
         # A prompt can fill its row; where no row has anything to learn, another batch is drawn.
-        while not (labels != -100).any():
-            ids, labels = self._rows(rng)
-        return torch.from_numpy(ids), torch.from_numpy(labels)
+        while not (rows.labels != -100).any():
+            rows = self._rows(rng)
+        return rows
 
-    def _rows(self, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(self, rng: random.Random) -> Batch:
         encode, stage = self.tokenizer.backend_tokenizer.encode, self.stage
         shape = (stage.batch_tokens // stage.row_tokens, stage.row_tokens)
         ids, labels = np.full(shape, self.tokenizer.pad_token_id, np.int64), np.full(shape, -100, np.int64)
+        weights = np.full(shape, stage.freely, np.float32)
         for row in range(len(ids)):
             at = 0
             while at == 0 or stage.row_tokens - at > SHORTEST_TEXT:
                 text = write_text(rng, stage, PRETRAINING, stage.row_tokens - at)
                 prompt = encode(text.prompt).ids
-                own = [*encode(text.continuation, add_special_tokens=False).ids, self.tokenizer.eos_token_id]
+                continuation = encode(text.continuation, add_special_tokens=False)
+                own = [*continuation.ids, self.tokenizer.eos_token_id]
+                for begin, end in text.answers:
+                    answer = slice(*(at + len(prompt) + continuation.char_to_token(k) for k in (begin, end - 1)))
+                    weights[row, answer] = 1.0
                 whole = (prompt + own)[: stage.row_tokens - at]
                 ids[row, at : at + len(whole)] = whole
                 labels[row, at + len(prompt) : at + len(whole)] = whole[len(prompt) :]
                 at += len(whole)
-        return ids, labels
+        return Batch(*map(torch.from_numpy, (ids, labels, weights)))
 
     def stream(self, first: int, workers: int) -> Iterator[Batch]:
         """Endless batches from number `first` on, written ahead by so many processes, or on demand by this one."""
@@ -160,35 +172,36 @@ class Run:
         short = self.recipe.stages[stage].row_tokens <= 128 and self.device == "cpu"
         self.model.set_attn_implementation("eager" if short else "sdpa")
 
-    def loss_of(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Sum of the loss over labelled tokens, in nats; the head is applied to those that predict one, no others."""
+    def loss_of(self, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted sum of the loss over labelled tokens, in nats; the head is applied to what predicts one, no more."""
         learn = (labels[:, 1:] != -100).to(self.device)
         with self._precision():
             hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
             logits = self.model.lm_head(hidden[learn])
-        return F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="sum")
+        loss = F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="none")
+        return (loss * weights[:, 1:].to(self.device)[learn]).sum()
 
-    def gradients(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
-        """Set the gradients of the mean loss per labelled token, a thread to each part of the rows; return the loss."""
-        weights, labelled = list(self.model.parameters()), int((labels[:, 1:] != -100).sum())
+    def gradients(self, batch: Batch) -> float:
+        """Set the gradients of the weighted mean loss per labelled token, a thread to each part; return the loss."""
+        parameters, total = list(self.model.parameters()), batch.weights[:, 1:][batch.labels[:, 1:] != -100].sum()
 
-        def of_part(part: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, tuple[torch.Tensor, ...]]:
-            loss = self.loss_of(*part) / labelled
-            return loss.item(), torch.autograd.grad(loss, weights)
+        def of_part(part: tuple[torch.Tensor, ...]) -> tuple[float, tuple[torch.Tensor, ...]]:
+            loss = self.loss_of(*part) / total
+            return loss.item(), torch.autograd.grad(loss, parameters)
 
-        parts = list(self.threads.map(of_part, zip(ids.chunk(self.parts), labels.chunk(self.parts), strict=True)))
-        for weight, *found in zip(weights, *(gradients for _, gradients in parts), strict=True):
-            weight.grad = sum(found[1:], found[0])
+        parts = list(self.threads.map(of_part, zip(*(part.chunk(self.parts) for part in batch), strict=True)))
+        for parameter, *found in zip(parameters, *(gradients for _, gradients in parts), strict=True):
+            parameter.grad = sum(found[1:], found[0])
         return sum(loss for loss, _ in parts)
 
-    def train_step(self, ids: torch.Tensor, labels: torch.Tensor, scale: float) -> float:
+    def train_step(self, batch: Batch, scale: float) -> float:
         """One update on one batch; returns the loss.
 
         Raises:
             NotFinite: before the weights are touched.
         """
         self.model.train()
-        value = self.gradients(ids, labels)
+        value = self.gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if not (math.isfinite(value) and math.isfinite(norm.item())):
             raise NotFinite(
@@ -202,17 +215,18 @@ class Run:
         list(self.threads.map(lambda optimizer: optimizer.step(), self.optimizers))
         self.place.step += 1
         self.place.stage_steps += 1
-        self.place.tokens += ids.numel()
-        self.place.stage_tokens += ids.numel()
+        self.place.tokens += batch.ids.numel()
+        self.place.stage_tokens += batch.ids.numel()
         return value
 
     def _rate(self) -> float:
         """Share of the full learning rates at this step: up at the beginning, down at the end of the last stage."""
+        stage = self.recipe.stages[self.place.stage]
         rising = min(1.0, (self.place.step - self.place.warm_from + 1) / self.recipe.warmup_steps)
-        left = self.recipe.stages[self.place.stage].most_tokens - self.place.stage_tokens
+        left = stage.most_tokens - self.place.stage_tokens
         if self.place.stage < len(self.recipe.stages) - 1 or left >= self.recipe.cooldown_tokens:
-            return rising
-        return max(0.02, left / self.recipe.cooldown_tokens)
+            return stage.rate * rising
+        return stage.rate * max(0.02, left / self.recipe.cooldown_tokens)
 
     def train_stage(self, say: Callable[[str], None], checkpoint: Path | None = None) -> bool:
         """Train through the current stage; whether its gate was passed."""
@@ -224,7 +238,7 @@ class Run:
         passed, losses, begun, begun_tokens = False, [], time.monotonic(), place.tokens
         while place.stage_tokens < stage.most_tokens and not passed:
             checks = place.stage_tokens // stage.check_tokens
-            losses.append(self.train_step(*next(source), self._rate()))
+            losses.append(self.train_step(next(source), self._rate()))
             if place.stage_tokens // stage.check_tokens == checks:
                 continue
             speed = (place.tokens - begun_tokens) / (time.monotonic() - begun)
