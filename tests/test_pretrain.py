@@ -64,6 +64,13 @@ def test_pretraining_reads_pretraining_words_only_and_true_inferences_only(token
         assert tokenizer.unk_token_id not in tokenizer(f"{text.prompt} {text.continuation}").input_ids
 
 
+def test_nothing_is_inferred_twice_in_a_review():
+    stage = Stage(worlds=("roles", "family"), facts=6, row_tokens=512, rounds=(9, 9), most_tokens=1)
+    for k in range(10):
+        inferences = write_text(random.Random(k), stage, PRETRAINING, 2048).continuation.removesuffix(".").split(". ")
+        assert len(inferences) == len(set(inferences)) > 1
+
+
 def test_what_is_inferred_is_entailed_by_what_is_stated():
     rng = random.Random(0)
     for name in WORLDS:

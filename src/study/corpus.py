@@ -175,17 +175,25 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
         return rng.sample(things, min(count, len(things)))
 
     if task == "review":
-        chosen = []
+        chosen: list[str] = []
+        said: set[tuple[Fact, Split | None]] = set()
+
+        def new(statements: Sequence[Statement], split: Split | None = None) -> list[Statement]:
+            """One of the statements whose fact this text has not inferred yet: to say it again takes no inference."""
+            found = some([statement for statement in statements if (statement.fact, split) not in said], 1)
+            said.update((statement.fact, split) for statement in found)
+            return found
+
         whole, part = divmod(rounds, 1)
         for fact in [*world.facts * int(whole), *some(world.facts, math.ceil(part * len(world.facts)))]:
             reversals, chains = inferences[fact].reversals, inferences[fact].chains
             if rng.random() < stage.reverse:
                 if chains and (not reversals or rng.random() < stage.chains):
-                    chosen.append(chain(rng.choice(chains)))
+                    chosen += map(chain, new(chains))
                 else:
-                    chosen += [told(statement) for statement in some(reversals, 1)]
+                    chosen += map(told, new(reversals))
             if rng.random() < stage.restate:
-                chosen += [told(statement) for statement in some(inferences[fact].restatements, 1)]
+                chosen += map(told, new(inferences[fact].restatements, Split.TRAINED))
         return _text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]

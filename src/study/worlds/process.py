@@ -106,10 +106,10 @@ class Params(Shape):
 
     @classmethod
     def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
-        """Symbols and operators for two thirds of the facts, examples for the rest."""
+        """Symbols and operators for two thirds of the facts, examples for the rest; about as much is asked."""
         operators = min(rng.randint(2, 4), max(2, facts // 3))
         size = max(4, round(facts * 0.6) - operators)
-        return cls(size=size, operators=operators, examples=facts // 4, asked=max(2, facts // 3), held_out=0.0)
+        return cls(size=size, operators=operators, examples=facts // 4, asked=min(max(4, facts), 24), held_out=0.0)
 
 
 PRESETS = {
