@@ -143,7 +143,8 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     rounds = rng.uniform(least, most) if least < most else least
     sentence = sentence_tokens(name, stage.wordings, stage.lead_ins)
     most_facts = max(2, min(stage.facts, int((room_tokens - 3) / (sentence * (per_fact + rounds)))))
-    facts = 2 if task == "local" else rng.randint(2, most_facts)
+    # As many short texts as long ones: what is learned in a few facts is kept while it is learned in many.
+    facts = 2 if task == "local" else round(2 * (most_facts / 2) ** rng.random())
     world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
     inferences = inferences_by_fact(world, documents, stage.wordings)

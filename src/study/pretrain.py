@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -247,9 +248,8 @@ class Run:
             line = {"seed": self.seed, "stage": place.stage, "tokens": place.tokens, "loss": float(np.mean(losses))}
             self.history.append({**line, **skill})
             left = sum(s.most_tokens for s in self.recipe.stages[place.stage :]) - place.stage_tokens
-            shown = "  ".join(
-                f"{name} {right:.2f}" for name, right in skill.items() if name.split("/")[1] != "rephrased"
-            )
+            by_split = pd.Series(skill).groupby(lambda name: name.split("/")[1]).mean()
+            shown = "  ".join(f"{split} {right:.2f}" for split, right in by_split.items())
             say(
                 f"stage {place.stage}  {place.tokens / 1e6:6.2f} M tokens  {speed:5.0f} tokens/s  at most "
                 f"{left / speed / 60:3.0f} min left  loss {line['loss']:.3f}  {shown}"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.corpus import inferences_by_fact, small_world
+from study.corpus import ALONE, inferences_by_fact, small_world
 from study.data import Document, Question, make_documents, make_questions, questions_of_split
 from study.prompts import context_prompt
 from study.recipe import Stage
@@ -56,18 +56,24 @@ def stage_skill(
     """In-context accuracy on fresh worlds of held-out words, by "world/split", in the wordings of a stage.
 
     A question asked after others could be answered by elimination; here only a look-up helps. It has eight options,
-    or as many as there are facts if they are fewer.
+    or as many as there are facts if they are fewer. What follows from one fact is asked where all facts have one
+    relation, so that nothing but the entity gives the answer, if the stage has such worlds; chains where they differ.
     """
     rows = []
     for name in dict.fromkeys(stage.worlds):
         for k in range(worlds):
-            rng = random.Random(f"skill/{name}/{k}")
-            lexicon = VALIDATION._replace(openings=stage.openings)
-            world = small_world(rng, name, lexicon, stage.facts, stage.one_relation > 0)
-            documents = make_documents(world, rng, min(2, stage.wordings), stage.lead_ins, stage.wordings)
-            questions = _questions_of_stage(world, documents, rng, stage, asked, f"skill/{k}")
-            if questions:
-                rows += answered(model, tokenizer, world, documents, questions)
+            for one_relation in (True, False) if stage.one_relation else (False,):
+                rng = random.Random(f"skill/{name}/{k}")
+                lexicon = VALIDATION._replace(openings=stage.openings)
+                world = small_world(rng, name, lexicon, stage.facts, one_relation)
+                documents = make_documents(world, rng, min(2, stage.wordings), stage.lead_ins, stage.wordings)
+                questions = [
+                    question
+                    for question in _questions_of_stage(world, documents, rng, stage, asked, f"skill/{k}")
+                    if not stage.one_relation or (question.split in ALONE) is one_relation
+                ]
+                if questions:
+                    rows += answered(model, tokenizer, world, documents, questions)
     table = pd.DataFrame(rows)
     return {
         f"{world}/{split}": float(part["correct"].mean()) for (world, split), part in table.groupby(["world", "split"])
