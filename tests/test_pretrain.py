@@ -100,7 +100,7 @@ def test_the_steps_to_a_chain_are_its_support_and_lead_from_what_is_asked_to_the
 
 
 def test_loss_falls_on_the_continuation_only(tokenizer):
-    ids, labels, _ = Batches(tokenizer, STAGES[3].model_copy(update={"batch_tokens": 1024}), "0")[0]
+    ids, labels, _ = Batches(tokenizer, STAGES[4].model_copy(update={"batch_tokens": 1024}), "0")[0]
     assert ids.shape == labels.shape == (4, 256)
     learned = labels != -100
     assert (labels[learned] == ids[learned]).all() and learned.any() and not learned.all()
@@ -111,8 +111,8 @@ def test_loss_falls_on_the_continuation_only(tokenizer):
         assert not any(mask[: first + 1]) and mask[first + 1]
 
 
-def test_what_answers_is_weighted_and_what_is_said_freely_is_weighted_less(tokenizer):
-    stage = STAGES[4].model_copy(update={"freely": 0.25, "batch_tokens": 1024, "worlds": ("syllogisms", "family")})
+def test_what_answers_is_weighted_and_what_is_said_lead_weight_is_weighted_less(tokenizer):
+    stage = STAGES[4].model_copy(update={"lead_weight": 0.25, "batch_tokens": 1024, "worlds": ("syllogisms", "family")})
     _, labels, weights = Batches(tokenizer, stage, "0")[0]
     learned = labels != -100
     assert set(weights[learned].tolist()) == {0.25, 1.0}
@@ -124,7 +124,7 @@ def test_what_answers_is_weighted_and_what_is_said_freely_is_weighted_less(token
 
 def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
     monkeypatch.setattr("study.pretrain.has_bfloat16", lambda: False)
-    batch = Batches(tokenizer, TINY.stages[0].model_copy(update={"freely": 0.5}), "0")[0]
+    batch = Batches(tokenizer, TINY.stages[0].model_copy(update={"lead_weight": 0.5}), "0")[0]
     found = []
     for parts in (1, 3):
         run = Run(TINY, "cpu")
@@ -227,6 +227,7 @@ def test_a_gate_counts_what_its_stage_teaches():
     stage = Stage(facts=3, row_tokens=64, most_tokens=1)
     assert standing(skill, stage) == 0.75
     assert standing(skill, stage.model_copy(update={"restate": 0.1})) == 0.5
+    assert standing(skill, stage.model_copy(update={"chains": 0.0})) == 1.0
 
 
 def test_the_quickest_seed_of_a_race_is_shipped_and_loads_as_a_model_of_its_own(tmp_path, monkeypatch):

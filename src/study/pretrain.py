@@ -67,7 +67,7 @@ class Batches(Dataset[Batch]):
         encode, stage = self.tokenizer.backend_tokenizer.encode, self.stage
         shape = (stage.batch_tokens // stage.row_tokens, stage.row_tokens)
         ids, labels = np.full(shape, self.tokenizer.pad_token_id, np.int64), np.full(shape, -100, np.int64)
-        weights = np.full(shape, stage.freely, np.float32)
+        weights = np.full(shape, stage.lead_weight, np.float32)
         for row in range(len(ids)):
             at = 0
             while at == 0 or stage.row_tokens - at > SHORTEST_TEXT:
@@ -309,4 +309,5 @@ def standing(skill: dict[str, float], stage: Stage) -> float:
         **{str(split): stage.restate > 0 for split in (Split.TRAINED, Split.REPHRASED)},
         str(Split.REVERSAL): stage.reverse > 0,
     }
-    return float(np.mean([right for name, right in skill.items() if taught.get(name.split("/")[1], True)]))
+    counted = [right for name, right in skill.items() if taught.get(name.split("/")[1], stage.chains > 0)]
+    return float(np.mean(counted))

@@ -53,7 +53,7 @@ class Stage(Strict):
     irrelevant: float = Field(0.0, ge=0, le=1, description="share of texts with facts of another world among the rest")
     one_relation: float = Field(0.6, ge=0, le=1, description="share of worlds whose facts differ in entities only")
     rate: float = Field(1.0, gt=0, description="share of the full learning rates")
-    freely: float = Field(1.0, ge=0, le=1, description="weight in the loss of tokens that are no part of an answer")
+    lead_weight: float = Field(1.0, ge=0, le=1, description="weight in the loss of tokens that lead to an answer")
     gate: float = Field(0.9, gt=0, le=1, description="mean in-context accuracy, of what it teaches, that ends it")
     check_tokens: int = Field(200_000, ge=1, description="between two measurements of skill")
     most_tokens: int = Field(ge=1, description="tokens after which the stage ends in any case")
