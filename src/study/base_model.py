@@ -17,7 +17,7 @@ from study.pretrain import Batch, Batches, Run
 from study.recipe import RECIPES, Pretraining
 from study.runner import available_cores
 from study.store import code_hash, content_hash
-from study.strict import ParamsError
+from study.strict import named_file
 from study.tokenizer import build_tokenizer
 from study.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, VALIDATION, lexicon_of
 
@@ -31,11 +31,7 @@ def recipe_file(size: str) -> Path:
     Raises:
         ParamsError: if there is none.
     """
-    file = RECIPES / f"{size}.yaml"
-    if not file.is_file():
-        names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
-        raise ParamsError(f"SIZE = {size!r}: no {file.name} in params/base_model; there are: {names}")
-    return file
+    return named_file(RECIPES, "SIZE", size)
 
 
 def folder_of(size: str) -> Path:

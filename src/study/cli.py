@@ -15,7 +15,7 @@ from study.recipe import load_recipe
 from study.runner import rows_of, trials_of, units_of
 from study.stats import accuracy_table
 from study.store import content_hash
-from study.strict import ParamsError
+from study.strict import ParamsError, named_file
 
 
 def study_file(study: str) -> Path:
@@ -24,11 +24,7 @@ def study_file(study: str) -> Path:
     Raises:
         ParamsError: if there is none.
     """
-    path = PARAMS / f"{study}.yaml"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in PARAMS.glob("*.yaml")))
-        raise ParamsError(f"STUDY = {study!r}: no params/{study}.yaml; there are: {names}")
-    return path
+    return named_file(PARAMS, "STUDY", study)
 
 
 def study_runs(study: str) -> list[Run]:

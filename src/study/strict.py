@@ -8,6 +8,8 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from study.paths import shown
+
 
 class ParamsError(ValueError):
     """Settings that cannot be run; the message names the dotted field, the bad value and the remedy."""
@@ -98,3 +100,16 @@ def _fields(model: Any, location: tuple[Any, ...]) -> list[str]:
         kinds: list[Any] = [inner, *getattr(inner, "__args__", ())]
         here = next((kind for kind in kinds if hasattr(kind, "model_fields")), inner)
     return sorted(here.model_fields) if hasattr(here, "model_fields") else []
+
+
+def named_file(folder: Path, variable: str, name: str) -> Path:
+    """The YAML file that a variable of make names.
+
+    Raises:
+        ParamsError: if there is none.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise ParamsError(f"{variable} = {name!r}: no {shown(path)}; there are: {names}")
+    return path

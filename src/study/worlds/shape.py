@@ -1,6 +1,7 @@
 """What the settings of all worlds have in common."""
 
 import random
+from abc import abstractmethod
 from hashlib import sha256
 from typing import Any, Self
 
@@ -32,16 +33,16 @@ class Shape(Strict):
         }
 
     @property
+    @abstractmethod
     def words(self) -> int:
         """Nonsense words the world takes."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def rivals(self) -> int:
         """Entities that a question can choose from at least, the true one included."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
         """A shape of about so many facts; with `one_relation` nothing but its entities tells them apart."""
-        raise NotImplementedError
