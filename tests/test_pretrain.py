@@ -349,3 +349,9 @@ def test_the_report_measures_prints_and_leaves_a_card(tmp_path, monkeypatch, cap
     assert "**0 met, 12 short**" in card and "expected calibration error" in card and "nan tokens" not in card
     base_report.facts_figure(tmp_path)
     assert (tmp_path / "skills_by_facts.png").stat().st_size > 1000
+
+
+def test_a_model_that_was_not_made_cannot_be_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(base_model, "folder_of", lambda size: tmp_path)
+    assert main(["base-report", "--size", "small"]) == 1
+    assert "SIZE = 'small': no model in" in capsys.readouterr().err

@@ -184,7 +184,10 @@ def base_report(size: str) -> int:
     from study.base_report import report, verdict
 
     recipe_file(size)
-    targets = report(folder_of(size))
+    folder = folder_of(size)
+    if not (folder / "pretraining.json").is_file():
+        raise ParamsError(f"SIZE = {size!r}: no model in {shown(folder)}; make it with `make base-model SIZE={size}`")
+    targets = report(folder)
     print(targets.round(2).to_string(index=False))
     print(verdict(targets))
     return 0 if targets["met"].all() else 1
