@@ -102,7 +102,7 @@ class Augmentation(Strict):
     samples: int = Field(1, ge=1, description="texts written for each document")
     temperature: float = Field(0.7, gt=0)
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
-    global_tokens: int = Field(96, ge=8, description="most new tokens of a global text")
+    global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
     batch_size: int = Field(32, ge=1)
 
 
