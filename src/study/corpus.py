@@ -104,6 +104,12 @@ def sentence_tokens(name: str, wordings: int, lead_ins: float) -> float:
     return sum(counts) / len(counts) + 4 * lead_ins
 
 
+def most_facts(stage: Stage, name: str, sentences: float, room_tokens: int) -> int:
+    """About how many facts of a world, with so many sentences to each, a stage has room for."""
+    sentence = sentence_tokens(name, stage.wordings, stage.lead_ins)
+    return max(2, min(stage.facts, int((room_tokens - 3) / (sentence * sentences))))
+
+
 def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one_relation: bool) -> World:
     """A world of about `facts` facts; with `one_relation` nothing but its entities tells its facts apart."""
     module: Any = WORLDS[name]
@@ -141,10 +147,9 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     per_fact = rng.randint(1, min(2, stage.wordings))
     least, most = stage.rounds
     rounds = rng.uniform(least, most) if least < most else least
-    sentence = sentence_tokens(name, stage.wordings, stage.lead_ins)
-    most_facts = max(2, min(stage.facts, int((room_tokens - 3) / (sentence * (per_fact + rounds)))))
+    room = most_facts(stage, name, per_fact + rounds, room_tokens)
     # As many short texts as long ones: what is learned in a few facts is kept while it is learned in many.
-    facts = 2 if task == "local" else round(2 * (most_facts / 2) ** rng.random())
+    facts = 2 if task == "local" else round(2 * (room / 2) ** rng.random())
     world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
     inferences = inferences_by_fact(world, documents, stage.wordings)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.corpus import ALONE, inferences_by_fact, small_world
+from study.corpus import ALONE, inferences_by_fact, most_facts, small_world
 from study.data import Document, Question, make_documents, make_questions, questions_of_split
 from study.prompts import context_prompt
 from study.recipe import Stage
@@ -60,13 +60,16 @@ def stage_skill(
     relation, so that nothing but the entity gives the answer, if the stage has such worlds; chains where they differ.
     """
     rows = []
+    copies, positions = min(2, stage.wordings), model.config.max_position_embeddings
     for name in dict.fromkeys(stage.worlds):
+        # Half of the room is left to the questions, and to worlds that are longer than their sentences' mean tells.
+        facts = most_facts(stage, name, 2 * copies, positions)
         for k in range(worlds):
             for one_relation in (True, False) if stage.one_relation else (False,):
                 rng = random.Random(f"skill/{name}/{k}")
                 lexicon = VALIDATION._replace(openings=stage.openings)
-                world = small_world(rng, name, lexicon, stage.facts, one_relation)
-                documents = make_documents(world, rng, min(2, stage.wordings), stage.lead_ins, stage.wordings)
+                world = small_world(rng, name, lexicon, facts, one_relation)
+                documents = make_documents(world, rng, copies, stage.lead_ins, stage.wordings)
                 questions = [
                     question
                     for question in _questions_of_stage(world, documents, rng, stage, asked, f"skill/{k}")
