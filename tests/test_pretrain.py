@@ -303,6 +303,13 @@ def test_skill_is_measured_on_held_out_words(monkeypatch):
     assert rows["confidence"].between(rows["chance"], 1).all()
 
 
+@pytest.mark.parametrize("name", ["deeds", "syllogisms", "process"])
+def test_a_check_of_skill_asks_about_no_more_facts_than_fit(name):
+    run = Run(TINY, "cpu")
+    stage = Stage(worlds=(name,), facts=200, row_tokens=256, most_tokens=1)
+    assert stage_skill(run.model, run.tokenizer, stage, worlds=2)
+
+
 def test_a_target_is_met_when_the_mean_reaches_it():
     skills = pd.DataFrame(
         [
