@@ -325,6 +325,26 @@ def test_a_target_is_met_when_the_mean_reaches_it():
     assert base_report.verdict(base_report.target_table(skills, nothing)) == "0 met, 12 short"
 
 
+def test_a_shortfall_is_told_with_fewer_facts_and_with_its_curve():
+    where = {"world": "family", "split": "two hops"}
+    targets = pd.DataFrame(
+        [
+            {"skill": base_report.ACCURACY, **where, "facts": 32, "measured": 0.5, "target": 0.9, "met": False},
+            {"skill": base_report.ACCURACY, **where, "facts": 16, "measured": 0.9, "target": 0.9, "met": True},
+        ]
+    )
+    skills = pd.DataFrame([{**where, "facts": facts, "value": value} for facts, value in ((8, 0.8), (32, 0.5))])
+    history = pd.DataFrame(
+        [
+            {"stage": stage, "tokens": tokens, "skill": "family/two hops", "accuracy": right}
+            for stage, tokens, right in ((0, 1, 0.9), (1, 2, 0.1), (1, 3, 0.3), (1, 4, 0.4), (1, 5, 0.6))
+        ]
+    )
+    (short,) = base_report.shortfalls(targets, skills, history).to_dict("records")
+    assert (short["fewest facts"], short["measured there"], short["facts"]) == (8, 0.8, 32)
+    assert short["rose in training by"] == pytest.approx(0.3)
+
+
 def test_calibration_compares_confidence_with_accuracy():
     rows = pd.DataFrame({"confidence": [0.95] * 4 + [0.3] * 2, "correct": [True, True, True, False, False, False]})
     assert base_report.calibration_error(rows) == pytest.approx((4 * 0.2 + 2 * 0.3) / 6)

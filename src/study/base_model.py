@@ -203,11 +203,15 @@ def race_table(folder: Path, recipe: Pretraining) -> pd.DataFrame:
     return (found.assign(tokens=found["tokens"] / 1e6)).rename(columns={"tokens": "million tokens"}).unstack().round(2)
 
 
+def shipped_history(folder: Path) -> pd.DataFrame:
+    """The checks of the run that was shipped, as in `history_table`."""
+    table = history_table(folder)
+    return table[table["seed"] == table["seed"].iloc[-1]]
+
+
 def skill_figure(folder: Path) -> None:
     """In-context accuracy on held-out words along training, of the run that was shipped."""
-    table = history_table(folder)
-    winner = table["seed"].iloc[-1]
-    saved(figures.skill_history(table[table["seed"] == winner]), folder / "skills.png")
+    saved(figures.skill_history(shipped_history(folder)), folder / "skills.png")
 
 
 def loss_figure(folder: Path) -> None:

@@ -213,6 +213,32 @@ def report(folder: Path, instances: int = 6, say: Callable[[str], None] = print)
     return targets
 
 
+def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """The accuracies that are short, beside what may tell why: facts in context, and time.
+
+    Args:
+        targets: of `target_table`.
+        skills: of `skill_table`.
+        history: of `base_model.shipped_history`.
+
+    Returns:
+        A line for each: how far the accuracy falls from the fewest facts to those of the target, and how far it rose
+        in training from the first to the second half of the longest stage's checks; NaN where that did not measure it.
+    """
+    longest = history[history["stage"] == history.groupby("stage")["tokens"].nunique().idxmax()]
+    lines = []
+    for target in targets[(targets["skill"] == ACCURACY) & ~targets["met"]].to_dict("records"):
+        same = skills[(skills["world"] == target["world"]) & (skills["split"] == target["split"])]
+        checks = longest[longest["skill"] == f"{target['world']}/{target['split']}"].sort_values("tokens")["accuracy"]
+        half = len(checks) // 2
+        lines.append(
+            {name: target[name] for name in ("world", "split", "target", "facts", "measured")}
+            | {"fewest facts": same["facts"].min(), "measured there": same.loc[same["facts"].idxmin(), "value"]}
+            | {"rose in training by": checks[-half:].mean() - checks[:half].mean() if half else float("nan")}
+        )
+    return pd.DataFrame(lines)
+
+
 def verdict(targets: pd.DataFrame) -> str:
     """How many targets are met."""
     return f"{int(targets['met'].sum())} met, {int((~targets['met']).sum())} short"
