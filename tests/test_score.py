@@ -47,3 +47,7 @@ def test_a_text_longer_than_the_model_is_refused_not_cut(model, tokenizer):
 def test_an_option_without_tokens_is_refused(model, tokenizer):
     with pytest.raises(ValueError, match="no token to score"):
         score_options(model, tokenizer, "", [("vazed sees", [" ditav.", ""])])
+
+
+def test_no_questions_have_no_scores(model, tokenizer):
+    assert score_options(model, tokenizer, "so:", []) == []

@@ -42,6 +42,8 @@ def score_options(
     Raises:
         ValueError: if a text does not fit the model's positions, or an option adds no token of its own.
     """
+    if not questions:
+        return []
     lead = f"{context} " if context else ""
     stems = tokenizer([(lead + query).rstrip() for query, _ in questions]).input_ids
     wholes = [tokenizer([lead + query + option for option in options]).input_ids for query, options in questions]

@@ -75,8 +75,7 @@ def stage_skill(
                     for question in _questions_of_stage(world, documents, rng, stage, asked, f"skill/{k}")
                     if not stage.one_relation or (question.split in ALONE) is one_relation
                 ]
-                if questions:
-                    rows += answered(model, tokenizer, world, documents, questions)
+                rows += answered(model, tokenizer, world, documents, questions)
     table = pd.DataFrame(rows)
     return {
         f"{world}/{split}": float(part["correct"].mean()) for (world, split), part in table.groupby(["world", "split"])
