@@ -111,7 +111,7 @@ def test_loss_falls_on_the_continuation_only(tokenizer):
         assert not any(mask[: first + 1]) and mask[first + 1]
 
 
-def test_what_answers_is_weighted_and_what_is_said_lead_weight_is_weighted_less(tokenizer):
+def test_what_answers_has_full_weight_and_what_leads_to_it_less(tokenizer):
     stage = STAGES[4].model_copy(update={"lead_weight": 0.25, "batch_tokens": 1024, "worlds": ("syllogisms", "family")})
     _, labels, weights = Batches(tokenizer, stage, "0")[0]
     learned = labels != -100
@@ -337,7 +337,13 @@ def test_a_shortfall_is_told_with_fewer_facts_and_with_its_curve():
     history = pd.DataFrame(
         [
             {"stage": stage, "tokens": tokens, "skill": "family/two hops", "accuracy": right}
-            for stage, tokens, right in ((0, 1, 0.9), (1, 2, 0.1), (1, 3, 0.3), (1, 4, 0.4), (1, 5, 0.6))
+            for stage, tokens, right in (
+                *((0, k, 0.9) for k in range(6)),
+                (1, 10, 0.1),
+                (1, 20, 0.3),
+                (1, 30, 0.4),
+                (1, 40, 0.6),
+            )
         ]
     )
     (short,) = base_report.shortfalls(targets, skills, history).to_dict("records")

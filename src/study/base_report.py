@@ -222,10 +222,12 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
         history: of `base_model.shipped_history`.
 
     Returns:
-        A line for each: how far the accuracy falls from the fewest facts to those of the target, and how far it rose
-        in training from the first to the second half of the longest stage's checks; NaN where that did not measure it.
+        A line for each: its accuracy among the facts of the target and among the fewest that were asked about, and how
+        far it rose from the first to the second half of the checks of the stage that read most tokens; NaN where that
+        stage did not measure it.
     """
-    longest = history[history["stage"] == history.groupby("stage")["tokens"].nunique().idxmax()]
+    tokens = history.groupby("stage")["tokens"]
+    longest = history[history["stage"] == (tokens.max() - tokens.min()).idxmax()]
     lines = []
     for target in targets[(targets["skill"] == ACCURACY) & ~targets["met"]].to_dict("records"):
         same = skills[(skills["world"] == target["world"]) & (skills["split"] == target["split"])]
@@ -234,7 +236,7 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
         lines.append(
             {name: target[name] for name in ("world", "split", "target", "facts", "measured")}
             | {"fewest facts": same["facts"].min(), "measured there": same.loc[same["facts"].idxmin(), "value"]}
-            | {"rose in training by": checks[-half:].mean() - checks[:half].mean() if half else float("nan")}
+            | {"rose in training by": checks.iloc[-half:].mean() - checks.iloc[:half].mean() if half else float("nan")}
         )
     return pd.DataFrame(lines)
 
