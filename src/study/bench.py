@@ -1,21 +1,18 @@
 """How fast, against what others use: `make bench`. Ratios of times measured in one run, the two in turn."""
 
-import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
 from study.base_model import DEFAULT, recipe_file
-from study.corpus import write_text
-from study.pretrain import Batch, Run, has_bfloat16
+from study.pretrain import Batch, Batches, Run, has_bfloat16
 from study.recipe import load_recipe
 from study.runner import available_cores
-from study.words import PRETRAINING
 
 TARGET = 1.5
 Example = dict[str, list[int]]
@@ -30,72 +27,61 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
         self.seconds = time.perf_counter() - self.begun
 
 
-def _packed(examples: list[Example], row_tokens: int, rows: int) -> Iterator[Batch]:
-    """The same texts as this repository packs them: one after another into rows, none of them cut."""
-    batch: list[Example] = []
-    row: Example = {"input_ids": [], "labels": []}
-    for example in [*examples, None]:
-        if example is None or len(row["input_ids"]) + len(example["input_ids"]) > row_tokens:
-            padding = row_tokens - len(row["input_ids"])
-            batch.append({"input_ids": row["input_ids"] + [0] * padding, "labels": row["labels"] + [-100] * padding})
-            row = {"input_ids": [], "labels": []}
-        if len(batch) == rows or (example is None and batch):
-            labels = torch.tensor([r["labels"] for r in batch])
-            yield Batch(torch.tensor([r["input_ids"] for r in batch]), labels, torch.ones(labels.shape))
-            batch = []
-        if example:
-            row = {key: row[key] + example[key] for key in row}
+def _texts(batch: Batch, begins: int, padding: int) -> list[Example]:
+    """The texts of a batch, each alone: what stands from one beginning of a text to the next, without padding."""
+    found: list[Example] = []
+    for ids, labels in zip(batch.ids, batch.labels, strict=True):
+        used = int((ids != padding).nonzero().max()) + 1
+        starts = (ids[:used] == begins).nonzero().flatten().tolist()
+        for start, end in zip(starts, [*starts[1:], used], strict=True):
+            found.append({"input_ids": ids[start:end].tolist(), "labels": labels[start:end].tolist()})
+    return found
 
 
-def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 8, say: Callable[[str], None] = print) -> float:
-    """Tokens a second of this repository's pretraining over those of transformers' `Trainer`, every stage in turn.
+def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 4, say: Callable[[str], None] = print) -> float:
+    """How many times as long the tokens of a recipe would take transformers' `Trainer`: every stage in turn.
 
     Same model, texts, number of texts a step and machine; tokens are those of the texts, padding does not count.
     `Trainer` is used as it comes: a text a row, padded to the longest of its batch, AdamW, in bfloat16 where this
-    repository uses it. The first step of each turn is not counted.
+    repository uses it. The first step of each turn is not counted, nor for either the time to write the texts.
 
     Returns:
-        The median ratio over stages, weighted by nothing.
+        The time `Trainer` would take for all stages at their most tokens over the time of this repository; the speed
+        of each in a stage is its median over rounds.
     """
     torch.set_num_threads(available_cores())
     recipe = load_recipe(recipe_file(size))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    ratios = []
+    seconds_ours = seconds_theirs = 0.0
     for number, stage in enumerate(recipe.stages):
         run = Run(recipe, device)
         run.skip_to(number)
+        speeds = []
         for k in range(rounds):
-            rng = random.Random(f"bench/{number}/{k}")
-            examples: list[Example] = []
-            while sum(len(e["input_ids"]) for e in examples) < stage.batch_tokens * (steps + 1):
-                text = write_text(rng, stage, PRETRAINING, stage.row_tokens)
-                prompt = run.tokenizer(text.prompt).input_ids
-                own = run.tokenizer(text.continuation, add_special_tokens=False).input_ids
-                own.append(run.tokenizer.eos_token_id)
-                ids = (prompt + own)[: stage.row_tokens]
-                examples.append({"input_ids": ids, "labels": ([-100] * len(prompt) + own)[: stage.row_tokens]})
-            ours = _ours(run, examples, stage.row_tokens, stage.batch_tokens // stage.row_tokens)
-            theirs = _trainer(run, examples, max(1, len(examples) // (steps + 1)))
-            ratios.append((number, ours / theirs))
-            say(f"stage {number}, round {k}: {ours:6.0f} tokens/s, Trainer {theirs:6.0f}: {ours / theirs:.2f} times")
-    by_stage = [statistics.median(r for n, r in ratios if n == number) for number in range(len(recipe.stages))]
-    for number, ratio in enumerate(by_stage):
-        say(f"stage {number}: {ratio:.2f} times")
-    return statistics.median(by_stage)
+            source = Batches(run.tokenizer, stage, f"bench/{number}/{k}")
+            batches = [source[step] for step in range(steps + 1)]
+            speeds.append((_ours(run, batches), _trainer(run, batches)))
+            say(f"stage {number}, round {k}: {speeds[-1][0]:6.0f} tokens/s, Trainer {speeds[-1][1]:6.0f}")
+        ours, theirs = (statistics.median(speed) for speed in zip(*speeds, strict=True))
+        say(f"stage {number}, rows of {stage.row_tokens}: {ours / theirs:.2f} times")
+        seconds_ours += stage.most_tokens / ours
+        seconds_theirs += stage.most_tokens / theirs
+    return seconds_theirs / seconds_ours
 
 
-def _ours(run: Run, examples: list[Example], row_tokens: int, rows: int) -> float:
-    read, begun = 0, 0.0
-    for number, step in enumerate(_packed(examples, row_tokens, rows)):
-        run.train_step(step, 0.01)
-        if number == 0:
-            begun = time.perf_counter()
-        else:
-            read += int((step.ids != run.tokenizer.pad_token_id).sum())
+def _ours(run: Run, batches: list[Batch]) -> float:
+    run.train_step(batches[0], 0.01)
+    begun = time.perf_counter()
+    for batch in batches[1:]:
+        run.train_step(batch, 0.01)
+    read = sum(int((batch.ids != run.tokenizer.pad_token_id).sum()) for batch in batches[1:])
     return read / (time.perf_counter() - begun)
 
 
-def _trainer(run: Run, examples: list[Example], texts_a_step: int) -> float:
+def _trainer(run: Run, batches: list[Batch]) -> float:
+    special = run.tokenizer.bos_token_id, run.tokenizer.pad_token_id
+    examples = [text for batch in batches for text in _texts(batch, *special)]
+    texts_a_step = max(1, len(examples) // len(batches))
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
