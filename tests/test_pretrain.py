@@ -64,6 +64,14 @@ def test_pretraining_reads_pretraining_words_only_and_true_inferences_only(token
         assert tokenizer.unk_token_id not in tokenizer(f"{text.prompt} {text.continuation}").input_ids
 
 
+def test_the_one_statement_of_a_local_text_may_be_a_rule_a_symbol_or_an_expression():
+    alone = {"worlds": ("process",), "review": 0.0, "global_": 0.0, "local": 1.0}
+    stage, closed = STAGES[-1].model_copy(update=alone), {*closed_class_words(CLOSED_CLASS), ""}
+    prompts = [write_text(random.Random(k), stage, PRETRAINING, 256).prompt for k in range(60)]
+    names = {len([word for word in re.split(r"[\s.,?]+", prompt) if word not in closed]) for prompt in prompts}
+    assert {1, 2, 6} <= names, "operator; symbol and result; expression and result"
+
+
 def test_nothing_is_inferred_twice_in_a_review():
     stage = Stage(worlds=("roles", "family"), facts=6, row_tokens=512, rounds=(9, 9), most_tokens=1)
     for k in range(10):

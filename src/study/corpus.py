@@ -149,7 +149,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     rounds = rng.uniform(least, most) if least < most else least
     room = most_facts(stage, name, per_fact + rounds, room_tokens)
     # As many short texts as long ones: what is learned in a few facts is kept while it is learned in many.
-    facts = 2 if task == "local" else round(2 * (room / 2) ** rng.random())
+    facts = stage.local_facts if task == "local" else round(2 * (room / 2) ** rng.random())
     world = small_world(rng, name, lexicon, facts, rng.random() < stage.one_relation)
     documents = make_documents(world, rng, per_fact, stage.lead_ins, stage.wordings)
     inferences = inferences_by_fact(world, documents, stage.wordings)

@@ -44,6 +44,7 @@ class Stage(Strict):
     openings: int = Field(len(OPENINGS), ge=16, le=len(OPENINGS), description="openings of words in use")
     review: float = Field(1.0, ge=0, description="share of texts that infer from all facts")
     local: float = Field(0.0, ge=0, description="share of texts that infer from one statement")
+    local_facts: int = Field(2, ge=2, description="facts of the world that the one statement is of")
     global_: float = Field(0.0, ge=0, description="share of texts that infer from one statement and the rest")
     rounds: tuple[float, float] = Field((1.0, 1.0), description="how often a review comes to each fact: least and most")
     reverse: float = Field(1.0, ge=0, le=1, description="chance that a fact is asked backwards or chained")
