@@ -247,7 +247,7 @@ class Run:
                 skill = stage_skill(self.model, self.tokenizer, stage, worlds=12)
             line = {"seed": self.seed, "stage": place.stage, "tokens": place.tokens, "loss": float(np.mean(losses))}
             self.history.append({**line, **skill})
-            left = sum(s.most_tokens for s in self.recipe.stages[place.stage :]) - place.stage_tokens
+            left = max(0, sum(s.most_tokens for s in self.recipe.stages[place.stage :]) - place.stage_tokens)
             by_split = pd.Series(skill).groupby(lambda name: name.split("/")[1]).mean()
             shown = "  ".join(f"{split} {right:.2f}" for split, right in by_split.items())
             say(
