@@ -21,7 +21,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures base-model base-report bench lab lint clean
+.PHONY: help setup reproduce smoke test nb plan status figures verify base-model base-report bench lab lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ status: $(READY) ## say what is finished, diverged or failed: STUDY=default
 
 figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
 	@$(RUN) figures --study "$(STUDY)"
+
+verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
+	@$(RUN) verify --study "$(STUDY)"
 
 base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any file in params/base_model/)
 	@$(RUN) base-model --size "$(SIZE)"

@@ -67,6 +67,18 @@ def test_generation_is_a_function_of_the_seed(model, tokenizer):
     assert first != generate(model, tokenizer, prompts, 12, 1.0, seed=1, batch_size=2)
 
 
+def test_tokens_are_counted_up_to_the_end_of_each_text(model, tokenizer):
+    prompts = ["vazed sees ditav. so:", "bafed. so:"]
+    read = sum(len(ids) for ids in tokenizer(prompts).input_ids)
+    endless = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
+    assert (endless.prompt_tokens, endless.new_tokens) == (read, 24)
+    with torch.no_grad():  # every token is the end
+        model.model.embed_tokens.weight[:] = 0
+        model.generation_config.suppress_tokens = [k for k in range(len(tokenizer)) if k != tokenizer.eos_token_id]
+    ended = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
+    assert (ended.texts, ended.new_tokens) == (["", ""], 2)
+
+
 def test_a_prompt_too_long_is_refused_not_cut(model, tokenizer):
     with pytest.raises(ValueError, match="exceed the model's 512 positions"):
         generate(model, tokenizer, ["vazed sees ditav. " * 150], 20, 1.0, seed=0, batch_size=1)
@@ -78,7 +90,8 @@ def test_every_document_is_written_from(model, tokenizer, comparisons, source):
     with torch.no_grad():  # full stops must come often enough
         model.model.embed_tokens.weight[tokenizer.convert_tokens_to_ids(".")] *= 4
     params = Augmentation.parse({"local_tokens": 60, "global_tokens": 60, "samples": 2}, "test")
-    inferences = augment(model, tokenizer, world, documents, source, params, seed=0)
+    inferences, written = augment(model, tokenizer, world, documents, source, params, seed=0)
     assert {i.source for i in inferences} == {source}
+    assert len(written.texts) <= written.new_tokens <= 60 * len(written.texts)
     assert {i.sample for i in inferences} == {0, 1}
     assert {i.document for i in inferences} <= {d.text for d in documents}

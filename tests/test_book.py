@@ -33,8 +33,8 @@ def study(params, tmp_path):
     return file, load_params(file), tmp_path / "results"
 
 
-def test_there_are_the_six_notebooks():
-    assert [path.stem[:2] for path in ALL] == ["00", "01", "02", "03", "04", "05"]
+def test_there_are_the_seven_notebooks():
+    assert [path.stem[:2] for path in ALL] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
@@ -82,7 +82,7 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     run.execute()
     for folder in (results / "trials").iterdir():
         (folder / "record.json").unlink()
-    assert "4 of its trials are missing" in run.stale()
+    assert "10 of its trials are missing" in run.stale()
 
 
 def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
@@ -119,7 +119,7 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
         [sys.executable, "-m", "study", "nb", "03", str(file)], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 1
-    assert "finetuning.learning_rte = 1e-05: no such setting; allowed here: batch_size" in done.stderr
+    assert "finetuning.learning_rte = 1e-05: no such setting; allowed here: epochs, fewest_steps" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -130,7 +130,10 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
         (["nb", "", "params/smoke.yaml"], "NB = ''"),
         (["nb", "03", ""], "PARAMS is empty"),
         (["nb", "03", "nowhere.yaml"], "nowhere.yaml: no such params file"),
-        (["reproduce", "--study", "nosuch"], "STUDY = 'nosuch': no params/nosuch.yaml; there are: default, smoke"),
+        (
+            ["reproduce", "--study", "nosuch"],
+            "STUDY = 'nosuch': no params/nosuch.yaml; there are: default, full, smoke",
+        ),
     ],
 )
 def test_what_the_launcher_cannot_do_it_says(arguments, message, capsys):

@@ -169,7 +169,7 @@ def test_a_trial_depends_on_what_the_file_holds(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("anna mother ben\nben father cy\n")
     params = Params.parse({"worlds": {"family": {"facts": str(path)}}, "questions": {"options": 2}}, "test")
-    key = Trial("family", 0, params, "0" * 64, "base").key
+    key = Trial("family", 0, params, "0" * 64, "base", params.arms["base"]).key
     assert prepare(params, "family", 0).world.original_names
     path.write_text("anna mother ben\nben father dan\n")
-    assert Trial("family", 0, params, "0" * 64, "base").key != key
+    assert Trial("family", 0, params, "0" * 64, "base", params.arms["base"]).key != key

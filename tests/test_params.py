@@ -58,8 +58,11 @@ def test_a_recipe_can_extend_another(tmp_path):
     ("values", "message"),
     [
         ({"finetunning": {}}, r"finetunning = \{\}: no such setting; allowed here: arms, augmentation, finetuning"),
-        ({"finetuning": {"lr": 1}}, r"finetuning.lr = 1: no such setting; allowed here: .*learning_rate"),
-        ({"finetuning": {"learning_rate": "1e-3"}}, r"finetuning.learning_rate = '1e-3': .*valid number"),
+        ({"finetuning": {"lr": 1}}, r"finetuning.lr = 1: no such setting; allowed here: .*learning_rates"),
+        ({"finetuning": {"learning_rates": ["1e-3"]}}, r"finetuning.learning_rates.0 = '1e-3': .*valid number"),
+        ({"finetuning": {"learning_rates": [1e-3, 7]}}, r"learning_rates: 7.0 does not lie between 0 and 1"),
+        ({"finetuning": {"learning_rates": [1e-3, 1e-3]}}, r"learning_rates: 0.001 is given twice"),
+        ({"finetuning": {"selection_seeds": [2, 9]}}, r"selection_seeds = \[2, 9\]: \[2\] also in seeds"),
         ({"finetuning": {"epochs": 1.5}}, r"finetuning.epochs = 1.5: .*valid integer"),
         ({"finetuning": {"epochs": True}}, r"finetuning.epochs = True"),
         ({"finetuning": {"method": "adapter"}}, r"finetuning.method = 'adapter': .*'full' or 'lora'"),
@@ -84,13 +87,30 @@ def test_a_recipe_can_extend_another(tmp_path):
         ({"worlds": {"reversals": {"features": 29}}}, r"worlds.reversals.*features = 29: this world has 28"),
         ({"worlds": {"semantic": {"size": 8}}}, r"worlds.semantic.*tops = 3: each needs three kinds"),
         (
-            {"finetuning": {"splitting": "words"}},
-            r"finetuning.splitting = 'words': .*'whole', 'sentences'",
+            {"arms": {"x": {"train": ["documents"], "splitting": "words"}}},
+            r"arms.x.splitting = 'words': .*'whole', 'sentences'",
         ),
         ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: a seed is given twice"),
-        ({"arms": {"x": {"trian": []}}}, r"arms.x.trian = \[\]: no such setting; allowed here: context, train"),
-        ({"arms": {"x": {"train": ["docs"]}}}, r"arms.x.train.0 = 'docs': .*'documents', 'local', 'global'"),
+        ({"arms": {"x": {"trian": []}}}, r"arms.x.trian = \[\]: no such setting; allowed here: as_long_as, context"),
+        ({"arms": {"x": {"train": ["docs"]}}}, r"arms.x.train.0 = 'docs': .*'documents', 'rephrased', 'local'"),
         ({"arms": {"x": {"train": ["local"]}}}, r"arms.x = .*must train on documents"),
+        ({"arms": {"x": {"train": ["documents", "irrelevant"]}}}, r"arms.x.*can only be put in context"),
+        ({"arms": {"x": {"context": "local"}}}, r"arms.x.context = 'local': .*'documents'.* or .*'irrelevant'"),
+        ({"arms": {"x": {"shots": 2}}}, r"arms.x.*shots and elsewhere need documents in context"),
+        (
+            {"arms": {"x": {"splitting": "whole"}}},
+            r"arms.x.*method, splitting, as_long_as and reseed are for arms that train",
+        ),
+        ({"arms": {"x": {"worlds": ["family", "moon"]}}}, r"arms.x.worlds: no world \['moon'\]; there are: .*family"),
+        (
+            {"arms": {"x": {"train": ["documents"], "as_long_as": "y"}, "z": {"train": ["documents"]}}},
+            r"arms.x.as_long_as = 'y': name an arm that trains for as long as its own texts take: z",
+        ),
+        ({"arms": {"x": {"curve": True}}}, r"arms.x.*a curve is that of a training; give train, or leave curve out"),
+        (
+            {"ladder": {"models": [{"name": "bundled"}], "arms": ["icl", "lora"]}},
+            r"ladder.arms: no arm \['lora'\]; there are: base, irrelevant",
+        ),
         ({"model": {"name": "owner/name"}}, r"give revision as its 40-hex commit"),
         ({"model": {"revision": "a" * 40}}, r"revision .* is for hub models only"),
     ],
@@ -107,8 +127,8 @@ def test_every_bad_field_is_named_at_once():
 
 def test_numbers_with_exponents_are_numbers(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("finetuning: {learning_rate: 1e-5}\n")
-    assert load_params(path).finetuning.learning_rate == 1e-5
+    path.write_text("finetuning: {learning_rates: [1e-5]}\n")
+    assert load_params(path).finetuning.learning_rates == (1e-5,)
 
 
 @pytest.mark.parametrize(

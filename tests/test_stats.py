@@ -2,10 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.claims import CLAIMS
-from study.params import ARMS, Statistics
-from study.stats import Claim, accuracy, accuracy_table, bootstrap_means, difference, judge_claims, wilson_interval
-from study.world import Split
+from study.params import Statistics
+from study.stats import accuracy, accuracy_table, bootstrap_means, contrast, holm, wilson_interval
 
 STATISTICS = Statistics(resamples=2000)
 
@@ -52,21 +50,60 @@ def test_all_right_still_has_an_interval():
     assert estimate.value == 1 and 0.85 < estimate.low < 1 and estimate.high == pytest.approx(1)
 
 
+def valued(rows):
+    return rows.assign(value=rows["correct"].astype(float))
+
+
 def test_a_difference_is_paired_by_question():
     first = np.random.default_rng(0).random(200) < 0.5
     second = first.copy()
     second[:20] = False
-    rows = pd.concat([answers("a", first), answers("b", second)])
-    paired = difference(rows, "a", "b", STATISTICS)
+    paired = contrast(valued(answers("a", first)), valued(answers("b", second)), STATISTICS)
     assert paired.value == pytest.approx(first[:20].mean() * 20 / 200)
+    low, high = paired.interval(0.95)
     # Unpaired, the two intervals would overlap by far; paired, the difference is clear.
-    assert paired.low > 0
+    assert 0 < low < paired.value < high
 
 
-def test_arms_with_other_questions_cannot_be_compared():
-    rows = pd.concat([answers("a", [True] * 4), answers("b", [True] * 5)])
-    with pytest.raises(ValueError, match="did not answer the same questions"):
-        difference(rows, "a", "b", STATISTICS)
+def test_the_p_value_is_mcnemar_s():
+    """30 questions change one way and 14 the other: z = 16 / sqrt(44) = 2.41, one-sided p = 0.0079."""
+    first, second = np.arange(200) < 90, (np.arange(200) >= 30) & (np.arange(200) < 104)
+    found = contrast(valued(answers("a", first)), valued(answers("b", second)), Statistics(resamples=20_000))
+    assert found.p_above(0) == pytest.approx(0.0079, abs=0.003)
+    assert found.p_below(0) == pytest.approx(1 - 0.0079, abs=0.004)
+
+
+def test_a_paired_clustered_difference_has_the_textbook_s_standard_error():
+    """Cluster means of the difference, as in Liang & Zeger 1986 with equal clusters: their spread / sqrt(n)."""
+    rng = np.random.default_rng(3)
+    shift = np.repeat(rng.random(80) < 0.4, 5)
+    one, other = rng.random(400) < 0.3 + 0.5 * shift, rng.random(400) < 0.3
+    found = contrast(valued(answers("a", one, per_fact=5)), valued(answers("b", other, per_fact=5)), STATISTICS)
+    by_fact = (one.astype(float) - other).reshape(80, 5).mean(axis=1)
+    assert found.means.std() == pytest.approx(by_fact.std(ddof=1) / np.sqrt(80), rel=0.05)
+    assert found.smallest_detectable(0.95) == pytest.approx(2.80 * found.means.std(), rel=1e-3)
+    assert (found.items, found.facts, found.seeds) == (400, 80, 1)
+
+
+def test_seeds_are_a_second_level():
+    """Seeds that disagree widen the interval, whatever the number of facts."""
+    parts = [valued(answers("a", [seed != 2] * 200, seed=seed)) for seed in (0, 1, 2)]
+    low, high = contrast(pd.concat(parts), pd.concat(parts).assign(value=0.5), STATISTICS).interval(0.95)
+    assert low < -0.1 and high == pytest.approx(0.5)
+
+
+def test_sides_with_other_items_of_the_same_facts_are_drawn_together():
+    rows = valued(answers("a", [True, False] * 50, per_fact=2))
+    right, wrong = rows[rows["value"] == 1], rows[rows["value"] == 0]
+    found = contrast(right, wrong, STATISTICS)
+    assert found.value == 1 and found.means.std() == 0 and found.p_above(0) == pytest.approx(1 / 2001)
+    assert found.p_below(0) == 1
+
+
+def test_holm_s_correction_is_the_textbook_one():
+    # Holm 1979; the same numbers as R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm").
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
 
 
 def test_the_same_generator_gives_the_same_interval():
@@ -77,25 +114,17 @@ def test_the_same_generator_gives_the_same_interval():
     assert not np.array_equal(bootstrap_means(values, STATISTICS), bootstrap_means(values, other))
 
 
-def test_claims_get_the_verdict_their_interval_gives():
-    rows = pd.concat([answers("good", [True] * 40), answers("bad", [False] * 40), answers("same", [True] * 40)])
-    claims = [
-        Claim("better", "w", "reversal", "good", "bad"),
-        Claim("worse", "w", "reversal", "bad", "good"),
-        Claim("alike", "w", "reversal", "good", "same"),
-        Claim("absent", "w", "reversal", "good", "nobody"),
-    ]
-    verdicts = list(judge_claims(claims, rows, STATISTICS)["verdict"])
-    assert verdicts == ["supported", "contradicted", "undecided", "not tested"]
-
-
-def test_every_claim_is_about_arms_and_splits_that_exist():
-    for claim in CLAIMS:
-        assert {claim.arm, claim.other} <= set(ARMS)
-        assert claim.split in set(map(str, Split))
-
-
 def test_the_table_says_how_much_it_rests_on():
     rows = pd.concat([answers("a", [True, False] * 10, seed=s, per_fact=2) for s in (0, 1, 2)])
     line = accuracy_table(rows, STATISTICS).iloc[0]
     assert (line["items"], line["facts"], line["seeds"], line["chance"]) == (60, 30, 3, 0.125)
+
+
+def test_facts_that_are_all_alike_still_leave_room_for_others():
+    # Clopper & Pearson: none of 60 is compatible with a share of up to 0.0596.
+    right, wrong = (valued(answers(arm, [mark] * 60)) for arm, mark in (("a", True), ("b", False)))
+    found = contrast(right, right, STATISTICS)
+    assert found.interval(0.95) == pytest.approx((-0.0596, 0.0596), abs=1e-4)
+    assert found.p_above(-0.05) == pytest.approx(0.95**60) and found.p_above(0) == found.p_above(0.1) == 1
+    assert found.p_below(0.05) == pytest.approx(0.95**60) and found.p_below(0) == 1
+    assert contrast(right, wrong, STATISTICS).p_above(0) == pytest.approx(1 / 2001)

@@ -7,13 +7,19 @@ import time
 import pandas as pd
 import pytest
 
-from study import runner
+from study import runner, selection, trials
+from study.architecture import build_model
+from study.augment import Inference, asked, judge, stated_in
+from study.experiment import Experiment
 from study.models import identity, load, model_folder, pick_device
-from study.params import Model, Params
+from study.params import Model, Params, Source
+from study.recipe import Architecture
 from study.runner import run, trials_of
 from study.store import Store, code_hash, content_hash
 from study.strict import ParamsError
-from study.trials import DIVERGED, FINISHED, Trial, prepare
+from study.trials import DIVERGED, FINISHED, Trial, prepare, run_together
+from study.world import Split
+from study.worlds import closed_class_words
 
 
 def changed(params: Params, **values) -> Params:
@@ -25,48 +31,237 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "trials")
 
 
-def trial(params, arm, seed=0, world="reversals") -> Trial:
-    return Trial(world, seed, params, identity(params.model), arm)
+def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> Trial:
+    spec = params.arms[arm]
+    return Trial(world, seed, params, identity(params.model), arm, spec, rate if spec.train else None)
 
 
-def test_every_arm_answers_the_same_questions_and_records_how(params, store):
-    rows = run(params, store, say=lambda line: None)
-    assert set(rows["arm"]) == set(params.arms)
-    for _, group in rows.groupby(["world", "seed"]):
+@pytest.fixture(scope="module")
+def studied(params, tmp_path_factory):
+    """The tiny study, run once with every arm: its store and rows."""
+    store = Store(tmp_path_factory.mktemp("study") / "trials")
+    return store, run(params, store, say=lambda line: None)
+
+
+def test_every_arm_answers_the_same_questions_and_records_how(params, studied):
+    store, rows = studied
+    assert set(rows["arm"]) == {arm for world in params.world_names for arm in params.arms_in(world)}
+    for _, group in rows.groupby(["world", "seed", "elsewhere"]):
         assert len({tuple(sorted(items)) for _, items in group.groupby("arm")["item_id"]}) == 1
     assert rows["option_log_probs"].map(lambda values: all(v < 0 for v in values)).all()
-    for unit in trials_of(params):
+    for unit in trials_of(params, store):
         record = store.record(unit.key)
         assert record["status"] == FINISHED and record["seconds"] > 0 and record["peak_memory_bytes"] > 1e7
         assert record["recipe"]["model_sha256"] == identity(params.model)
-        trained = bool(params.arms[unit.arm].train)
-        assert ("training" in record) == trained
-        assert (record["context_tokens"] > 0) == (unit.arm == "icl")
+        assert ("training" in record) == bool(unit.spec.train)
+        assert (record["context_tokens"] > 0) == (unit.spec.context is not None)
     # Nothing is left to do, and a second run returns the same rows.
     before = {p: p.stat().st_mtime_ns for p in store.folder.rglob("*")}
     pd.testing.assert_frame_equal(rows, run(params, store, say=lambda line: None))
     assert before == {p: p.stat().st_mtime_ns for p in store.folder.rglob("*")}
 
 
+def test_the_matched_control_has_the_steps_and_tokens_of_its_model_exactly(params, store):
+    arms = {name: params.arms[name].plain() for name in ("ft", "ft oracle")}
+    arms["ft repeated"] = {**arms["ft"], "as_long_as": "ft oracle"}
+    tuning = {**params.finetuning.plain(), "learning_rates": [1e-3]}
+    small = changed(params, arms=arms, finetuning=tuning)
+    run(small, store, say=lambda line: None)
+    records = {unit.label: store.record(unit.key) for unit in trials_of(small, store)}
+    for world in small.world_names:
+        plain, matched, control = (records[f"{world} / seed 0 / {arm}"]["training"] for arm in arms)
+        assert control["steps"] == matched["steps"] > plain["steps"]
+        assert control["learned_tokens"] == matched["learned_tokens"] > plain["learned_tokens"]
+        assert control["texts"] == plain["texts"] < matched["texts"]
+
+
+def test_the_rate_of_each_arm_is_the_best_on_the_trained_direction_of_other_seeds(params, studied):
+    store, rates = studied[0], selection.chosen_rates(params, studied[0])
+    here = {label for world in params.world_names for label in params.arms_in(world)}
+    assert set(rates) == {label for label in here if params.arms[label].train}
+    for label, candidates in selection.selection_trials(params).items():
+        assert {t.seed for t in candidates} == {1000} and {t.spec.context for t in candidates} == {None}
+        table = selection.selection_table(candidates, store).groupby("learning rate").mean(numeric_only=True)
+        best = table[table["accuracy"] == table["accuracy"].max()]["log-probability"].idxmax()
+        assert rates[label] == best
+    assert {t.learning_rate for t in trials_of(params, store, ["ft"])} == {rates["ft"]}
+
+
+def test_a_trial_whose_rate_is_not_chosen_is_not_finished(params, studied, tmp_path):
+    (unit, *_) = trials_of(params, Store(tmp_path), ["ft"])
+    assert unit.learning_rate is None and not studied[0].has(unit.key)
+    assert list(run_together([unit], Store(tmp_path)).values()) == [
+        f"ValueError: {unit.label}: its learning rate is not chosen yet"
+    ]
+
+
+def test_a_diverged_candidate_is_not_chosen(params, tmp_path, monkeypatch):
+    few = changed(params, arms={"ft": params.arms["ft"].plain()})
+    tune = trials.finetune
+
+    def explode(model, tokenizer, encoded, finetuning, rate, *rest):
+        if rate == 1e-2:
+            raise trials.Diverged("step 1 of 1: loss nan")
+        return tune(model, tokenizer, encoded, finetuning, rate, *rest)
+
+    monkeypatch.setattr(trials, "finetune", explode)
+    store = Store(tmp_path)
+    failed = [run_together([t], store) for t in selection.selection_trials(few)["ft"]]
+    assert not any(failed) and selection.chosen_rates(few, store) == {"ft": 1e-3}
+
+
+def test_arms_of_one_training_train_once_and_answer_as_if_alone(params, store, studied, monkeypatch):
+    tuned = []
+    tune = trials.finetune
+    monkeypatch.setattr(trials, "finetune", lambda *given: tuned.append(1) or tune(*given))
+    arms = ["ft augmented", "hybrid", "ft augmented elsewhere"]
+    assert run_together([trial(params, arm) for arm in arms], store) == {} and len(tuned) == 1
+    alone = Store(store.folder.with_name("alone"))
+    assert run_together([trial(params, "hybrid")], alone) == {} and len(tuned) == 2
+    key = trial(params, "hybrid").key
+    pd.testing.assert_frame_equal(store.rows(key), alone.rows(key))
+    assert runner.sharing(params, ["ft"]) == ["ft", "ft elsewhere"]
+    assert runner.sharing(params, ["ft augmented"]) == ["ft augmented", "hybrid", "ft augmented elsewhere"]
+    assert runner.sharing(params, ["icl", "ft reseeded"]) == ["icl", "ft reseeded"]
+
+
+def test_the_order_of_questions_does_not_matter(params, studied):
+    from study.score import score_options
+
+    model, tokenizer = load(params.model)
+    material = prepare(params, "reversals", 0)
+    asked = [(q.query, q.options) for q in material.questions]
+    context = "vazed sees ditav. so:"
+    forth = score_options(model, tokenizer, context, asked)
+    back = score_options(model, tokenizer, context, asked[::-1])[::-1]
+    for one, other in zip(forth, back, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-4)
+
+
+def taken(steps, parts):
+    """Where a curve has its points: at the start, at the end, and at looks that are at steps of their own."""
+    stops = {round(steps * k / parts) for k in range(1, parts)} - {0, steps}
+    return {0, parts} | {round(parts * stop / steps) for stop in stops}
+
+
+def test_a_curve_is_of_the_same_training_and_ends_at_the_trial(params, studied, tmp_path):
+    experiment = Experiment(params, studied[0].folder.parent, "curves")
+    curves = experiment.curves()
+    assert set(curves["arm"]) == {arm for arm, spec in params.arms.items() if spec.curve}
+    points = curves.groupby(["world", "arm", "split"])["trained"].agg(set)
+    steps = {
+        (u.world, u.arm): studied[0].record(u.key)["training"]["steps"] for u in trials_of(params, studied[0], ["ft"])
+    }
+    parts = params.finetuning.looks + 1
+    for world, arm in steps:
+        assert set(map(frozenset, points[world, arm])) == {
+            frozenset(k / parts for k in taken(steps[world, arm], parts))
+        }
+    last = curves[curves["trained"] == 1].set_index(["world", "arm", "split"])["accuracy"]
+    rows = studied[1].groupby(["world", "arm", "split"])["correct"].mean()
+    assert last.to_dict() == rows.loc[last.index].to_dict()
+    # Without a look, the same training.
+    arms = {"ft": params.arms["ft"].model_copy(update={"curve": False}).plain()}
+    plain, curved = trial(changed(params, arms=arms), "ft"), trial(params, "ft")
+    assert plain.key != curved.key and plain.training == curved.training
+    other = Store(tmp_path)
+    run_together([plain], other), run_together([curved], other)
+    scores = [[list(values) for values in other.rows(t.key)["option_log_probs"]] for t in (plain, curved)]
+    assert scores[0] == scores[1]
+
+
+def test_an_arm_may_name_its_method(params, store):
+    arms = {"ft": {"train": ["documents"]}, "ft lora": {"train": ["documents"], "method": "lora"}}
+    other = changed(params, arms=arms)
+    run_together([trial(other, "ft lora")], store), run_together([trial(other, "ft")], store)
+    trained = [store.record(trial(other, arm).key)["training"]["trained_parameters"] for arm in arms]
+    assert trained[1] < trained[0]
+    study = changed(params, arms={"ft": arms["ft"]}, finetuning=params.finetuning.plain() | {"method": "lora"})
+    assert trial(study, "ft").key == trial(other, "ft lora").key
+
+
+def test_the_ladder_runs_its_arms_on_its_models(params, studied, tmp_path, tokenizer):
+    build_model(Architecture(width=16, head_width=8, positions=1024), len(tokenizer), layers=2, seed=1).save_pretrained(
+        tmp_path / "small"
+    )
+    tokenizer.save_pretrained(tmp_path / "small")
+    model = {"name": str(tmp_path / "small"), "device": "cpu"}
+    climbing = changed(params, ladder={"models": [model], "arms": ["icl", "ft"]})
+    assert [rung.model.name for rung in climbing.rungs] == [model["name"]] and set(climbing.rungs[0].arms) == {
+        "icl",
+        "ft",
+    }
+    experiment = Experiment(climbing, studied[0].folder.parent, "ladder")
+    assert set(experiment.ladder()["model"]) == {params.model.name}
+    experiment.climb()
+    table = experiment.ladder()
+    assert set(table["model"]) == {params.model.name, model["name"]} and set(table["arm"]) == {"icl", "ft"}
+    assert table.groupby("model")["parameters"].first()[model["name"]] < table["parameters"].max()
+    # The study's own rows are its own model's.
+    assert set(experiment.rows()["model_sha256"]) == {identity(params.model)}
+    reversal = studied[1][studied[1]["split"] == "reversal"].groupby("arm")["correct"].mean()
+    line = table[(table["split"] == "reversal") & (table["arm"] == "icl")].set_index("model").loc[params.model.name]
+    assert line["minus ft"] == pytest.approx(reversal["icl"] - reversal["ft"])
+
+
+def test_the_world_elsewhere_shares_no_word(params):
+    for world in params.world_names:
+        here, there = (prepare(params, world, 0, elsewhere=way) for way in (False, True))
+        names = [{word for e in m.world.entities for word in e.split()} for m in (here, there)]
+        assert names[0] & names[1] <= set(closed_class_words()) and there.questions
+
+
+def test_shots_are_nested_and_told_as_a_share_of_facts(params, studied):
+    records = {
+        unit.arm: studied[0].record(unit.key) for unit in trials_of(params, studied[0]) if unit.world == "family"
+    }
+    one, eight, all_ = (records[arm] for arm in ("icl 1", "icl 8", "icl"))
+    assert 0 < one["context_tokens"] < eight["context_tokens"] <= all_["context_tokens"]
+    assert one["share_of_facts_in_context"] < eight["share_of_facts_in_context"] <= 1
+    assert all_["share_of_facts_in_context"] == 1
+    assert records["irrelevant"]["share_of_facts_in_context"] == records["base"]["share_of_facts_in_context"] == 0
+
+
+def test_the_control_of_rephrasings_has_no_reversal(params, tmp_path):
+    """Local text is put in the store as if the model had written it: two sentences the same way, two reversed."""
+    store, unit = Store(tmp_path), trial(params, "ft rephrased")
+    (writing,) = unit.writings
+    material = prepare(params, "reversals", 0)
+    world, stated = material.world, stated_in(material.world, material.documents)
+    forms = [s for s in world.statements if world.split_of(s, stated) in (Split.REPHRASED, Split.REVERSAL)]
+    text = " ".join(map(world.render, forms))
+    rows = pd.DataFrame(judge(world, stated, Source.LOCAL, "", 0, text), columns=Inference._fields)
+    store.write(writing.key, rows, {"status": FINISHED})
+    texts = set(unit.texts(material, store)) - set(trial(params, "ft").texts(material, store))
+    assert texts == {world.render(s) for s in forms if world.split_of(s, stated) is Split.REPHRASED}
+    everything = set(trial(params, "ft local").texts(material, store))
+    assert texts < everything and {world.render(s) for s in forms} <= everything
+
+
 def test_a_trial_is_the_same_in_every_process(params, tmp_path):
     stores = [Store(tmp_path / name) for name in "ab"]
     for each in stores:
-        trial(params, "ft").run(each)
+        run_together([trial(params, "ft")], each)
     first, second = (each.rows(trial(params, "ft").key) for each in stores)
     pd.testing.assert_frame_equal(first, second)
 
 
 def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
-    slower = changed(params, finetuning={**params.finetuning.plain(), "learning_rate": 1e-5})
+    longer = changed(params, finetuning={**params.finetuning.plain(), "epochs": 5})
     hotter = changed(params, augmentation={**params.augmentation.plain(), "temperature": 1.5})
     fewer = changed(params, statistics={"resamples": 200})
-    assert trial(params, "icl").key == trial(slower, "icl").key
-    assert trial(params, "ft").key != trial(slower, "ft").key
+    others = changed(params, finetuning={**params.finetuning.plain(), "selection_seeds": [7]})
+    assert trial(params, "icl").key == trial(longer, "icl").key
+    assert trial(params, "ft").key != trial(longer, "ft").key
+    assert trial(params, "ft").key != trial(params, "ft", rate=1e-4).key
+    assert trial(params, "ft").key == trial(others, "ft").key
     assert trial(params, "ft").key == trial(hotter, "ft").key
     assert trial(params, "ft local").key != trial(hotter, "ft local").key
+    assert trial(params, "ft repeated").key != trial(hotter, "ft repeated").key
     assert trial(params, "ft").key == trial(fewer, "ft").key
     assert trial(params, "ft").key != trial(params, "ft", seed=1).key
-    other_model = Trial("reversals", 0, params, "0" * 64, "ft")
+    assert len({trial(params, arm).key for arm in params.arms}) == len(params.arms)
+    other_model = Trial("reversals", 0, params, "0" * 64, "ft", params.arms["ft"], 1e-3)
     assert other_model.key != trial(params, "ft").key
 
 
@@ -76,31 +271,24 @@ def test_code_that_cannot_alter_a_trial_is_not_in_its_hash():
 
 
 def test_a_renamed_arm_finds_its_old_trial(params, store):
-    trial(params, "icl").run(store)
+    run_together([trial(params, "icl")], store)
     renamed = changed(
         params, arms={"in context": params.arms["icl"].plain()}, worlds={"reversals": params.worlds.reversals.plain()}
     )
-    rows = runner.rows_of(trials_of(renamed), store)
+    rows = runner.rows_of(trials_of(renamed, store), store)
     assert set(rows["arm"]) == {"in context"}
 
 
-def test_a_diverged_trial_is_a_record_without_rows(params, store):
-    wild = changed(
-        params, finetuning={**params.finetuning.plain(), "learning_rate": 0.999, "epochs": 40, "max_grad_norm": 1e30}
-    )
-    unit = trial(wild, "ft")
-    from study import trials as module
+def test_a_diverged_trial_is_a_record_without_rows(params, store, monkeypatch):
+    def explode(*_args):
+        raise trials.Diverged("step 1 of 1: loss nan")
 
-    def explode(*_args, **_kwargs):
-        raise module.Diverged("step 1 of 1: loss nan")
-
-    original, module.finetune = module.finetune, explode
-    try:
-        unit.run(store)
-    finally:
-        module.finetune = original
-    assert store.record(unit.key)["status"] == DIVERGED
-    assert runner.rows_of([unit], store).empty
+    monkeypatch.setattr(trials, "finetune", explode)
+    units = [trial(params, arm) for arm in ("ft", "ft elsewhere")]
+    assert run_together(units, store) == {}
+    for unit in units:
+        assert store.record(unit.key)["status"] == DIVERGED and "loss nan" in store.record(unit.key)["error"]
+    assert runner.rows_of(units, store).empty
 
 
 def test_a_failing_unit_does_not_take_the_others_with_it(params, store):
@@ -122,7 +310,7 @@ def _run_forever(params, folder):
 
 
 def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
-    longer = changed(params, finetuning={**params.finetuning.plain(), "epochs": 300})
+    longer = changed(params, finetuning={**params.finetuning.plain(), "fewest_steps": 300})
     process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "trials"))
     process.start()
     store = Store(tmp_path / "trials")
@@ -143,9 +331,10 @@ def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
 def test_units_of_another_store_are_read_and_never_written(params, tmp_path):
     published = Store(tmp_path / "published")
     unit = trial(params, "base")
-    unit.run(published)
+    run_together([unit], published)
     mine = Store(tmp_path / "mine", (published.folder,))
-    unit.run(mine)
+    few = changed(params, arms={"base": {}}, worlds={"reversals": params.worlds.reversals.plain()})
+    assert len(run(few, mine, say=lambda line: None)) > 0
     assert mine.has(unit.key) and not mine.folder.exists()
 
 
@@ -187,3 +376,20 @@ def test_a_device_that_is_not_there_is_refused():
 
 def test_material_is_the_same_for_every_arm(params):
     assert prepare(params, "reversals", 0) == prepare(params, "reversals", 0)
+
+
+def test_a_question_is_covered_by_its_true_answer_in_any_wording_and_misled_by_a_false_one(params):
+    for name in params.world_names:
+        world, questions = (lambda m: (m.world, m.questions))(prepare(params, name, 0))
+        for question in questions:
+            true, false = (
+                [
+                    world.parse(question.query + o)
+                    for k, o in enumerate(question.options)
+                    if (k in question.answers) is way
+                ]
+                for way in (True, False)
+            )
+            assert trials.answers_told(world, question, set()) == (False, False)
+            assert trials.answers_told(world, question, {asked(world, true[0])}) == (True, False)
+            assert trials.answers_told(world, question, {asked(world, s) for s in false}) == (False, True)

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.data import Document
+from study.flops import forward_flops, size_of
 from study.params import Augmentation, Source
 from study.prompts import global_prompt, local_prompt
 from study.world import Split, Stated, Statement, Status, World
@@ -28,7 +29,7 @@ class Inference(NamedTuple):
         sentence: the text, ending in a full stop.
         status: entailed, contradicted, unsupported, or unparseable.
         split: the split of the questions it answers; None if it is not entailed, or nothing asks for it.
-        fact: canonical form of the entailed fact and what it asks for, so that wordings can be counted as one.
+        fact: what it says, true or not, and what it asks for, the same for all wordings; None if it is unparseable.
     """
 
     source: Source
@@ -40,6 +41,22 @@ class Inference(NamedTuple):
     fact: str | None
 
 
+class Generation(NamedTuple):
+    """Generated texts and what they took.
+
+    Attributes:
+        texts: one for each prompt.
+        prompt_tokens: read.
+        new_tokens: written, ends of text included.
+        flops: floating-point operations, each prompt read alone.
+    """
+
+    texts: list[str]
+    prompt_tokens: int
+    new_tokens: int
+    flops: int
+
+
 @torch.inference_mode()
 def generate(
     model: PreTrainedModel,
@@ -49,7 +66,7 @@ def generate(
     temperature: float,
     seed: int,
     batch_size: int,
-) -> list[str]:
+) -> Generation:
     """Sample one continuation of each prompt.
 
     Raises:
@@ -62,7 +79,8 @@ def generate(
             f"a prompt of {max(lengths)} tokens and {max_new_tokens} new ones exceed the model's {limit} positions"
         )
     devices = [model.device] if model.device.type == "cuda" else []
-    texts = []
+    texts: list[str] = []
+    written: list[int] = []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for at in range(0, len(prompts), batch_size):
@@ -77,9 +95,20 @@ def generate(
                 top_k=0,
                 max_new_tokens=max_new_tokens,
                 pad_token_id=tokenizer.pad_token_id,
+                # On a CPU the other kind copies all keys and values for each token; on a GPU this one would compile.
+                cache_implementation="static" if model.device.type == "cpu" else None,
             )
-            texts += tokenizer.batch_decode(ids[:, batch.input_ids.shape[1] :], skip_special_tokens=True)
-    return texts
+            new = ids[:, batch.input_ids.shape[1] :]
+            texts += tokenizer.batch_decode(new, skip_special_tokens=True)
+            # A row that ended before the others is filled up after its end.
+            ended = (new == tokenizer.eos_token_id).cumsum(1)
+            written += ((ended == 0).sum(1) + (ended.amax(1) > 0)).tolist()
+    size = size_of(model)
+    flops = sum(
+        forward_flops(size, read) + forward_flops(size, new, past=read, predicted=new)
+        for read, new in zip(lengths, written, strict=True)
+    )
+    return Generation(texts, sum(lengths), sum(written), flops)
 
 
 def sentences(text: str) -> list[str]:
@@ -107,7 +136,7 @@ def judge(world: World, stated: Stated, source: Source, document: str, sample: i
                 sentence=sentence,
                 status=status,
                 split=world.split_of(entailed, stated) if entailed and entailed.fact in world.closure else None,
-                fact=asked(world, entailed) if entailed else None,
+                fact=asked(world, statement) if statement else None,
             )
         )
     return inferences
@@ -126,8 +155,12 @@ def augment(
     source: Source,
     params: Augmentation,
     seed: int,
-) -> list[Inference]:
-    """Let the model write `params.samples` times: from each sentence that states something, or about each document."""
+) -> tuple[list[Inference], Generation]:
+    """Let the model write `params.samples` times: from each sentence that states something, or about each document.
+
+    Returns:
+        Every sentence with its standing, and the texts they are from.
+    """
     texts = [document.text for document in documents]
     if source is Source.LOCAL:
         seen = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
@@ -137,24 +170,32 @@ def augment(
         prompts, tokens = [global_prompt(texts, target) for target in seen], params.global_tokens
     written = generate(model, tokenizer, prompts * params.samples, tokens, params.temperature, seed, params.batch_size)
     stated = stated_in(world, documents)
-    return [
+    inferences = [
         inference
-        for k, text in enumerate(written)
+        for k, text in enumerate(written.texts)
         for inference in judge(world, stated, source, seen[k % len(seen)], k // len(seen), text)
     ]
+    return inferences, written
 
 
 def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
-    """The true closure in every wording that documents may use but these do not; questions are left out."""
+    """The true closure in every wording that documents may use but these do not; questions are left out.
+
+    What is asked for as a whole statement is said behind what asks for it, too.
+    """
     stated = stated_in(world, documents)
-    return [
-        world.render(statement)
+    told = [
+        statement
         for statement, derivation in world.statements.items()
         if derivation.supports
         and not (world.template(statement).held_out or world.template(statement).is_question)
         and statement not in stated.statements
         and world.split_of(statement, stated)
     ]
+    asked = [
+        f"{world.asking(statement)} {world.render(statement)}" for statement in told if world.alternatives(statement)
+    ]
+    return [*map(world.render, told), *asked]
 
 
 def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, set[str]]:

@@ -159,6 +159,7 @@ def ship(run: Run, folder: Path) -> None:
 def write_card(folder: Path) -> None:
     """The model card, from what lies in the folder: how it was made and, if it was measured, what it can do."""
     made = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    size = folder.name.removeprefix("base_model").removeprefix("_") or DEFAULT
     millions, read = f"{made['parameters'] / 1e6:.1f} M", f"{made['tokens'] / 1e6:.1f} M"
     card = f"""---
 license: apache-2.0
@@ -171,7 +172,8 @@ repository (`notebooks/00_base_model.ipynb`), so that the study runs offline on 
 It reads facts in its context and writes what follows from them, in the wordings of `src/study/worlds/`;
 it knows nothing else. Its training words and the study's words are disjoint by a hash of each word.
 
-Made by `make base-model`, seed {made["seed"]}, {made["steps"]} steps on {made["device"]} with torch {made["torch"]}.
+Made by `make base-model SIZE={size}`, seed {made["seed"]}, {made["steps"]} steps on {made["device"]} with torch
+{made["torch"]}.
 The whole recipe is in `pretraining.json`, how its skills came in `history.jsonl`.
 """
     report = folder / "skill_report.md"

@@ -119,7 +119,7 @@ def generation_rows(
             world: World = module.build(rng, VALIDATION, shape)
             documents = make_documents(world, rng, shape.copies, shape.lead_ins)
             for source in (Source.LOCAL, Source.GLOBAL):
-                written = augment(model, tokenizer, world, documents, source, Augmentation(), seed=k)
+                written, _ = augment(model, tokenizer, world, documents, source, Augmentation(), seed=k)
                 where = {"source": str(source), "world": name, "seed": k}
                 sentences += [{**where, "cluster": i.document, "status": i.status} for i in written]
                 for split, facts in closure_facts(world, documents).items():

@@ -26,7 +26,10 @@ ARMS_OF = {
     "03_finetune": finetuned_arms,
     "04_augmented_finetune": augmented_arms,
     "05_compare": all_arms,
+    "06_mechanism_and_cost": all_arms,
 }
+
+LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
 
 
 class NotebookFailed(RuntimeError):
@@ -74,10 +77,11 @@ class Run:
     def key(self) -> str:
         """Content hash of all the notebook depends on: its source, the resolved params, the package, the model."""
         cells = nbformat.read(self.notebook, as_version=4).cells
-        model = identity(self.params.model) if isinstance(self.params, Params) else None
+        study = isinstance(self.params, Params)
+        models = [identity(m) for m in (self.params.model, *self.params.ladder.models)] if study else []
         sources = [[cell.cell_type, cell.source] for cell in cells]
         code = imports_hash("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
-        return content_hash([sources, self.params.plain(), code, model])
+        return content_hash([sources, self.params.plain(), code, models])
 
     def stale(self) -> str | None:
         """Why the notebook must be executed; None if it is up to date."""
@@ -99,7 +103,10 @@ class Run:
         """The trials this notebook runs."""
         if self.name not in ARMS_OF:
             return []
-        return trials_of(self.params, ARMS_OF[self.name](self.params))
+        store, trials = store_of(self.results), []
+        for params in (self.params, *(self.params.rungs if self.name == LADDER else ())):
+            trials += trials_of(params, store, ARMS_OF[self.name](params))
+        return trials
 
     def execute(self) -> None:
         """Execute the notebook.

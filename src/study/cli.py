@@ -1,4 +1,4 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, base-model, base-report, bench."""
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, base-model, base-report, bench."""
 
 import argparse
 import os
@@ -38,7 +38,8 @@ def study_runs(study: str) -> list[Run]:
 def reproduce(study: str) -> int:
     """Execute what is not up to date of a study."""
     runs = study_runs(study)
-    identity(runs[0].params.model)  # no model: say so before any work
+    for model in (runs[0].params.model, *runs[0].params.ladder.models):
+        identity(model)  # no model: say so before any work
     started, executed = time.monotonic(), 0
     for run in runs:
         reason = run.stale()
@@ -109,7 +110,8 @@ def differences(run: Run, published: Params) -> str:
     keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
     trials = run.trials()
     here = rows_of(trials, store_of(run.results))
-    there = rows_of([t for t in trials_of(published) if t.arm in {trial.arm for trial in trials}], store_of(PUBLISHED))
+    arms = [arm for arm in published.arms if arm in {trial.arm for trial in trials}]
+    there = rows_of(trials_of(published, store_of(PUBLISHED), arms), store_of(PUBLISHED))
     if here.empty:
         return "this notebook runs no trials"
     mine = accuracy_table(here, run.params.statistics).set_index(keys)[columns]
@@ -127,9 +129,8 @@ def plan(study: str) -> int:
     for run in runs:
         print(f"{run.name}: {run.stale() or 'up to date'}")
     store = store_of(runs[0].results)
-    for wave in units_of(trials_of(runs[0].params)):
-        for unit in wave:
-            print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
+    for unit in units_of(runs[0].params, store):
+        print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
     return 0
 
 
@@ -137,7 +138,7 @@ def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
     runs = study_runs(study)
     store = store_of(runs[0].results)
-    units = [unit for wave in units_of(trials_of(runs[0].params)) for unit in wave]
+    units = units_of(runs[0].params, store)
     states = [store.record(unit.key)["status"] if store.has(unit.key) else "to run" for unit in units]
     for state in dict.fromkeys(states):
         print(f"{states.count(state):4d} units {state}")
@@ -161,6 +162,25 @@ def figures(study: str) -> int:
     for file in redraw(params, RESULTS / study):
         print(f"drawn: {file}")
     return 0
+
+
+def verify(study: str) -> int:
+    """Recompute every claim of a published study from its rows."""
+    from study.verify import verify
+
+    effects, claims = verify(load_params(study_file(study)), RESULTS / study)
+    for claim in claims.itertuples():
+        print(f"\n{claim.number}. {claim.claim}")
+        for line in effects[effects["number"] == claim.number].itertuples():
+            where = "all worlds" if line.world == "all" else f"{line.world}, {line.split}"
+            print(
+                f"   {line.effect:+6.2f} [{line.low:+.2f}, {line.high:+.2f}]  claimed {line.claimed:14}  {where}: "
+                f"{line.compared} ({line.items} items, {line.facts} facts, {line.seeds} seeds)"
+            )
+        print(f"   {claim.verdict}" + ("" if claim.follows else f", but {claim.published} is published"))
+    wrong = (~claims["follows"]).sum()
+    print(f"\n{len(claims)} claims recomputed, {wrong} published verdicts do not follow from the published rows")
+    return int(wrong > 0)
 
 
 def base_model(size: str) -> int:
@@ -206,7 +226,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, does in (("reproduce", reproduce), ("plan", plan), ("status", status), ("figures", figures)):
+    for verb, does in (
+        ("reproduce", reproduce),
+        ("plan", plan),
+        ("status", status),
+        ("figures", figures),
+        ("verify", verify),
+    ):
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")
         sub.set_defaults(does=lambda given, does=does: does(given.study))

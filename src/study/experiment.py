@@ -11,15 +11,17 @@ import pandas as pd
 from datasets import Dataset
 from matplotlib.figure import Figure
 
-from study import runner
+from study import runner, selection
+from study.cost import cost_lines
 from study.data import Document
 from study.logic import Fact
 from study.models import identity, pick_device
 from study.params import Params, Source, load_params
 from study.paths import RESULTS, ROOT, shown
-from study.stats import accuracy_table
+from study.stats import accuracy, accuracy_table, contrast
 from study.store import Store, content_hash
-from study.trials import Material, Trial, prepare
+from study.trials import FINISHED, Material, Trial, prepare
+from study.world import Split
 
 PUBLISHED = RESULTS / "default"
 
@@ -55,7 +57,7 @@ class Experiment:
 
     def provenance(self) -> pd.DataFrame:
         """What is about to be run, as a table."""
-        model = self.params.model
+        model, tuning = self.params.model, self.params.finetuning
         rows = {
             "worlds": ", ".join(self.params.world_names),
             "seeds": ", ".join(map(str, self.params.seeds)),
@@ -63,8 +65,8 @@ class Experiment:
             "model": model.name + (f" at {model.revision}" if model.revision else ""),
             "model SHA-256": identity(model)[:16],
             "device, dtype": f"{pick_device(model)}, {model.dtype}",
-            "fine-tuning": f"{self.params.finetuning.method}, learning rate {self.params.finetuning.learning_rate}, "
-            f"{self.params.finetuning.epochs} epochs, batch {self.params.finetuning.batch_size}",
+            "fine-tuning": f"{tuning.method}, {tuning.epochs} epochs and {tuning.fewest_steps} steps at least, "
+            f"{tuning.step_tokens} tokens a step, learning rates {', '.join(f'{r:g}' for r in tuning.learning_rates)}",
             "params SHA-256": content_hash(self.params.plain())[:16],
             "results": shown(self.results),
         }
@@ -80,11 +82,11 @@ class Experiment:
 
     def rows(self) -> pd.DataFrame:
         """The rows of every finished trial."""
-        return runner.rows_of(runner.trials_of(self.params), self.store)
+        return runner.rows_of(runner.trials_of(self.params, self.store), self.store)
 
     def finished(self, arms: Sequence[str] | None = None) -> list[tuple[Trial, dict[str, Any]]]:
         """The finished trials of some arms, or of all, with their records."""
-        trials = runner.trials_of(self.params, arms)
+        trials = runner.trials_of(self.params, self.store, arms)
         return [(trial, self.store.record(trial.key)) for trial in trials if self.store.has(trial.key)]
 
     def records(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
@@ -97,30 +99,130 @@ class Experiment:
                     "world": trial.world,
                     "seed": trial.seed,
                     "arm": trial.arm,
+                    "trial": trial.key,
                     "status": record["status"],
-                    "texts": record["training_texts"],
+                    "learning rate": training.get("learning_rate", float("nan")),
+                    "texts": training.get("texts", 0),
                     "steps": training.get("steps", 0),
-                    "tokens trained": training.get("tokens", 0),
+                    "tokens learned": training.get("learned_tokens", 0),
                     "last loss": training.get("losses", [float("nan")])[-1],
                     "context tokens": record.get("context_tokens", 0),
-                    "seconds": record["seconds"],
+                    "facts in context": record.get("share_of_facts_in_context", 0.0),
+                    "seconds": training.get("seconds", 0.0) + record["seconds"],
                     "peak GB": record["peak_memory_bytes"] / 1e9,
                 }
             )
         return pd.DataFrame(lines)
 
+    def curves(self) -> pd.DataFrame:
+        """Accuracy along the training of the arms with a curve: one row for each trial, split and share of its steps.
+
+        The first point is the untuned model's, if its arm is in the study; the last one the trial's own.
+        """
+        rows = self.rows()
+        if rows.empty:
+            return rows
+        means = rows.groupby(["world", "seed", "arm", "split"])["correct"].mean()
+        untuned = next((name for name, arm in self.params.arms.items() if not (arm.train or arm.context)), None)
+        lines = []
+        for trial, record in self.finished([name for name, arm in self.params.arms.items() if arm.curve]):
+            if record["status"] != FINISHED:
+                continue
+            place, parts = (
+                {"world": trial.world, "arm": trial.arm, "seed": trial.seed},
+                self.params.finetuning.looks + 1,
+            )
+            points = {
+                round(parts * look["step"] / record["training"]["steps"]): {
+                    k: v for k, v in look.items() if k != "step"
+                }
+                for look in record["curve"]
+            }
+            for part, arm in ((0, untuned), (parts, trial.arm)):
+                if (trial.world, trial.seed, arm) in means:
+                    points[part] = means[trial.world, trial.seed, arm].to_dict()
+            for part, right in sorted(points.items()):
+                lines += [{**place, "split": s, "trained": part / parts, "accuracy": v} for s, v in right.items()]
+        return pd.DataFrame(lines)
+
+    def climb(self) -> None:
+        """Run what is not finished of the ladder's trials."""
+        for rung in self.params.rungs:
+            runner.run(rung, self.store)
+
+    def ladder(self) -> pd.DataFrame:
+        """Accuracy of the ladder's arms on each model, worlds together, and their difference to plain fine-tuning.
+
+        Nothing, if the study has no other model than its own.
+        """
+        lines, rungs = [], self.params.rungs
+        for params in (self.params, *rungs) if rungs else ():
+            trials = runner.trials_of(params, self.store, self.params.ladder.arms)
+            rows = runner.rows_of(trials, self.store)
+            if rows.empty:
+                continue
+            parameters = max(self.store.record(t.key).get("parameters", 0) for t in trials if self.store.has(t.key))
+            rows = rows.assign(value=rows["correct"].astype(float), cluster=rows["world"] + "/" + rows["cluster"])
+            for (split, arm), part in rows.groupby(["split", "arm"], sort=False):
+                estimate = accuracy(part, self.params.statistics)._asdict()
+                line = {"model": params.model.name, "parameters": parameters, "split": split, "arm": arm, **estimate}
+                plain = rows[(rows["split"] == split) & (rows["arm"] == "ft")]
+                if arm != "ft" and len(plain):
+                    gap = contrast(part, plain, self.params.statistics)
+                    low, high = gap.interval(self.params.statistics.confidence)
+                    line |= {"minus ft": gap.value, "gap low": low, "gap high": high}
+                lines.append(line)
+        return pd.DataFrame(lines)
+
+    def costs(self) -> pd.DataFrame:
+        """What each finished trial cost, once and for each question."""
+        lines = []
+        for trial, record in self.finished():
+            if record["status"] == FINISHED:
+                writings = [self.store.record(writing.key) for writing in trial.writings]
+                place = {"world": trial.world, "seed": trial.seed, "arm": trial.arm}
+                lines.append(cost_lines(place, record, writings))
+        return pd.DataFrame(lines)
+
+    def coverage(self, other: str) -> pd.DataFrame:
+        """Questions by what the arm's text says of them: its accuracy there, and that of another arm on the same."""
+        rows = self.rows()
+        if rows.empty:
+            return rows
+        key = ["world", "seed", "item_id"]
+        beside = rows[rows["arm"] == other].set_index(key)["correct"]
+        told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.TRAINED), str(Split.REPHRASED)])]
+        told = told.join(beside.rename("other"), on=key)
+        groups = told.groupby(["arm", "split", "covered", "misled"], sort=False)
+        lines = []
+        for (arm, split, covered, misled), part in groups:
+            estimate = accuracy(part, self.params.statistics)._asdict()
+            place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
+            lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
+        return pd.DataFrame(lines)
+
+    def learning_rates(self) -> pd.DataFrame:
+        """For each arm and candidate the standing on the selection seeds, and which one was chosen."""
+        chosen, parts = selection.chosen_rates(self.params, self.store), []
+        for arm, trials in selection.selection_trials(self.params).items():
+            if arm in chosen:
+                table = selection.selection_table(trials, self.store)
+                means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()
+                means.insert(0, "arm", arm)
+                parts.append(means.assign(chosen=means["learning rate"] == chosen[arm]))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
     def inferences(self) -> pd.DataFrame:
         """Every sentence the model wrote for this study, with its standing in the world."""
-        return runner.writings_of(self.params, self.store)
+        parts = [self.store.rows(unit.key) for unit in runner.writings_of(self.params, self.store)]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def augmentation_quality(self) -> pd.DataFrame:
         """One row for each world, seed and source of generated text: precision, recall, contradictions."""
         lines = []
-        for unit in runner.units_of(runner.trials_of(self.params))[0]:
-            if self.store.has(unit.key):
-                record = self.store.record(unit.key)
-                place = {"world": unit.world, "seed": unit.seed, "source": record["recipe"]["writes"]}
-                lines.append({**place, **record["quality"]})
+        for unit in runner.writings_of(self.params, self.store):
+            place = {"world": unit.world, "seed": unit.seed, "source": str(unit.source)}
+            lines.append({**place, **self.store.record(unit.key)["quality"]})
         return pd.DataFrame(lines)
 
     def accuracy(self, rows: pd.DataFrame) -> pd.DataFrame:
@@ -214,14 +316,41 @@ def all_arms(params: Params) -> list[str]:
 
 def in_context_arms(params: Params) -> list[str]:
     """Arms that train on nothing."""
-    return [name for name, arm in params.arms.items() if not arm.train]
+    return [name for name, arm in params.arms.items() if not arm.train and not arm.elsewhere]
 
 
 def finetuned_arms(params: Params) -> list[str]:
     """Arms that train on the documents alone."""
-    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,)]
+    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.elsewhere]
 
 
 def augmented_arms(params: Params) -> list[str]:
     """Arms that train on more than the documents."""
-    return [name for name, arm in params.arms.items() if len(arm.train) > 1]
+    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.elsewhere]
+
+
+def arms_elsewhere(params: Params) -> list[str]:
+    """Arms that are asked about another world than the one they were trained on."""
+    return [name for name, arm in params.arms.items() if arm.elsewhere]
+
+
+def main_arms(params: Params) -> list[str]:
+    """Arms of the study's question, without controls, variants and partial contexts."""
+    return [
+        name
+        for name, arm in params.arms.items()
+        if not (arm.shots or arm.elsewhere or arm.as_long_as or arm.reseed or arm.worlds)
+        and Source.REPHRASED not in arm.train
+        and arm.context is not Source.IRRELEVANT
+    ]
+
+
+def control_arms(params: Params) -> list[str]:
+    """Arms that are asked what the others are and are none of them."""
+    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].elsewhere]
+
+
+def practical_arms(params: Params) -> list[str]:
+    """Arms that somebody with nothing but documents and a model could use."""
+    arms = {name: params.arms[name] for name in main_arms(params)}
+    return [name for name, arm in arms.items() if (arm.train or arm.context) and Source.ORACLE not in arm.train]

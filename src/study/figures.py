@@ -9,8 +9,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
+from study.params import Arm, Source
 from study.world import Split, Status
 from study.worlds.family import Families
 from study.worlds.semantic import IS_A, Semantic
@@ -41,13 +41,17 @@ def use_style() -> None:
     )
 
 
-def arm_colors(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm, by its place in the table of arms."""
-    return {arm: PALETTE[k % len(PALETTE)] for k, arm in enumerate(arms)}
+def arm_color(arm: Arm) -> str:
+    """The colour of what an arm is trained on: grey for nothing, blue for documents, and one for each addition."""
+    added = set(arm.train) - {Source.DOCUMENTS}
+    if not arm.train:
+        return "#777777"
+    colors = {Source.REPHRASED: "#56B4E9", Source.LOCAL: "#E69F00", Source.GLOBAL: "#CC79A7", Source.ORACLE: "#009E73"}
+    return "#0072B2" if not added else colors[added.pop()] if len(added) == 1 else "#D55E00"
 
 
-def accuracy_by_arm(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
-    """Bars of accuracy with intervals, one panel for each world and split, chance dotted.
+def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Accuracy with intervals, a row of panels for each world, one for each split, chance dotted.
 
     Args:
         table: as given by `stats.accuracy_table`.
@@ -55,84 +59,232 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Sequence[str]) -> Figure:
     """
     use_style()
     shown = [arm for arm in arms if arm in set(table["arm"])]
-    colors = arm_colors(arms)
     worlds = list(dict.fromkeys(table["world"]))
-    panels = [(w, s) for w in worlds for s in SPLITS if len(table[(table["world"] == w) & (table["split"] == s)])]
-    columns = max(sum(world == w for world, _ in panels) for w in worlds)
+    here = {
+        world: [split for split in SPLITS if split in set(table[table["world"] == world]["split"])] for world in worlds
+    }
+    columns = max(map(len, here.values()))
     figure, axes = plt.subplots(
-        len(worlds), columns, figsize=(2.5 * columns, 0.4 + 1.95 * len(worlds)), sharey=True, squeeze=False
+        len(worlds),
+        columns,
+        figsize=(1.4 + 1.9 * columns, len(worlds) * (0.75 + 0.17 * len(shown))),
+        sharex=True,
+        squeeze=False,
     )
     for row, world in enumerate(worlds):
-        splits = [split for w, split in panels if w == world]
-        for column in range(columns):
-            axis = axes[row, column]
-            if column >= len(splits):
+        part = table[table["world"] == world]
+        rows = [arm for arm in shown if arm in set(part["arm"])]
+        for column, axis in enumerate(axes[row]):
+            if column >= len(here[world]):
                 axis.set_visible(False)
                 continue
-            _accuracy_panel(axis, table, world, splits[column], shown, colors)
-            if column == 0:
-                axis.set_ylabel(f"{world}\naccuracy")
-    boxes = [Patch(color=colors[arm], label=arm) for arm in shown]
-    title = "from left to right" if len(shown) > 1 else None
-    figure.legend(
-        handles=boxes, title=title, ncols=len(shown), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False
-    )
+            split = here[world][column]
+            _accuracy_panel(axis, part[part["split"] == split], split, rows, arms)
+            axis.set_yticks(range(len(rows)), rows if column == 0 else [], fontsize=8)
+        axes[row, 0].set_ylabel(world, fontweight="bold")
+    figure.supxlabel("accuracy; diamonds: with facts in context, dotted: chance", fontsize=9)
     figure.tight_layout()
+    figure.align_ylabels(axes[:, 0])
     return figure
 
 
-def _accuracy_panel(
-    axis: Axes, table: pd.DataFrame, world: str, split: str, arms: Sequence[str], colors: dict[str, str]
-) -> None:
-    here = table[(table["world"] == world) & (table["split"] == split)].set_index("arm").reindex(arms)
-    positions = np.arange(len(arms))
-    errors = np.clip([here["value"] - here["low"], here["high"] - here["value"]], 0, None)
-    axis.bar(positions, here["value"], color=[colors[arm] for arm in arms], width=0.75)
-    axis.errorbar(positions, here["value"], yerr=errors, fmt="none", ecolor="black", elinewidth=1, capsize=2)
-    axis.axhline(here["chance"].mean(), **CHANCE)
-    axis.set_xticks([])
-    axis.set_ylim(0, 1.04)
-    first = here.dropna().iloc[0]
-    axis.set_title(f"{split}\n", pad=2)
+def _accuracy_panel(axis: Axes, table: pd.DataFrame, split: str, rows: Sequence[str], arms: Mapping[str, Arm]) -> None:
+    for line in table.itertuples():
+        place, color = rows.index(line.arm), arm_color(arms[line.arm])
+        axis.plot([line.low, line.high], [place, place], color=color, linewidth=1.6, alpha=0.6)
+        axis.plot(line.value, place, "D" if arms[line.arm].context else "o", color=color, markersize=4.5)
+    axis.axvline(table["chance"].mean(), **CHANCE)
+    axis.set_xlim(-0.03, 1.03)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="y", color="0.92", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.tick_params(axis="y", length=0)
+    axis.set_title(f"{split}\n", pad=2, fontsize=9.5)
+    first = table.iloc[0]
     seeds = "1 seed" if first["seeds"] == 1 else f"{first['seeds']:.0f} seeds"
     counts = f"{first['items']:.0f} items, {first['facts']:.0f} facts, {seeds}"
-    axis.text(0.5, 1.02, counts, transform=axis.transAxes, ha="center", va="bottom", fontsize=7.5, color="0.35")
+    axis.text(0.5, 1.02, counts, transform=axis.transAxes, ha="center", va="bottom", fontsize=7, color="0.35")
 
 
-def claims_figure(claims: pd.DataFrame) -> Figure:
-    """Paired differences with their intervals, one line for each claim."""
+def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
+    """Every effect with its interval, claim by claim, in the colour of the claim's verdict; bounds as ticks.
+
+    Args:
+        effects: as given by `claims.effect_table`.
+        claims: as given by `claims.judge`.
+    """
     use_style()
-    tested = claims[claims["verdict"] != "not tested"].iloc[::-1]
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(tested)))
-    color = {"supported": "#009E73", "undecided": "#999999", "contradicted": "#D55E00"}
-    for position, claim in enumerate(tested.itertuples()):
-        axis.plot([claim.low, claim.high], [position, position], color=color[claim.verdict], linewidth=2)
-        axis.plot(claim.value, position, "o", color=color[claim.verdict])
-        axis.annotate(
-            f"{claim.value:+.2f}  {claim.verdict}", (1.05, position), va="center", fontsize=8.5, annotation_clip=False
-        )
-    labels = [f"{c.name}\n{c.world}, {c.split}: {c.arm} - {c.other}" for c in tested.itertuples()]
-    axis.set_yticks(range(len(tested)), labels, fontsize=8)
+    claims = claims.set_index("number")
+    verdicts = claims["verdict"]
+    colors = {"replicates": "#009E73", "unresolved": "#777777", "refuted": "#D55E00"}
+    effects = effects[effects["effect"].abs() <= 1]  # accuracies; what is in other units is in the table
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.8 + 0.165 * (len(effects) + 2.2 * effects["number"].nunique())))
+    place, ticks, labels = 0.0, [], []
+    for number, part in effects.groupby("number", sort=False):
+        place += 2.2
+        said = f"{number}. {claims.loc[number, 'claim']} ({verdicts[number]})"
+        axis.text(-1.04, place, said, fontsize=7.5, fontweight="bold", va="center", color=colors[verdicts[number]])
+        for line in part.itertuples():
+            place += 1
+            axis.plot([line.low, line.high], [place, place], color=colors[verdicts[number]], linewidth=1.6, alpha=0.6)
+            axis.plot(line.effect, place, "o", color=colors[verdicts[number]], markersize=4)
+            for bound in (line.above, line.below):
+                if not np.isnan(bound):
+                    axis.plot(bound, place, "|", color="black", markersize=7)
+            where = "" if line.world == "all" else f"{line.world}, {line.split}: "
+            ticks.append(place)
+            labels.append(f"{where}{line.compared}")
+    axis.set_yticks(ticks, labels, fontsize=6.5)
     axis.axvline(0, **CHANCE)
-    axis.set_xlim(-1.02, 1.02)
-    axis.set_xlabel("difference of accuracies, paired by question")
+    axis.set_xlim(-1.05, 1.05)
+    axis.set_ylim(place + 1, 0)
+    axis.set_xlabel("difference, paired by question; black ticks: the bounds claimed")
     figure.tight_layout()
     return figure
 
 
-def training_losses(losses: pd.DataFrame, arms: Sequence[str]) -> Figure:
-    """Loss by epoch, a line for each trial, a panel for each world.
+def coverage_figure(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> Figure:
+    """Accuracy by whether the arm's text has the answer, a panel for each split; hollow: the arm without text.
 
     Args:
-        losses: columns world, arm, seed, epoch, loss (nats per token).
+        table: as given by `Experiment.coverage`.
+        arms: all arms of the study, in order.
+        other: name of the arm without text.
+    """
+    use_style()
+    groups = [(covered, misled) for covered in (True, False) for misled in (False, True)]
+    names = ["answer alone", "answer and a false one", "neither", "a false one alone"]
+    splits = [split for split in SPLITS if split in set(table["split"])]
+    shown = [arm for arm in arms if arm in set(table["arm"])]
+    figure, axes = plt.subplots(
+        -(-len(splits) // 3), 3, figsize=(WIDTH, 0.6 + 2.3 * -(-len(splits) // 3)), sharey=True, squeeze=False
+    )
+    for axis, split in zip(axes.flat, splits, strict=False):
+        for line in table[table["split"] == split].itertuples(name=None, index=False):
+            arm, _, covered, misled, value, low, high, *_, beside = line
+            place = groups.index((bool(covered), bool(misled))) + 0.8 * (shown.index(arm) + 0.5) / len(shown) - 0.4
+            color = arm_color(arms[arm])
+            axis.plot([place, place], [low, high], color=color, linewidth=1.2, alpha=0.6)
+            axis.plot(place, value, "o", color=color, markersize=4, label=arm)
+            axis.plot(place, beside, "o", markerfacecolor="none", markeredgecolor=color, markersize=4)
+        axis.axhline(table[table["split"] == split]["chance"].mean(), **CHANCE)
+        axis.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=7)
+        axis.set_xlim(-0.5, len(names) - 0.5)
+        axis.set_ylim(-0.02, 1.04)
+        axis.set_title(split, fontsize=9.5)
+    for axis in axes.flat[len(splits) :]:
+        axis.set_visible(False)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("accuracy")
+    lines = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        [lines[arm] for arm in shown], shown, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False,
+        fontsize=8, title=f"what the arm's text says of a question; hollow: {other} on the same questions",
+        title_fontsize=8,
+    )  # fmt: skip
+    figure.tight_layout()
+    return figure
+
+
+def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Operations in all against the number of questions; dashes: the context is read anew for each.
+
+    Args:
+        costs: one row for each trial, as given by `cost.cost_lines`.
         arms: all arms of the study, in order.
     """
     use_style()
+    questions = np.logspace(0, 6, 61)
+    means = costs.groupby("arm")[["once", "writing", "tuning", "query", "query, context read anew"]].mean()
+    figure, axis = plt.subplots(figsize=(WIDTH, 4))
+    for arm in (name for name in arms if name in means.index):
+        line, color, both = means.loc[arm], arm_color(arms[arm]), bool(arms[arm].train and arms[arm].context)
+        axis.plot(questions, line["once"] + questions * line["query"], ":" if both else "-", color=color, label=arm)
+        if arms[arm].context:
+            anew = line["writing"] + line["tuning"] + questions * line["query, context read anew"]
+            axis.plot(questions, anew, "-." if both else "--", color=color, label=f"{arm}, context read anew")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xlabel("questions")
+    axis.set_ylabel("operations in all, 10$^9$\n(mean of worlds and seeds)")
+    axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Accuracy along the training, means over seeds, a panel for each world.
+
+    Args:
+        curves: as given by `Experiment.curves`.
+        arms: all arms of the study, in order.
+    """
+    use_style()
+    shown = [arm for arm in arms if arm in set(curves["arm"])]
+    splits = [split for split in SPLITS if split in set(curves["split"])]
+    few = [split for split in splits if split in (str(Split.TRAINED), str(Split.REVERSAL), str(Split.TWO_HOPS))]
     grid = sns.relplot(
-        losses, x="epoch", y="loss", col="world", hue="arm", units="seed", estimator=None, kind="line",
-        palette=arm_colors(arms), hue_order=[arm for arm in arms if arm in set(losses["arm"])], height=2.8, aspect=1.3,
+        curves[curves["split"].isin(few)], x="trained", y="accuracy", col="world", hue="arm", style="split",
+        kind="line", errorbar=None, markers=True, col_wrap=3, height=2.6, aspect=1.2, style_order=few,
+        palette={arm: arm_color(arms[arm]) for arm in shown}, hue_order=shown,
     )  # fmt: skip
-    grid.set_titles("{col_name}").set_axis_labels("epoch", "loss (nats per token)")
+    grid.set_titles("{col_name}").set_axis_labels("share of the training", "accuracy").set(ylim=(-0.02, 1.04))
+    figure: Figure = grid.figure
+    return figure
+
+
+def ladder_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Accuracy by the size of the model, a panel for each split, chance dotted.
+
+    Args:
+        table: as given by `Experiment.ladder`.
+        arms: all arms of the study, in order.
+    """
+    use_style()
+    splits = [split for split in SPLITS if split in set(table["split"])]
+    shown = [arm for arm in arms if arm in set(table["arm"])]
+    height = -(-len(splits) // 4)
+    figure, axes = plt.subplots(height, 4, figsize=(WIDTH, 0.7 + 2.1 * height), sharey=True, squeeze=False)
+    for axis, split in zip(axes.flat, splits, strict=False):
+        here = table[table["split"] == split]
+        for arm in shown:
+            part = here[here["arm"] == arm].sort_values("parameters")
+            color, size = arm_color(arms[arm]), part["parameters"] / 1e6
+            axis.plot(size, part["value"], "o-", color=color, label=arm, linewidth=1.4, markersize=4)
+            axis.vlines(size, part["low"], part["high"], color=color, linewidth=1.2, alpha=0.6)
+        axis.axhline(here["chance"].mean(), **CHANCE)
+        axis.set_title(split, fontsize=9.5)
+        axis.set_ylim(-0.02, 1.04)
+        axis.set_xscale("log")
+        sizes = sorted(set(table["parameters"] / 1e6))
+        axis.set_xticks(sizes, [f"{value:.3g}" for value in sizes])
+        axis.minorticks_off()
+    for axis in axes.flat[len(splits) :]:
+        axis.set_visible(False)
+    figure.supxlabel("million parameters", fontsize=10)
+    figure.supylabel("accuracy", fontsize=10)
+    lines = {label: line for line, label in zip(*axes[0, 0].get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def training_losses(losses: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Loss by step, a line for each trial, a panel for each world.
+
+    Args:
+        losses: columns world, arm, seed, step, loss (nats per token).
+        arms: all arms of the study, in order.
+    """
+    use_style()
+    shown = [arm for arm in arms if arm in set(losses["arm"])]
+    grid = sns.relplot(
+        losses, x="step", y="loss", col="world", hue="arm", style="arm", units="seed", estimator=None,
+        kind="line", col_wrap=3, style_order=shown,
+        palette={arm: arm_color(arms[arm]) for arm in shown}, hue_order=shown, height=2.6, aspect=1.2,
+        facet_kws={"sharex": False},
+    )  # fmt: skip
+    grid.set_titles("{col_name}").set_axis_labels("step", "loss (nats per token)")
     figure: Figure = grid.figure
     return figure
 

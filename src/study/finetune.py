@@ -1,19 +1,26 @@
-"""Fine-tune a model on single texts: all weights, or a LoRA adapter."""
+"""Fine-tune a model on single texts: all weights, or a LoRA adapter.
 
+Every step learns the same number of tokens, so two runs of as many steps have learned exactly as many tokens.
+"""
+
+import itertools
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from study.flops import size_of, training_flops
 from study.params import Finetuning
 
 IGNORE = -100
+CURVE_POINTS = 40  # of a loss curve
 
 
 class Diverged(RuntimeError):
@@ -25,41 +32,108 @@ class Training:
     """What a fine-tuning run did.
 
     Attributes:
-        losses: mean loss of each epoch, in nats per token.
+        losses: mean loss over each of up to 40 equal parts of the run, in nats per token.
         steps: optimizer steps.
-        tokens: tokens trained on, padding not counted.
+        learned_tokens: labels, over all steps.
+        read_tokens: tokens that went through the model, padding not counted.
+        learning_rate: the highest.
         trained_parameters: number of weights that could change.
-        seconds: wall-clock time.
+        flops: floating-point operations, as `study.flops` counts them.
+        seconds: wall-clock time, without the looks.
     """
 
     losses: tuple[float, ...]
     steps: int
-    tokens: int
+    learned_tokens: int
+    read_tokens: int
+    learning_rate: float
     trained_parameters: int
+    flops: float
     seconds: float
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
+class Piece(NamedTuple):
+    """What a step has of a text: its token ids as far as they are read, and the place of the first to be learned."""
+
+    ids: list[int]
+    first: int
+
+
+def epoch_order(count: int, seed: int | str, epoch: int) -> list[int]:
     """The order of `count` texts in one epoch: a function of seed and epoch alone."""
     return random.Random(f"{seed}/{epoch}").sample(range(count), count)
 
 
-def collate(encoded: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pad (rows, longest) on the right: ids, attention mask, and labels that are -100 on padding."""
-    longest = max(len(ids) for ids in encoded)
-    ids = torch.full((len(encoded), longest), pad)
-    mask = torch.zeros(len(encoded), longest, dtype=torch.long)
-    for row, text in enumerate(encoded):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-    return ids, mask, ids.masked_fill(mask == 0, IGNORE)
+def learnable_tokens(encoded: Sequence[Sequence[int]]) -> int:
+    """Tokens with one before them, of all texts."""
+    return sum(max(0, len(ids) - 1) for ids in encoded)
 
 
-def batches_of_epoch(encoded: Sequence[list[int]], batch_size: int, seed: int, epoch: int) -> Iterator[list[list[int]]]:
-    """The batches of one epoch; the last may be smaller."""
-    order = epoch_order(len(encoded), seed, epoch)
-    for at in range(0, len(order), batch_size):
-        yield [encoded[k] for k in order[at : at + batch_size]]
+def steps_for(encoded: Sequence[Sequence[int]], params: Finetuning) -> int:
+    """How many steps an arm with these texts takes.
+
+    Raises:
+        ValueError: if there is no token to learn.
+    """
+    tokens = learnable_tokens(encoded)
+    if tokens == 0:
+        raise ValueError(f"nothing to learn: {len(encoded)} texts give no labelled token")
+    return max(params.fewest_steps, math.ceil(params.epochs * tokens / params.step_tokens))
+
+
+def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: int | str) -> Iterator[list[Piece]]:
+    """The texts of each step, epoch after epoch, with exactly `step_tokens` tokens to learn.
+
+    A text that has more than its step has room for is read again in the next one, which learns the rest of it.
+    """
+    texts = (encoded[k] for epoch in itertools.count() for k in epoch_order(len(encoded), seed, epoch))
+    ids, at = next(texts), 1
+    for _ in range(steps):
+        pieces, room = [], step_tokens
+        while room:
+            while at >= len(ids):
+                ids, at = next(texts), 1
+            until = min(len(ids), at + room)
+            pieces.append(Piece(ids[:until], at))
+            room -= until - at
+            at = until
+        yield pieces
+
+
+def packed(pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
+    """All texts of a step in one row, as model inputs of shape (1, tokens); positions start anew with each text."""
+    labels = [t if k >= piece.first else IGNORE for piece in pieces for k, t in enumerate(piece.ids)]
+    return {
+        "input_ids": torch.tensor([[token for piece in pieces for token in piece.ids]]),
+        "position_ids": torch.tensor([[k for piece in pieces for k in range(len(piece.ids))]]),
+        "labels": torch.tensor([labels]),
+    }
+
+
+def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
+    """A text in each row, as model inputs of shape (texts, longest), padded on the right."""
+    inputs = {
+        "input_ids": torch.full((len(pieces), max(len(piece.ids) for piece in pieces)), pad),
+        "attention_mask": torch.zeros(len(pieces), max(len(piece.ids) for piece in pieces), dtype=torch.long),
+    }
+    inputs["labels"] = torch.full_like(inputs["input_ids"], IGNORE)
+    for row, (ids, first) in enumerate(pieces):
+        inputs["input_ids"][row, : len(ids)] = torch.tensor(ids)
+        inputs["attention_mask"][row, : len(ids)] = 1
+        inputs["labels"][row, first : len(ids)] = torch.tensor(ids[first:])
+    return inputs
+
+
+@torch.no_grad()
+def keeps_texts_apart(model: PreTrainedModel) -> bool:
+    """Whether the model reads a text packed behind another one as it reads it alone; recurrent models do not."""
+    first, second = Piece(list(range(8)), 1), Piece(list(range(4, 16)), 1)
+    alone, both = (
+        model(**{k: v.to(model.device) for k, v in packed(pieces).items() if k != "labels"}, use_cache=False).logits[0]
+        for pieces in ([second], [first, second])
+    )
+    rounding = max(1e-4, 8 * torch.finfo(alone.dtype).eps) * float(alone.abs().max())
+    return bool((alone - both[len(first.ids) :]).abs().max() <= rounding)
 
 
 def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
@@ -71,59 +145,76 @@ def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
 def finetune(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
+    encoded: Sequence[list[int]],
     params: Finetuning,
-    seed: int,
+    learning_rate: float,
+    steps: int,
+    seed: int | str,
+    look: Callable[[int, PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, Training]:
-    """Tune `model` in place on `texts`, one text a row; a LoRA adapter is returned unmerged.
+    """Tune `model` in place on encoded texts, one a row; a LoRA adapter is returned unmerged.
+
+    Args:
+        model: to be tuned.
+        tokenizer: of the model.
+        encoded: token ids of each text.
+        params: of the tuning.
+        learning_rate: the highest.
+        steps: how many, over the texts as often as it takes.
+        seed: decides the order of texts and an adapter's first weights.
+        look: called `params.looks` times on the way, with the number of steps taken and the model in evaluation mode,
+            which comes out the same with and without.
 
     Raises:
-        ValueError: if there is no token to learn.
         Diverged: at the first loss or gradient norm that is not finite.
     """
-    encoded = [tokenizer(text).input_ids for text in texts]
-    if sum(len(ids) - 1 for ids in encoded) <= 0:
-        raise ValueError(f"nothing to learn: {len(texts)} texts give no labelled token")
     started = time.monotonic()
-    torch.manual_seed(seed)
+    torch.manual_seed(random.Random(seed).getrandbits(63))
     if params.method == "lora":
         config = LoraConfig(
             r=params.lora_rank, lora_alpha=params.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
         )
         model = get_peft_model(model, config)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=params.learning_rate, weight_decay=params.weight_decay)
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
     accelerator = Accelerator(cpu=model.device.type == "cpu")
+    together = keeps_texts_apart(model)
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
-    steps = params.epochs * math.ceil(len(encoded) / params.batch_size)
-    step = tokens = 0
-    losses = []
-    for epoch in range(params.epochs):
-        epoch_loss = []
-        for batch in batches_of_epoch(encoded, params.batch_size, seed, epoch):
-            ids, mask, labels = (t.to(accelerator.device) for t in collate(batch, tokenizer.pad_token_id))
-            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
-            accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_(trained, params.max_grad_norm)
-            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-                raise Diverged(
-                    f"step {step + 1} of {steps}: loss {loss.item()}, gradient norm {norm.item()} at learning rate "
-                    f"{params.learning_rate}; use a smaller finetuning.learning_rate"
-                )
-            for group in optimizer.param_groups:
-                group["lr"] = params.learning_rate * learning_rate_scale(step, steps, params)
-            optimizer.step()
-            optimizer.zero_grad()
-            epoch_loss.append(loss.item())
-            tokens += int(mask.sum())
-            step += 1
-        losses.append(sum(epoch_loss) / len(epoch_loss))
+    size = size_of(model)
+    stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
+    read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
+    for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
+        inputs = packed(pieces) if together else padded(pieces, tokenizer.pad_token_id)
+        loss = model(**{name: t.to(accelerator.device) for name, t in inputs.items()}, use_cache=False).loss
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(trained, params.max_grad_norm)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise Diverged(
+                f"step {step + 1} of {steps}: loss {loss.item()}, gradient norm {norm.item()} at learning rate "
+                f"{learning_rate}; use smaller finetuning.learning_rates"
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * learning_rate_scale(step, steps, params)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        read_tokens += sum(len(piece.ids) for piece in pieces)
+        flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
+        if look and step + 1 in stops:
+            begun = time.monotonic()
+            look(step + 1, model.eval())
+            model.train()
+            paused += time.monotonic() - begun
     accelerator.free_memory()
+    part = math.ceil(steps / CURVE_POINTS)
     return model.eval(), Training(
-        losses=tuple(losses),
+        losses=tuple(math.fsum(losses[k : k + part]) / len(losses[k : k + part]) for k in range(0, steps, part)),
         steps=steps,
-        tokens=tokens,
+        learned_tokens=steps * params.step_tokens,
+        read_tokens=read_tokens,
+        learning_rate=learning_rate,
         trained_parameters=sum(p.numel() for p in trained),
-        seconds=time.monotonic() - started,
+        flops=flops,
+        seconds=time.monotonic() - started - paused,
     )

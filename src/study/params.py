@@ -20,35 +20,80 @@ class Source(StrEnum):
     """What an arm may train on or put in context."""
 
     DOCUMENTS = "documents"
+    REPHRASED = "rephrased"
     LOCAL = "local"
     GLOBAL = "global"
     ORACLE = "oracle"
+    IRRELEVANT = "irrelevant"
 
 
 class Arm(Strict):
-    """A condition: what it trains on and what it puts in context."""
+    """A condition: what it trains on, what it has in context, and what it is asked about."""
 
     train: tuple[Source, ...] = Field((), description="texts it is fine-tuned on; empty for no fine-tuning")
-    context: tuple[Source, ...] = Field((), description="texts it has in context at evaluation")
+    method: Literal["full", "lora"] | None = Field(
+        None, description="the way it is tuned; finetuning.method by default"
+    )
+    splitting: Splitting = Field(Splitting.SENTENCES, description="how its documents become training texts")
+    as_long_as: str | None = Field(None, description="arm whose number of steps it takes, by repeating its own texts")
+    reseed: int = Field(
+        0, ge=0, description="changes the order of its texts and nothing else, to see how much that does"
+    )
+    context: Literal[Source.DOCUMENTS, Source.IRRELEVANT] | None = Field(
+        None, description="what it has in context: the documents, or those of another world of the same kind"
+    )
+    shots: int | None = Field(None, ge=1, description="so many documents in context, a nested subset; all by default")
+    elsewhere: bool = Field(False, description="asked about that other world, whose documents are then the context")
+    worlds: tuple[str, ...] | None = Field(None, min_length=1, description="worlds it runs in; all by default")
+    curve: bool = Field(False, description="asked on the way through its training, too")
 
     @model_validator(mode="after")
-    def _sources_make_sense(self) -> Self:
-        if set(self.context) - {Source.DOCUMENTS}:
-            raise ValueError("only documents can be put in context")
+    def _condition_makes_sense(self) -> Self:
         if self.train and Source.DOCUMENTS not in self.train:
             raise ValueError("an arm that trains must train on documents at least")
+        if Source.IRRELEVANT in self.train:
+            raise ValueError("irrelevant documents can only be put in context")
+        if not self.train and (
+            self.method or self.as_long_as or self.reseed or self.splitting is not Splitting.SENTENCES
+        ):
+            raise ValueError(
+                "method, splitting, as_long_as and reseed are for arms that train; give train, or leave them out"
+            )
+        if self.context is not Source.DOCUMENTS and (self.shots or self.elsewhere):
+            raise ValueError("shots and elsewhere need documents in context; give context: documents")
+        if self.curve and not self.train:
+            raise ValueError("a curve is that of a training; give train, or leave curve out")
         return self
 
+
+_AUGMENTED = (Source.DOCUMENTS, Source.LOCAL, Source.GLOBAL)
+_IN_TWO = ("reversals", "semantic")  # isolated facts, and a structure of them
+_IN_ARTICLES = ("semantic", "syllogisms")  # worlds whose documents have several sentences
 
 # An arm is a row here; the name is its label in tables and figures.
 ARMS = {
     "base": Arm(),
-    "icl": Arm(context=(Source.DOCUMENTS,)),
-    "ft": Arm(train=(Source.DOCUMENTS,)),
+    "irrelevant": Arm(context=Source.IRRELEVANT),
+    "icl 1": Arm(context=Source.DOCUMENTS, shots=1),
+    "icl 8": Arm(context=Source.DOCUMENTS, shots=8),
+    "icl": Arm(context=Source.DOCUMENTS),
+    "ft": Arm(train=(Source.DOCUMENTS,), curve=True),
+    "ft reseeded": Arm(train=(Source.DOCUMENTS,), reseed=1),
+    "ft lora": Arm(train=(Source.DOCUMENTS,), method="lora", worlds=_IN_TWO),
+    "ft whole": Arm(train=(Source.DOCUMENTS,), splitting=Splitting.WHOLE, worlds=_IN_ARTICLES),
+    "ft repeated": Arm(train=(Source.DOCUMENTS,), as_long_as="ft augmented"),
+    "ft rephrased": Arm(train=(Source.DOCUMENTS, Source.REPHRASED)),
     "ft local": Arm(train=(Source.DOCUMENTS, Source.LOCAL)),
     "ft global": Arm(train=(Source.DOCUMENTS, Source.GLOBAL)),
-    "ft augmented": Arm(train=(Source.DOCUMENTS, Source.LOCAL, Source.GLOBAL)),
+    "ft augmented": Arm(train=_AUGMENTED, curve=True),
+    "ft augmented lora": Arm(train=_AUGMENTED, method="lora", worlds=_IN_TWO),
+    "ft augmented whole": Arm(train=_AUGMENTED, splitting=Splitting.WHOLE, worlds=_IN_ARTICLES),
+    "ft augmented cumulative": Arm(train=_AUGMENTED, splitting=Splitting.CUMULATIVE, worlds=_IN_ARTICLES),
     "ft oracle": Arm(train=(Source.DOCUMENTS, Source.ORACLE)),
+    "hybrid": Arm(train=_AUGMENTED, context=Source.DOCUMENTS),
+    "icl elsewhere": Arm(context=Source.DOCUMENTS, elsewhere=True),
+    "ft elsewhere": Arm(train=(Source.DOCUMENTS,), context=Source.DOCUMENTS, elsewhere=True),
+    "ft augmented elsewhere": Arm(train=_AUGMENTED, context=Source.DOCUMENTS, elsewhere=True),
 }
 
 
@@ -73,6 +118,13 @@ class Model(Strict):
         return self
 
 
+class Ladder(Strict):
+    """Models smaller or larger than the one under study, on which some of its arms are run again."""
+
+    models: tuple[Model, ...] = Field((), description="the other rungs; none by default")
+    arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1)
+
+
 class Questions(Strict):
     """How a world is asked about."""
 
@@ -81,19 +133,37 @@ class Questions(Strict):
 
 
 class Finetuning(Strict):
-    """How an arm is tuned."""
+    """How an arm is tuned. Every step of every arm learns the same number of tokens."""
 
-    splitting: Splitting = Field(Splitting.SENTENCES, description="how documents become training texts")
     method: Literal["full", "lora"] = Field("full", description="all weights, or a LoRA adapter on all linear layers")
-    learning_rate: float = Field(1e-3, gt=0, lt=1)
-    epochs: int = Field(40, ge=1, description="passes over an arm's texts, the same for every arm")
-    batch_size: int = Field(16, ge=1, description="texts in one step")
+    learning_rates: tuple[float, ...] = Field(
+        (1e-3, 3e-3, 1e-2),
+        min_length=1,
+        description="of several, each arm takes the one that is best on the trained direction of the selection seeds",
+    )
+    selection_seeds: tuple[int, ...] = Field((1000,), min_length=1, description="none of them in seeds")
+    selection_worlds: tuple[str, ...] = Field(
+        ("semantic",), description="where rates are chosen; in all worlds of an arm that has none of these"
+    )
+    epochs: int = Field(5, ge=1, description="passes over an arm's texts")
+    fewest_steps: int = Field(60, ge=1, description="however few its texts are")
+    step_tokens: int = Field(160, ge=2, description="tokens learned in one step")
+    looks: int = Field(3, ge=1, description="how often an arm with a curve is asked on the way, evenly spread")
     warmup_steps: int = Field(10, ge=0)
     final_rate: float = Field(0.05, ge=0, le=1, description="last learning rate as a share of the first")
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     lora_rank: int = Field(16, ge=1, description="only with method lora")
     lora_alpha: int = Field(32, ge=1, description="only with method lora")
+
+    @model_validator(mode="after")
+    def _rates_can_be_compared(self) -> Self:
+        for rate in self.learning_rates:
+            if not 0 < rate < 1:
+                raise ValueError(f"learning_rates: {rate} does not lie between 0 and 1")
+            if self.learning_rates.count(rate) > 1:
+                raise ValueError(f"learning_rates: {rate} is given twice; keep it once")
+        return self
 
 
 class Augmentation(Strict):
@@ -147,6 +217,7 @@ class Params(Strict):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its worlds, data order and text")
     arms: dict[str, Arm] = Field(ARMS, min_length=1)
     model: Model = Model()
+    ladder: Ladder = Ladder()
     questions: Questions = Questions()
     finetuning: Finetuning = Finetuning()
     augmentation: Augmentation = Augmentation()
@@ -156,8 +227,28 @@ class Params(Strict):
     def _combination_is_possible(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}: a seed is given twice; keep each once")
+        both = set(self.seeds) & set(self.finetuning.selection_seeds)
+        if both and len(self.finetuning.learning_rates) > 1:
+            raise ValueError(
+                f"finetuning.selection_seeds = {list(self.finetuning.selection_seeds)}: {sorted(both)} also in seeds; "
+                "learning rates are chosen on seeds that the study does not test on"
+            )
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
+        for label, arm in self.arms.items():
+            unknown = set(arm.worlds or ()) - set(WORLDS)
+            if unknown:
+                raise ValueError(f"arms.{label}.worlds: no world {sorted(unknown)}; there are: {', '.join(WORLDS)}")
+            other = self.arms.get(arm.as_long_as or label)
+            if arm.as_long_as and (other is None or not other.train or other.as_long_as):
+                able = [name for name, arm in self.arms.items() if arm.train and not arm.as_long_as]
+                raise ValueError(
+                    f"arms.{label}.as_long_as = {arm.as_long_as!r}: name an arm that trains for as long as its own "
+                    f"texts take: {', '.join(able)}"
+                )
+        if self.ladder.models and not set(self.ladder.arms) <= set(self.arms):
+            missing = [label for label in self.ladder.arms if label not in self.arms]
+            raise ValueError(f"ladder.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
             shape = self.shape(name)
             if getattr(shape, "facts", None):  # how much the file holds is known when it is read
@@ -178,6 +269,18 @@ class Params(Strict):
                     "choose from; use fewer options or a larger size"
                 )
         return self
+
+    def arms_in(self, world: str) -> list[str]:
+        """The arms that run in a world."""
+        return [label for label, arm in self.arms.items() if arm.worlds is None or world in arm.worlds]
+
+    @property
+    def rungs(self) -> tuple[Self, ...]:
+        """The same study on each model of the ladder, with the ladder's arms."""
+        arms = {label: arm for label, arm in self.arms.items() if label in self.ladder.arms}
+        return tuple(
+            self.model_copy(update={"model": model, "arms": arms, "ladder": Ladder()}) for model in self.ladder.models
+        )
 
     def shape(self, world: str) -> Shape:
         """The typed settings of one world."""

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from study.cost import break_even, recommended
 from study.data import Question, Splitting, count_tokens, training_texts
 from study.experiment import Experiment
 from study.models import load_tokenizer
@@ -265,7 +267,7 @@ def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: if two finished arms did not answer the same questions.
     """
-    key = ["world", "seed"]
+    key = ["world", "seed", "elsewhere"]
     items = rows.groupby([*key, "arm"])["item_id"].agg(lambda ids: hash_of(ids)).unstack()
     for place, line in items.iterrows():
         if len(set(line.dropna())) > 1:
@@ -279,17 +281,77 @@ def hash_of(items: pd.Series) -> str:
     return "\n".join(sorted(items))
 
 
-def shown_claims(claims: pd.DataFrame) -> pd.DataFrame:
-    """Claims as a reader wants them: what, where, the difference with its interval, the verdict."""
-    if claims.empty:
-        return claims
-    table = claims.copy()
-    table["difference"] = [
-        "" if np.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-        for value, low, high in zip(table["value"], table["low"], table["high"], strict=True)
+def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
+    """Effects as a reader wants them: what was compared where, what was claimed, what was found."""
+    if effects.empty:
+        return effects
+    table = effects.copy()
+    table["effect"] = [
+        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for value, low, high in zip(table["effect"], table["low"], table["high"], strict=True)
     ]
-    table["compared"] = table["arm"] + " - " + table["other"]
-    return table[["name", "world", "split", "compared", "difference", "facts", "verdict"]]
+    columns = ["number", "world", "split", "compared", "claimed", "effect", "smallest detectable", "items", "facts"]
+    return table[[*columns, "seeds"]].round(3)
+
+
+def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
+    """How far the same arm comes out elsewhere when nothing but the order of its texts differs."""
+    rows = experiment.rows()
+    if rows.empty or not {arm, again} <= set(rows["arm"]):
+        return pd.DataFrame()
+    key = ["world", "split", "seed"]
+    means = [rows[rows["arm"] == name].groupby(key)["correct"].mean() for name in (arm, again)]
+    marks = rows[rows["arm"].isin([arm, again])].groupby([*key, "item_id"])["correct"].agg(["min", "max"])
+    flips = marks["min"] != marks["max"]
+    table = pd.DataFrame({"difference": (means[1] - means[0]).abs(), "answers changed": flips.groupby(key).mean()})
+    return table.groupby(["world", "split"], sort=False).mean().round(3).reset_index()
+
+
+def gaps(experiment: Experiment) -> pd.DataFrame:
+    """How far the ladder's arms lie above plain fine-tuning, by split and model."""
+    table = experiment.ladder()
+    if table.empty or "minus ft" not in table:
+        return pd.DataFrame()
+    table = table[table["minus ft"].notna()]
+    table["gap"] = [
+        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for value, low, high in zip(table["minus ft"], table["gap low"], table["gap high"], strict=True)
+    ]
+    table["model"] = [f"{size / 1e6:.2f} M" for size in table["parameters"]]
+    return table.pivot_table("gap", ["split", "arm"], "model", aggfunc="first", sort=False)
+
+
+def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
+    """Questions after which each arm has cost less than another one, with the context kept and read anew."""
+    costs = experiment.costs()
+    lines = []
+    for arm in (arm for arm in arms if arm != other and len(costs)):
+        line: dict[str, Any] = {"arm": arm, "against": other}
+        for kept, name in ((True, "context kept"), (False, "context read anew")):
+            found = break_even(costs, arm, other, experiment.params.statistics, kept=kept)
+            line[name] = "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def mean_costs(experiment: Experiment) -> pd.DataFrame:
+    """What each arm costs, averaged over worlds and seeds."""
+    costs = experiment.costs()
+    if costs.empty:
+        return costs
+    table = costs.drop(columns=["world", "seed"]).groupby("arm", sort=False).mean()
+    return table.reindex([arm for arm in experiment.params.arms if arm in table.index]).round(4)
+
+
+def decisions(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
+    """Which arm to use for which questions, and for how many, from the rows and the costs."""
+    rows = experiment.rows()
+    if rows.empty:
+        return rows
+    here = [arm for arm in arms if arm in set(rows["arm"])]
+    return recommended(rows, experiment.costs(), here, (1, 100, 10_000, 1_000_000), experiment.params.statistics).round(
+        3
+    )
 
 
 def wide_accuracy(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:

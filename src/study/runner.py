@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import pandas as pd
@@ -12,8 +12,9 @@ import torch
 
 from study.models import identity, pick_device
 from study.params import Params
-from study.store import Store
-from study.trials import DIVERGED, Trial, Unit, Writing
+from study.selection import chosen_rates, selection_trials, tuning_of
+from study.store import Store, content_hash
+from study.trials import DIVERGED, Trial, Unit, Writing, run_together
 from study.world import Split
 
 
@@ -22,23 +23,42 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def trials_of(params: Params, arms: Sequence[str] | None = None) -> list[Trial]:
-    """Every trial of a study, or of some of its arms, in a fixed order."""
-    model_sha256 = identity(params.model)
+def trials_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> list[Trial]:
+    """Every trial of a study, or of some of its arms, in a fixed order.
+
+    A trial whose learning rate is still to be chosen has none, and so is never among the finished ones.
+    """
+    model_sha256, rates = identity(params.model), chosen_rates(params, store)
     return [
-        Trial(world, seed, params, model_sha256, arm)
+        Trial(world, seed, params, model_sha256, arm, params.arms[arm], rates.get(arm))
         for world in params.world_names
         for seed in params.seeds
-        for arm in params.arms
+        for arm in params.arms_in(world)
         if arms is None or arm in arms
     ]
 
 
-def units_of(trials: Sequence[Trial]) -> list[list[Unit]]:
-    """Units in waves: what the trials need first, then the trials, the longest first."""
-    writings = {writing.key: writing for trial in trials for writing in trial.writings}
-    longest_first = sorted(trials, key=lambda trial: -len(trial.params.arms[trial.arm].train))
-    return [list(writings.values()), list(longest_first)]
+def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
+    """Some arms, and those that take the same training as one of them: it is made once and serves all."""
+    if arms is None:
+        return list(params.arms)
+    trainings = [tuning_of(params.arms[label]) for label in arms if params.arms[label].train]
+    return [label for label, arm in params.arms.items() if label in arms or tuning_of(arm) in trainings]
+
+
+def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Unit]]:
+    """Units in waves: generated text, the choice of learning rates, and the trials once these are chosen."""
+    selecting = {trial.key: trial for trials in selection_trials(params, arms).values() for trial in trials}
+    trials = trials_of(params, store, arms)
+    writings = {writing.key: writing for trial in (*selecting.values(), *trials) for writing in trial.writings}
+    yield list(writings.values())
+    yield list(selecting.values())
+    yield [*trials_of(params, store, sharing(params, arms))]
+
+
+def units_of(params: Params, store: Store) -> list[Unit]:
+    """Every unit of a study and of its ladder."""
+    return [unit for study in (params, *params.rungs) for wave in waves_of(study, store) for unit in wave]
 
 
 def run(
@@ -51,10 +71,9 @@ def run(
     Raises:
         RuntimeError: naming the units that failed, after all others have run.
     """
-    trials = trials_of(params, arms)
-    for wave in units_of(trials):
+    for wave in waves_of(params, store, arms):
         _run_wave(wave, store, params, say)
-    return rows_of(trials, store)
+    return rows_of(trials_of(params, store, arms), store)
 
 
 def rows_of(trials: Sequence[Trial], store: Store) -> pd.DataFrame:
@@ -64,10 +83,21 @@ def rows_of(trials: Sequence[Trial], store: Store) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def writings_of(params: Params, store: Store) -> pd.DataFrame:
-    """Every finished sentence that the model wrote for a study."""
-    parts = [store.rows(unit.key) for unit in units_of(trials_of(params))[0] if store.has(unit.key)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+def writings_of(params: Params, store: Store) -> list[Writing]:
+    """The finished texts that the model wrote for the trials of a study."""
+    units = {unit.key: unit for trial in trials_of(params, store) for unit in trial.writings}
+    return [unit for unit in units.values() if store.has(unit.key)]
+
+
+def _jobs(units: Sequence[Unit]) -> list[list[Unit]]:
+    """Units that one process does together, the longest first: trials of one training; a text alone."""
+    jobs: dict[str, list[Unit]] = {}
+    for unit in units:
+        name = unit.key
+        if isinstance(unit, Trial):
+            name = content_hash([unit.world, unit.seed, unit.training])
+        jobs.setdefault(name, []).append(unit)
+    return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], Trial) else 0)
 
 
 def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable[[str], None]) -> None:
@@ -76,22 +106,24 @@ def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable
         say(f"{len(units) - len(waiting)} of {len(units)} finished before")
     if not waiting:
         return
-    # One process holds a GPU; on a CPU each core takes a unit.
-    workers = 1 if pick_device(params.model) != "cpu" else min(available_cores(), len(waiting))
+    jobs = _jobs(list(waiting.values()))
+    # One process holds a GPU; on a CPU each core takes a job.
+    workers = 1 if pick_device(params.model) != "cpu" else min(available_cores(), len(jobs))
     threads = max(1, available_cores() // workers)
-    # A forked child starts warm, with torch imported and no thread begun, and leaves nothing to the next unit.
+    # A forked child starts warm, with torch imported and no thread begun, and leaves nothing to the next job.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["study.trials"])
-    failed = []
-    started = time.monotonic()
+    failed, count, started = [], 0, time.monotonic()
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_work, unit, store, threads): unit for unit in waiting.values()}
-        for count, future in enumerate(as_completed(futures), 1):
-            unit, error = futures[future], future.exception()
-            if error:
-                failed.append(f"{unit.label}: {type(error).__name__}: {error}")
-            ending = "FAILED" if error else _ending(store, unit)
-            say(f"{count:3d}/{len(waiting)}  {time.monotonic() - started:6.0f} s  {unit.label}  {ending}")
+        futures = {pool.submit(_work, job, store, threads): job for job in jobs}
+        for future in as_completed(futures):
+            job, error = futures[future], future.exception()
+            why = {unit.label: f"{type(error).__name__}: {error}" for unit in job} if error else future.result()
+            for unit in job:
+                count += 1
+                ending = "FAILED" if unit.label in why else _ending(store, unit)
+                say(f"{count:3d}/{len(waiting)}  {time.monotonic() - started:6.0f} s  {unit.label}  {ending}")
+            failed += [f"{label}: {reason}" for label, reason in why.items()]
     if failed:
         raise RuntimeError(
             "\n  ".join([f"{len(failed)} of {len(waiting)} units failed; the others are stored:", *failed])
@@ -109,10 +141,15 @@ def _ending(store: Store, unit: Unit) -> str:
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)
 
 
-def _work(unit: Unit, store: Store, threads: int) -> None:
+def _work(job: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
+    """Do a job in this process; why units failed, by label."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
-    unit.run(store)
+    trials = [unit for unit in job if isinstance(unit, Trial)]
+    for unit in job:
+        if isinstance(unit, Writing):
+            unit.run(store)
+    return run_together(trials, store) if trials else {}
 
 
 def _end_with_parent(parent: int) -> None:

@@ -1,16 +1,20 @@
 """Accuracy and differences with intervals that know which questions belong together.
 
 Questions that hang on one fact are not independent, nor are facts of one seed: the bootstrap draws seeds, then
-facts within each seed. Arms answered the same questions, so a difference is taken within each question.
+facts within each seed (Davison & Hinkley 1997, section 3.8). Arms answered the same questions, so in a difference
+every draw has the same facts on both sides.
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.params import Statistics
+
+POWER = 0.8  # with which the smallest detectable difference is detected
 
 
 class Estimate(NamedTuple):
@@ -32,10 +36,64 @@ class Estimate(NamedTuple):
     seeds: int
 
 
+class Contrast(NamedTuple):
+    """A difference of two means, as the bootstrap sees it.
+
+    Attributes:
+        value: of the one minus the other.
+        means: the same difference in each draw, (resamples,).
+        items: of the one.
+        facts, seeds: that either rests on.
+    """
+
+    value: float
+    means: np.ndarray
+    items: int
+    facts: int
+    seeds: int
+
+    @property
+    def alike(self) -> bool:
+        """Whether all facts have the same difference, so that drawing them again tells nothing."""
+        return bool(np.ptp(self.means) < 1e-9)
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Percentile interval.
+
+        Of facts that are all alike: how far the mean could be off if so many of them had shown no other one, were facts
+        independent and off by at most one (the exact form of the rule of three, Hanley & Lippman-Hand 1983).
+        """
+        tail = (1 - confidence) / 2
+        if self.alike:
+            unseen = 1 - tail ** (1 / self.facts)
+            return self.value - unseen, self.value + unseen
+        low, high = np.quantile(self.means, [tail, 1 - tail])
+        return float(low), float(high)
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p-value of "the difference is not above a bound": the share of draws that are not."""
+        if self.alike:
+            return self._unseen(self.value - bound)
+        return float((1 + (self.means <= bound).sum()) / (1 + len(self.means)))
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p-value of "the difference is not below a bound"."""
+        if self.alike:
+            return self._unseen(bound - self.value)
+        return float((1 + (self.means >= bound).sum()) / (1 + len(self.means)))
+
+    def _unseen(self, distance: float) -> float:
+        """Chance that facts all alike hide a mean so far off; never below what the draws can tell."""
+        return max((1 - min(1.0, max(0.0, distance))) ** self.facts, 1 / (1 + len(self.means)))
+
+    def smallest_detectable(self, confidence: float) -> float:
+        """The difference that a two-sided test at this confidence would have found in four of five such studies."""
+        normal = NormalDist()
+        return float((normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * self.means.std())
+
+
 def wilson_interval(right: float, count: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of `right` successes in `count` independent trials."""
-    from statistics import NormalDist
-
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     p = right / count
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
@@ -43,38 +101,50 @@ def wilson_interval(right: float, count: int, confidence: float) -> tuple[float,
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def bootstrap_means(values: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """Means of `value` in (resamples,) draws of facts, within draws of seeds where there are several.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: each may be held against the level as if it were alone (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(np.sort(p_values) * np.arange(len(p_values), 0, -1)).clip(max=1)
+    return [float(p) for p in adjusted]
+
+
+def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> Contrast:
+    """Mean `value` of one set of rows minus that of another.
 
     Args:
-        values: one row an item, with columns seed, cluster and value.
+        one: one row an item, with columns seed, cluster and value.
+        other: likewise; the two may share items, or facts, or neither.
         statistics: resamples and seed of the generator.
     """
     rng = np.random.default_rng(statistics.seed)
-    clusters = values.groupby(["seed", "cluster"], sort=True)["value"].agg(["sum", "count"]).reset_index()
-    by_seed = [group[["sum", "count"]].to_numpy(float) for _, group in clusters.groupby("seed", sort=True)]
-    means = np.empty(statistics.resamples)
-    for k in range(statistics.resamples):
-        total = np.zeros(2)
-        for s in rng.integers(len(by_seed), size=len(by_seed)):
-            group = by_seed[s]
-            total += group[rng.integers(len(group), size=len(group))].sum(axis=0)
-        means[k] = total[0] / total[1]
-    return means
+    sides = [rows.groupby(["seed", "cluster"])["value"].agg(["sum", "count"]) for rows in (one, other)]
+    table = pd.concat(sides, axis=1, keys=["one", "other"]).fillna(0.0).sort_index()
+    by_seed = [group.to_numpy(float) for _, group in table.groupby(level="seed", sort=True)]
+    totals = _draws(by_seed, statistics.resamples, rng)
+    # A draw in which one side has no item at all says nothing, and another one is taken.
+    while (empty := (totals[:, [1, 3]] == 0).any(axis=1)).any():
+        totals[empty] = _draws(by_seed, int(empty.sum()), rng)
+    means = totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
+    value = float(one["value"].mean() - other["value"].mean())
+    return Contrast(value, means, len(one), len(table), len(by_seed))
 
 
-def _estimate(values: pd.DataFrame, chance: float, statistics: Statistics) -> Estimate:
-    tail = (1 - statistics.confidence) / 2
-    low, high = np.quantile(bootstrap_means(values, statistics), [tail, 1 - tail])
-    return Estimate(
-        value=float(values["value"].mean()),
-        low=float(low),
-        high=float(high),
-        chance=chance,
-        items=len(values),
-        facts=values.groupby(["seed", "cluster"]).ngroups,
-        seeds=values["seed"].nunique(),
-    )
+def _draws(by_seed: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Column sums (count, columns) of draws of seeds and, within each drawn seed, of its rows (facts, columns)."""
+    seeds = rng.integers(len(by_seed), size=(count, len(by_seed)))
+    totals = np.zeros((count, by_seed[0].shape[1]))
+    for place in range(len(by_seed)):
+        for seed, facts in enumerate(by_seed):
+            here = seeds[:, place] == seed
+            # How often each fact is drawn.
+            totals[here] += rng.multinomial(len(facts), np.full(len(facts), 1 / len(facts)), here.sum()) @ facts
+    return totals
+
+
+def bootstrap_means(values: pd.DataFrame, statistics: Statistics) -> np.ndarray:
+    """Means of `value` in (resamples,) draws of facts, within draws of seeds where there are several."""
+    return contrast(values, values.assign(value=0.0), statistics).means
 
 
 def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
@@ -82,11 +152,12 @@ def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
 
     The bootstrap of all-right or all-wrong answers has no width; there the Wilson interval over facts stands in.
     """
-    estimate = _estimate(rows.assign(value=rows["correct"].astype(float)), float(rows["chance"].mean()), statistics)
-    if estimate.value in (0.0, 1.0):
-        low, high = wilson_interval(estimate.value * estimate.facts, estimate.facts, statistics.confidence)
-        estimate = estimate._replace(low=low, high=high)
-    return estimate
+    values = rows.assign(value=rows["correct"].astype(float))
+    found = contrast(values, values.assign(value=0.0), statistics)
+    low, high = found.interval(statistics.confidence)
+    if found.value in (0.0, 1.0):
+        low, high = wilson_interval(found.value * found.facts, found.facts, statistics.confidence)
+    return Estimate(found.value, low, high, float(rows["chance"].mean()), found.items, found.facts, found.seeds)
 
 
 def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
@@ -95,53 +166,4 @@ def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
         {"world": world, "split": split, "arm": arm, **accuracy(group, statistics)._asdict()}
         for (world, split, arm), group in rows.groupby(["world", "split", "arm"], sort=False)
     ]
-    return pd.DataFrame(table)
-
-
-def difference(rows: pd.DataFrame, arm: str, other: str, statistics: Statistics) -> Estimate:
-    """Accuracy of `arm` minus that of `other`, paired by question.
-
-    Raises:
-        ValueError: if the two arms did not answer the same questions.
-    """
-    key = ["seed", "cluster", "item_id"]
-    first, second = (rows[rows["arm"] == name].set_index(key)["correct"].astype(float) for name in (arm, other))
-    if not first.index.sort_values().equals(second.index.sort_values()):
-        raise ValueError(
-            f"{arm!r} ({len(first)} items) and {other!r} ({len(second)} items) did not answer the same questions"
-        )
-    values = (first - second.reindex(first.index)).rename("value").reset_index()
-    return _estimate(values, 0.0, statistics)
-
-
-class Claim(NamedTuple):
-    """A statement about two arms, declared before the result is seen: `arm` beats `other` on a split of a world."""
-
-    name: str
-    world: str
-    split: str
-    arm: str
-    other: str
-
-
-def verdict(estimate: Estimate) -> str:
-    """What a paired interval says of "the first arm is better"."""
-    if estimate.low > 0:
-        return "supported"
-    return "contradicted" if estimate.high < 0 else "undecided"
-
-
-def judge_claims(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Each claim with its paired difference, interval and verdict; a claim without rows is "not tested"."""
-    table = []
-    for claim in claims:
-        here = rows[(rows["world"] == claim.world) & (rows["split"] == claim.split)]
-        line = claim._asdict()
-        if {claim.arm, claim.other} <= set(here["arm"]):
-            estimate = difference(here, claim.arm, claim.other, statistics)
-            line |= {**estimate._asdict(), "verdict": verdict(estimate)}
-            del line["chance"]
-        else:
-            line |= {"verdict": "not tested"}
-        table.append(line)
     return pd.DataFrame(table)

@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.cost import break_even, cost_lines, recommended
+from study.params import Statistics
+
+STATISTICS = Statistics(resamples=500)
+
+
+def trial(arm, once, query, context=0.0, world="reversals", seed=0):
+    record = {
+        "training": {"flops": once * 1e9, "seconds": 3.0, "learned_tokens": 7},
+        "context_flops": context * 1e9,
+        "query_flops": query * 1e9,
+        "scoring_seconds": 2.0,
+        "questions": 4,
+        "peak_memory_bytes": 1e9,
+    }
+    return cost_lines({"world": world, "seed": seed, "arm": arm}, record, [])
+
+
+def test_the_costs_of_a_trial_are_those_of_its_text_training_context_and_questions():
+    record = {
+        "training": {"flops": 5e9, "seconds": 3.0, "learned_tokens": 7},
+        "context_flops": 2e9,
+        "query_flops": 1e9,
+        "scoring_seconds": 2.0,
+        "questions": 4,
+        "peak_memory_bytes": 3e9,
+    }
+    line = cost_lines({"arm": "a"}, record, [{"flops": 4e9, "seconds": 10.0}, {"flops": 1e9, "seconds": 1.0}])
+    assert (line["writing"], line["tuning"], line["context"]) == (5, 5, 2)
+    assert (line["once"], line["query"], line["query, context read anew"]) == (12, 1, 3)
+    assert (line["seconds once"], line["seconds a query"], line["peak GB"]) == (14, 0.5, 3)
+
+
+def test_tuning_breaks_even_where_the_two_costs_meet():
+    costs = pd.DataFrame([trial("ft", 90, 1), trial("icl", 0, 3, context=10)])
+    kept = break_even(costs, "ft", "icl", STATISTICS)
+    assert kept == pytest.approx((40, 40, 40))  # 90 + n = 10 + 3 n
+    anew = break_even(costs, "ft", "icl", STATISTICS, kept=False)
+    assert anew.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
+    assert break_even(costs, "icl", "ft", STATISTICS).questions == 0  # it is cheaper from the first question on
+    dear = pd.DataFrame([trial("hybrid", 90, 3, context=10), trial("icl", 0, 3, context=10)])
+    assert np.isinf(break_even(dear, "hybrid", "icl", STATISTICS).questions)
+
+
+def test_the_interval_of_a_break_even_comes_from_worlds_and_seeds():
+    places = [(world, seed) for world in ("reversals", "family") for seed in range(5)]
+    costs = pd.DataFrame(
+        [trial("ft", 50 + 10 * seed, 1, world=world, seed=seed) for world, seed in places]
+        + [trial("icl", 0, 2, world=world, seed=seed) for world, seed in places]
+    )
+    found = break_even(costs, "ft", "icl", STATISTICS)
+    assert 50 < found.low < found.questions == 70 < found.high < 90
+
+
+def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
+    rng = np.random.default_rng(0)
+    right = {"icl": np.ones(200), "ft": np.zeros(200), "ft augmented": (rng.random(200) < 0.995).astype(float)}
+    rows = pd.concat(
+        pd.DataFrame(
+            {"world": "w", "split": "reversal", "arm": arm, "seed": 0, "item_id": map(str, range(200)),
+             "cluster": [str(k) for k in range(200)], "correct": marks.astype(bool)}
+        )
+        for arm, marks in right.items()
+    )  # fmt: skip
+    costs = pd.DataFrame([trial("icl", 0, 3, context=1), trial("ft", 50, 1), trial("ft augmented", 90, 1)])
+    (line,) = recommended(rows, costs, list(right), (1, 1000), STATISTICS).to_dict("records")
+    assert line["best"] == "icl" and line["as good"] == "ft augmented"
+    assert (line["for 1 questions"], line["for 1,000 questions"]) == ("icl", "ft augmented")

@@ -1,0 +1,83 @@
+"""A published verdict that its rows do not bear is found, and so is a mark that its scores do not bear."""
+
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+from study.claims import REFUTED, UNRESOLVED, effect_table, judge, load_claims
+from study.experiment import PUBLISHED
+from study.params import Params
+from study.paths import NOTEBOOKS, ROOT
+from study.runner import run, trials_of
+from study.store import Store
+from study.strict import ParamsError
+from study.verify import PAGE, published_rows, verify
+
+
+@pytest.fixture(scope="module")
+def published(params, tmp_path_factory):
+    """A tiny study and its last page's tables."""
+    results = tmp_path_factory.mktemp("results")
+    arms = {name: params.arms[name].plain() for name in ("base", "icl", "ft", "irrelevant")}
+    values = {**params.plain(), "arms": arms, "worlds": {"reversals": params.worlds.reversals.plain()}}
+    values["finetuning"]["learning_rates"] = [1e-3]
+    small = Params.parse(values, "test")
+    store = Store(results / "trials")
+    rows = run(small, store, say=lambda line: None)
+    (results / PAGE).mkdir()
+    trials = [
+        {"world": t.world, "arm": t.arm, "trial": t.key, "status": store.record(t.key)["status"]}
+        for t in trials_of(small, store)
+    ]
+    pd.DataFrame(trials).to_csv(results / PAGE / "trials.csv", index=False)
+    effects = effect_table(load_claims(), rows, small.statistics)
+    judge(load_claims(), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
+    return small, results
+
+
+def test_the_published_verdicts_follow_from_the_rows(published):
+    effects, claims = verify(*published)
+    assert claims["follows"].all() and len(claims) == 17
+    assert set(effects["number"]) == {1, 2, 3}
+
+
+def test_a_verdict_that_does_not_follow_is_found(published):
+    small, results = published
+    file = results / PAGE / "claims.csv"
+    before = file.read_text()
+    file.write_text(before.replace(",unresolved", ",replicates", 1))
+    try:
+        assert (~verify(small, results)[1]["follows"]).sum() == 1
+    finally:
+        file.write_text(before)
+
+
+def test_a_mark_that_does_not_follow_is_found(published):
+    _, results = published
+    key = pd.read_csv(results / PAGE / "trials.csv")["trial"][0]
+    file = results / "trials" / key / "rows.parquet"
+    before = file.read_bytes()
+    rows = pd.read_parquet(file)
+    rows.loc[0, "correct"] = not rows.loc[0, "correct"]
+    rows.to_parquet(file, index=False)
+    try:
+        with pytest.raises(ValueError, match="a mark is not what its scores say"):
+            published_rows(results)
+    finally:
+        file.write_bytes(before)
+
+
+def test_nothing_published_is_said(tmp_path):
+    with pytest.raises(ParamsError, match=r"holds no published study .*make reproduce"):
+        published_rows(tmp_path)
+
+
+def test_what_the_published_run_does_not_replicate_is_discussed():
+    verdicts = pd.read_csv(PUBLISHED / PAGE / "claims.csv").set_index("number")["verdict"]
+    open_ones = {n: verdict for n, verdict in verdicts.items() if verdict in (REFUTED, UNRESOLVED)}
+    headings = re.findall(r"^### Claim (\d+), (\w+)", (ROOT / "DEVIATIONS.md").read_text(), re.M)
+    assert {int(number): verdict for number, verdict in headings} == open_ones
+    prose = [cell.source for cell in nbformat.read(NOTEBOOKS / f"{PAGE}.ipynb", as_version=4).cells]
+    assert set(re.findall(r"\*\*Claim (\d+)\*\*", "\n".join(prose))) == set(map(str, open_ones))
