@@ -12,6 +12,8 @@ import yaml
 
 from study import book, cli, store
 from study.book import NotebookFailed, Run, notebook_path
+from study.experiment import open_experiment
+from study.models import model_folder
 from study.params import load_params
 from study.paths import NOTEBOOKS, ROOT
 from study.strict import ParamsError
@@ -83,6 +85,13 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     for folder in (results / "trials").iterdir():
         (folder / "record.json").unlink()
     assert "10 of its trials are missing" in run.stale()
+
+
+def test_a_notebook_opened_by_hand_finds_what_the_params_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment = open_experiment("params/default.yaml", "results/default", "05_compare")
+    assert all(model_folder(model).is_dir() for model in experiment.params.ladder.models)
+    assert experiment.params.ladder.models and Path.cwd() == ROOT
 
 
 def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):

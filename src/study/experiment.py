@@ -1,6 +1,7 @@
 """One study opened for work: its params, its results folder, and what notebooks do with them."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,11 +301,14 @@ def _closure_row(material: Material, fact: Fact) -> dict[str, Any]:
 
 
 def open_experiment(params_file: str, results: str, notebook: str) -> Experiment:
-    """Open a study from a notebook; relative paths are relative to the project.
+    """Open a study from a notebook; relative paths, those in the params too, are relative to the project.
+
+    The kernel is moved there, so that a notebook opened by hand does what the launcher does.
 
     Raises:
         ParamsError: naming each bad field, its value and what is allowed.
     """
+    os.chdir(ROOT)
     pd.set_option("display.max_colwidth", None)  # sentences are shown whole
     return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
 
