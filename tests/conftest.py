@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from study.architecture import build_model
+from study.models import attention_of
 from study.params import Params
 from study.recipe import Architecture
 from study.tokenizer import build_tokenizer
@@ -30,6 +32,30 @@ def tokenizer():
 @pytest.fixture
 def model(tokenizer):
     return build_model(Architecture(width=32, head_width=8, positions=512), len(tokenizer), layers=2, seed=0).eval()
+
+
+SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+SMALL |= {"num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.3}
+# Of each kind what matters here: shared keys, learned positions, a window, capped scores, a state instead of keys.
+FAMILIES = {
+    "llama": ("Llama", SMALL),
+    "gpt2": ("GPT2", {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 256, "initializer_range": 0.3}),
+    "mistral": ("Mistral", SMALL | {"sliding_window": 16}),
+    "gemma2": ("Gemma2", SMALL | {"head_dim": 8, "attn_logit_softcapping": 0.5, "tie_word_embeddings": False}),
+    "lfm2": ("Lfm2", SMALL | {"layer_types": ["conv", "full_attention"]}),
+}
+
+
+@pytest.fixture(params=list(FAMILIES))
+def any_model(request, tokenizer):
+    """A tiny random model of each family, loaded as the study loads one."""
+    name, sizes = FAMILIES[request.param]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, **sizes
+    )
+    torch.manual_seed(0)
+    attention = attention_of(config)
+    return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
 
 
 @pytest.fixture(scope="session")

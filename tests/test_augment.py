@@ -3,7 +3,7 @@ import random
 import pytest
 import torch
 
-from study.augment import UNPARSEABLE, augment, closure_facts, generate, judge, oracle_sentences, quality, sentences
+from study.augment import UNPARSEABLE, augment, closure_facts, judge, oracle_sentences, quality, sentences
 from study.data import make_documents
 from study.params import Augmentation, Source
 from study.words import STUDY
@@ -58,30 +58,6 @@ def test_quality_of_nothing_is_not_a_number_but_no_error(comparisons):
     world, documents = comparisons
     report = quality([], closure_facts(world, documents))
     assert report["sentences"] == 0 and report["precision"] != report["precision"]
-
-
-def test_generation_is_a_function_of_the_seed(model, tokenizer):
-    prompts = ["vazed sees ditav. so:", "the teacher of vazed is bafed. as teacher, vazed has bafed. so:"]
-    first = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
-    assert first == generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
-    assert first != generate(model, tokenizer, prompts, 12, 1.0, seed=1, batch_size=2)
-
-
-def test_tokens_are_counted_up_to_the_end_of_each_text(model, tokenizer):
-    prompts = ["vazed sees ditav. so:", "bafed. so:"]
-    read = sum(len(ids) for ids in tokenizer(prompts).input_ids)
-    endless = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
-    assert (endless.prompt_tokens, endless.new_tokens) == (read, 24)
-    with torch.no_grad():  # every token is the end
-        model.model.embed_tokens.weight[:] = 0
-        model.generation_config.suppress_tokens = [k for k in range(len(tokenizer)) if k != tokenizer.eos_token_id]
-    ended = generate(model, tokenizer, prompts, 12, 1.0, seed=0, batch_size=2)
-    assert (ended.texts, ended.new_tokens) == (["", ""], 2)
-
-
-def test_a_prompt_too_long_is_refused_not_cut(model, tokenizer):
-    with pytest.raises(ValueError, match="exceed the model's 512 positions"):
-        generate(model, tokenizer, ["vazed sees ditav. " * 150], 20, 1.0, seed=0, batch_size=1)
 
 
 @pytest.mark.parametrize("source", [Source.LOCAL, Source.GLOBAL])

@@ -10,10 +10,11 @@ import nbformat
 import pytest
 import yaml
 
-from study import book, cli, store
+from study import cli, store
 from study.book import NotebookFailed, Run, notebook_path
+from study.execute import ARMS_OF, execute
 from study.experiment import open_experiment
-from study.models import model_folder
+from study.hub import model_folder
 from study.params import load_params
 from study.paths import NOTEBOOKS, ROOT
 from study.strict import ParamsError
@@ -64,7 +65,7 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     file, params, results = study
     run = Run(notebook_path("02"), file, params, results)
     assert run.stale() == "not executed yet"
-    run.execute()
+    execute(run)
     assert run.stale() is None
     assert (results / "02_in_context" / "accuracy.png").stat().st_size > 5_000
     outputs = [o for cell in cells(run.target, "code") for o in cell.outputs]
@@ -81,7 +82,7 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     assert "accuracy.png was changed" in run.stale()
     picture.unlink()
     assert "accuracy.png is missing" in run.stale()
-    run.execute()
+    execute(run)
     for folder in (results / "trials").iterdir():
         (folder / "record.json").unlink()
     assert "10 of its trials are missing" in run.stale()
@@ -104,7 +105,7 @@ def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
     results.mkdir()
     run.target.write_text("the last good one")
     with pytest.raises(NotebookFailed, match="ValueError: the cell says why"):
-        run.execute()
+        execute(run)
     assert run.target.read_text() == "the last good one"
     assert (results / "failed" / "01_generate_data.ipynb").is_file()
     assert run.stale() == "not executed yet"
@@ -118,7 +119,7 @@ def test_a_notebook_with_other_parameters_is_refused(study, tmp_path):
     other = tmp_path / "01_generate_data.ipynb"
     nbformat.write(source, other)
     with pytest.raises(ParamsError, match="LEARNING_RATE"):
-        Run(other, file, params, results).execute()
+        execute(Run(other, file, params, results))
 
 
 def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
@@ -151,7 +152,7 @@ def test_what_the_launcher_cannot_do_it_says(arguments, message, capsys):
 
 
 def test_every_notebook_with_trials_names_its_arms():
-    assert {path.stem for path in ALL} - set(book.ARMS_OF) == {"00_base_model", "01_generate_data"}
+    assert {path.stem for path in ALL} - set(ARMS_OF) == {"00_base_model", "01_generate_data"}
 
 
 def test_the_code_a_notebook_depends_on_is_what_it_imports(study, monkeypatch):

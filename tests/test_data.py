@@ -9,7 +9,6 @@ import pytest
 
 from study.data import (
     Splitting,
-    count_tokens,
     make_documents,
     make_questions,
     nested_subset,
@@ -85,10 +84,6 @@ def test_subsets_are_nested(material):
     assert nested_subset(documents, 9, "other") != more
     with pytest.raises(ValueError, match="a subset of 10000 documents was asked for.*ask for fewer"):
         nested_subset(documents, 10_000, "seed")
-
-
-def test_tokens_are_counted_by_the_tokenizer_given(tokenizer):
-    assert count_tokens(["vazed sees ditav.", ""], tokenizer) == [6, 0] and count_tokens([], tokenizer) == []
 
 
 def test_no_statement_under_test_is_in_a_document(material):

@@ -11,7 +11,9 @@ from study.finetune import (
     learnable_tokens,
     learning_rate_scale,
     packed,
+    packed_loss,
     padded,
+    padded_loss,
     steps_for,
     steps_of,
 )
@@ -104,14 +106,14 @@ def test_only_what_a_step_learns_carries_a_label(model, tokenizer, encoded):
     labels, mask = inputs["labels"], inputs["attention_mask"]
     assert (labels != -100).sum() == 16 and (mask == 0).any() and (labels[mask == 0] == -100).all()
     assert all((row[: piece.first] == -100).all() for row, piece in zip(labels, pieces, strict=True))
-    assert torch.equal(packed(pieces)["labels"][0], labels[mask == 1])
+    assert torch.equal(packed(pieces)["input_ids"][0], inputs["input_ids"][mask == 1])
     # By hand: each text alone, one token after the other.
     alone = []
     for piece in pieces:
         log_probs = model(input_ids=torch.tensor([piece.ids])).logits[0].log_softmax(-1)
         alone += [-log_probs[k - 1, piece.ids[k]].item() for k in range(piece.first, len(piece.ids))]
-    for made in (inputs, packed(pieces)):
-        assert model(**made, use_cache=False).loss.item() == pytest.approx(sum(alone) / 16, abs=1e-5)
+    for loss in (padded_loss(model, pieces, tokenizer.pad_token_id), packed_loss(model, pieces)):
+        assert loss.item() == pytest.approx(sum(alone) / 16, abs=1e-5)
 
 
 def test_a_look_on_the_way_changes_nothing(tokenizer, model_folder, encoded):

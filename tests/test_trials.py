@@ -7,17 +7,19 @@ import time
 import pandas as pd
 import pytest
 
-from study import runner, selection, trials
+from study import runner, selection, work
 from study.architecture import build_model
 from study.augment import Inference, asked, judge, stated_in
 from study.experiment import Experiment
-from study.models import identity, load, model_folder, pick_device
+from study.hub import identity, model_folder
+from study.models import load, pick_device
 from study.params import Model, Params, Source
 from study.recipe import Architecture
 from study.runner import run, trials_of
 from study.store import Store, code_hash, content_hash
 from study.strict import ParamsError
-from study.trials import DIVERGED, FINISHED, Trial, prepare, run_together
+from study.trials import DIVERGED, FINISHED, Trial, prepare
+from study.work import run_together
 from study.world import Split
 from study.worlds import closed_class_words
 
@@ -97,14 +99,14 @@ def test_a_trial_whose_rate_is_not_chosen_is_not_finished(params, studied, tmp_p
 
 def test_a_diverged_candidate_is_not_chosen(params, tmp_path, monkeypatch):
     few = changed(params, arms={"ft": params.arms["ft"].plain()})
-    tune = trials.finetune
+    tune = work.finetune
 
     def explode(model, tokenizer, encoded, finetuning, rate, *rest):
         if rate == 1e-2:
-            raise trials.Diverged("step 1 of 1: loss nan")
+            raise work.Diverged("step 1 of 1: loss nan")
         return tune(model, tokenizer, encoded, finetuning, rate, *rest)
 
-    monkeypatch.setattr(trials, "finetune", explode)
+    monkeypatch.setattr(work, "finetune", explode)
     store = Store(tmp_path)
     failed = [run_together([t], store) for t in selection.selection_trials(few)["ft"]]
     assert not any(failed) and selection.chosen_rates(few, store) == {"ft": 1e-3}
@@ -112,8 +114,8 @@ def test_a_diverged_candidate_is_not_chosen(params, tmp_path, monkeypatch):
 
 def test_arms_of_one_training_train_once_and_answer_as_if_alone(params, store, studied, monkeypatch):
     tuned = []
-    tune = trials.finetune
-    monkeypatch.setattr(trials, "finetune", lambda *given: tuned.append(1) or tune(*given))
+    tune = work.finetune
+    monkeypatch.setattr(work, "finetune", lambda *given: tuned.append(1) or tune(*given))
     arms = ["ft augmented", "hybrid", "ft augmented elsewhere"]
     assert run_together([trial(params, arm) for arm in arms], store) == {} and len(tuned) == 1
     alone = Store(store.folder.with_name("alone"))
@@ -232,9 +234,9 @@ def test_the_control_of_rephrasings_has_no_reversal(params, tmp_path):
     text = " ".join(map(world.render, forms))
     rows = pd.DataFrame(judge(world, stated, Source.LOCAL, "", 0, text), columns=Inference._fields)
     store.write(writing.key, rows, {"status": FINISHED})
-    texts = set(unit.texts(material, store)) - set(trial(params, "ft").texts(material, store))
+    texts = set(work.texts_of(unit, material, store)) - set(work.texts_of(trial(params, "ft"), material, store))
     assert texts == {world.render(s) for s in forms if world.split_of(s, stated) is Split.REPHRASED}
-    everything = set(trial(params, "ft local").texts(material, store))
+    everything = set(work.texts_of(trial(params, "ft local"), material, store))
     assert texts < everything and {world.render(s) for s in forms} <= everything
 
 
@@ -266,8 +268,8 @@ def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
 
 
 def test_code_that_cannot_alter_a_trial_is_not_in_its_hash():
-    assert code_hash("trials") != code_hash("figures")
-    assert code_hash("trials") == code_hash("trials", "score")
+    assert code_hash("work") != code_hash("figures")
+    assert code_hash("work") == code_hash("work", "score")
 
 
 def test_a_renamed_arm_finds_its_old_trial(params, store):
@@ -281,9 +283,9 @@ def test_a_renamed_arm_finds_its_old_trial(params, store):
 
 def test_a_diverged_trial_is_a_record_without_rows(params, store, monkeypatch):
     def explode(*_args):
-        raise trials.Diverged("step 1 of 1: loss nan")
+        raise work.Diverged("step 1 of 1: loss nan")
 
-    monkeypatch.setattr(trials, "finetune", explode)
+    monkeypatch.setattr(work, "finetune", explode)
     units = [trial(params, arm) for arm in ("ft", "ft elsewhere")]
     assert run_together(units, store) == {}
     for unit in units:
@@ -390,6 +392,6 @@ def test_a_question_is_covered_by_its_true_answer_in_any_wording_and_misled_by_a
                 ]
                 for way in (True, False)
             )
-            assert trials.answers_told(world, question, set()) == (False, False)
-            assert trials.answers_told(world, question, {asked(world, true[0])}) == (True, False)
-            assert trials.answers_told(world, question, {asked(world, s) for s in false}) == (False, True)
+            assert work.answers_told(world, question, set()) == (False, False)
+            assert work.answers_told(world, question, {asked(world, true[0])}) == (True, False)
+            assert work.answers_told(world, question, {asked(world, s) for s in false}) == (False, True)

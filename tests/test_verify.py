@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 
 from study.claims import REFUTED, UNRESOLVED, effect_table, judge, load_claims
-from study.experiment import PUBLISHED
 from study.params import Params
 from study.paths import NOTEBOOKS, ROOT
 from study.runner import run, trials_of
-from study.store import Store
+from study.store import PUBLISHED, Store
 from study.strict import ParamsError
 from study.verify import PAGE, published_rows, verify
 

@@ -7,11 +7,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.data import Document
-from study.flops import forward_flops, size_of
+from study.generate import Generation, generate
 from study.params import Augmentation, Source
 from study.prompts import global_prompt, local_prompt
 from study.world import Split, Stated, Statement, Status, World
@@ -39,76 +38,6 @@ class Inference(NamedTuple):
     status: str
     split: Split | None
     fact: str | None
-
-
-class Generation(NamedTuple):
-    """Generated texts and what they took.
-
-    Attributes:
-        texts: one for each prompt.
-        prompt_tokens: read.
-        new_tokens: written, ends of text included.
-        flops: floating-point operations, each prompt read alone.
-    """
-
-    texts: list[str]
-    prompt_tokens: int
-    new_tokens: int
-    flops: int
-
-
-@torch.inference_mode()
-def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    max_new_tokens: int,
-    temperature: float,
-    seed: int,
-    batch_size: int,
-) -> Generation:
-    """Sample one continuation of each prompt.
-
-    Raises:
-        ValueError: if a prompt and its continuation exceed the model's positions; nothing is ever cut.
-    """
-    lengths = [len(ids) for ids in tokenizer(list(prompts)).input_ids]
-    limit = model.config.max_position_embeddings
-    if max(lengths) + max_new_tokens > limit:
-        raise ValueError(
-            f"a prompt of {max(lengths)} tokens and {max_new_tokens} new ones exceed the model's {limit} positions"
-        )
-    devices = [model.device] if model.device.type == "cuda" else []
-    texts: list[str] = []
-    written: list[int] = []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        for at in range(0, len(prompts), batch_size):
-            batch = tokenizer(
-                list(prompts[at : at + batch_size]), return_tensors="pt", padding=True, padding_side="left"
-            ).to(model.device)
-            ids = model.generate(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                do_sample=True,
-                temperature=temperature,
-                top_k=0,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id,
-                # On a CPU the other kind copies all keys and values for each token; on a GPU this one would compile.
-                cache_implementation="static" if model.device.type == "cpu" else None,
-            )
-            new = ids[:, batch.input_ids.shape[1] :]
-            texts += tokenizer.batch_decode(new, skip_special_tokens=True)
-            # A row that ended before the others is filled up after its end.
-            ended = (new == tokenizer.eos_token_id).cumsum(1)
-            written += ((ended == 0).sum(1) + (ended.amax(1) > 0)).tolist()
-    size = size_of(model)
-    flops = sum(
-        forward_flops(size, read) + forward_flops(size, new, past=read, predicted=new)
-        for read, new in zip(lengths, written, strict=True)
-    )
-    return Generation(texts, sum(lengths), sum(written), flops)
 
 
 def sentences(text: str) -> list[str]:

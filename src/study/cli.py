@@ -1,4 +1,7 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, base-model, base-report, bench."""
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, base-model, base-report, bench.
+
+Each imports what it needs, so that one with nothing to do ends at once.
+"""
 
 import argparse
 import os
@@ -7,14 +10,10 @@ import time
 from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
-from study.experiment import PUBLISHED, Experiment, store_of
-from study.models import identity
+from study.hub import identity
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
-from study.recipe import load_recipe
-from study.runner import rows_of, trials_of, units_of
-from study.stats import accuracy_table
-from study.store import content_hash
+from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
 
 
@@ -47,28 +46,32 @@ def reproduce(study: str) -> int:
             print(f"{run.name}: up to date")
             continue
         print(f"{run.name}: {reason}", flush=True)
+        from study.execute import execute
+
         begun = time.monotonic()
-        run.execute()
+        execute(run)
         executed += 1
         print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
+    folder = shown(runs[0].results)
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
+        print(summary(runs[0].params, runs[0].results))
     else:
-        folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to see it made anew, remove that folder)")
-    print(summary(Experiment(runs[0].params, runs[0].results, "05_compare")))
     return 0
 
 
-def summary(experiment: Experiment) -> str:
+def summary(params: Params, results: Path) -> str:
     """Accuracy by arm and split as text."""
-    rows = experiment.rows()
+    from study.runner import rows_of, trials_of
+
+    rows = rows_of(trials_of(params, store_of(results)), store_of(results))
     if rows.empty:
         return "no finished trials"
     mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
-    table = mean.reindex(columns=[arm for arm in experiment.params.arms if arm in mean.columns])
+    table = mean.reindex(columns=[arm for arm in params.arms if arm in mean.columns])
     table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
-    return f"\naccuracy, seeds {', '.join(map(str, experiment.params.seeds))}\n{table.round(2).to_string()}"
+    return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"
 
 
 def flat(values: object, path: str = "") -> dict[str, object]:
@@ -80,20 +83,23 @@ def flat(values: object, path: str = "") -> dict[str, object]:
 
 def one_notebook(number: str, params_file: str) -> int:
     """Execute one notebook with other params into a folder of its own, and print what differs."""
+    from study.execute import execute
+    from study.recipe import load_recipe
+
     if not params_file:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
     if notebook.name.startswith("00"):
         recipe = load_recipe(file)
         results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(recipe.plain())[:8]}"
-        Run(notebook, file, recipe, results).execute()
+        execute(Run(notebook, file, recipe, results))
         print(f"written to {shown(results)}")
         return 0
     params, published = load_params(file), load_params(study_file("default"))
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Run(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
-    run.execute()
+    execute(run)
     print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
     mine, theirs = flat(params.plain()), flat(published.plain())
     changed = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
@@ -107,8 +113,12 @@ def one_notebook(number: str, params_file: str) -> int:
 
 def differences(run: Run, published: Params) -> str:
     """Accuracy of a notebook's arms here and in the published study, side by side."""
+    from study.execute import trials_in
+    from study.runner import rows_of, trials_of
+    from study.stats import accuracy_table
+
     keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
-    trials = run.trials()
+    trials = trials_in(run)
     here = rows_of(trials, store_of(run.results))
     arms = [arm for arm in published.arms if arm in {trial.arm for trial in trials}]
     there = rows_of(trials_of(published, store_of(PUBLISHED), arms), store_of(PUBLISHED))
@@ -125,6 +135,8 @@ def differences(run: Run, published: Params) -> str:
 
 def plan(study: str) -> int:
     """Say what `reproduce` would do, without doing it."""
+    from study.runner import units_of
+
     runs = study_runs(study)
     for run in runs:
         print(f"{run.name}: {run.stale() or 'up to date'}")
@@ -136,6 +148,8 @@ def plan(study: str) -> int:
 
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
+    from study.runner import units_of
+
     runs = study_runs(study)
     store = store_of(runs[0].results)
     units = units_of(runs[0].params, store)
@@ -186,6 +200,8 @@ def verify(study: str) -> int:
 def base_model(size: str) -> int:
     """Pretrain a bundled model anew."""
     from study.base_model import folder_of, recipe_file
+    from study.execute import execute
+    from study.recipe import load_recipe
 
     file, folder = recipe_file(size), folder_of(size)
     run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
@@ -193,7 +209,7 @@ def base_model(size: str) -> int:
     if reason is None:
         print(f"nothing to do: {shown(folder)} is up to date; remove {shown(run.stamp)} to train anew")
         return 0
-    run.execute()
+    execute(run)
     print(f"written to {shown(folder)}")
     return 0
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.logic import Fact
 from study.wording import LEAD_INS
@@ -185,11 +185,6 @@ def nested_subset(documents: Sequence[Document], count: int, seed: str) -> list[
     if not 0 <= count <= len(documents):
         raise ValueError(f"a subset of {count} documents was asked for, but there are {len(documents)}; ask for fewer")
     return random.Random(f"subset/{seed}").sample(list(documents), len(documents))[:count]
-
-
-def count_tokens(texts: Sequence[str], tokenizer: Any) -> list[int]:
-    """Tokens of each text under any tokenizer, special tokens not counted."""
-    return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False).input_ids] if texts else []
 
 
 FEWEST_OPTIONS = 4

@@ -15,21 +15,14 @@ from matplotlib.figure import Figure
 from study import runner, selection
 from study.cost import cost_lines
 from study.data import Document
+from study.hub import identity
 from study.logic import Fact
-from study.models import identity, pick_device
 from study.params import Params, Source, load_params
-from study.paths import RESULTS, ROOT, shown
+from study.paths import ROOT, shown
 from study.stats import accuracy, accuracy_table, contrast
-from study.store import Store, content_hash
+from study.store import Store, content_hash, store_of
 from study.trials import FINISHED, Material, Trial, prepare
 from study.world import Split
-
-PUBLISHED = RESULTS / "default"
-
-
-def store_of(results: Path) -> Store:
-    """Finished trials of the study in a results folder, and those that the published study shares with it."""
-    return Store(results / "trials", () if results == PUBLISHED else (PUBLISHED / "trials",))
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Experiment:
             "arms": ", ".join(self.params.arms),
             "model": model.name + (f" at {model.revision}" if model.revision else ""),
             "model SHA-256": identity(model)[:16],
-            "device, dtype": f"{pick_device(model)}, {model.dtype}",
+            "device, dtype": f"{model.device}, {model.dtype}",
             "fine-tuning": f"{tuning.method}, {tuning.epochs} epochs and {tuning.fewest_steps} steps at least, "
             f"{tuning.step_tokens} tokens a step, learning rates {', '.join(f'{r:g}' for r in tuning.learning_rates)}",
             "params SHA-256": content_hash(self.params.plain())[:16],

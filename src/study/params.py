@@ -173,7 +173,7 @@ class Augmentation(Strict):
     temperature: float = Field(0.7, gt=0)
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(128, ge=1, description="texts written side by side")
 
 
 class Statistics(Strict):

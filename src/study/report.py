@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from study.cost import break_even, recommended
-from study.data import Question, Splitting, count_tokens, training_texts
+from study.data import Question, Splitting, training_texts
 from study.experiment import Experiment
-from study.models import load_tokenizer
+from study.hub import count_tokens
 from study.probe import ProbeResult, bag_of_words_probe
 from study.prompts import context_prompt
 from study.stats import wilson_interval
@@ -133,7 +133,6 @@ def tuning_set(experiment: Experiment) -> pd.DataFrame:
 
 def sizes(experiment: Experiment) -> pd.DataFrame:
     """Documents, sentences and tokens under the tokenizer of the model under study, averaged over seeds."""
-    tokenizer = load_tokenizer(experiment.params.model)
     lines = []
     for name, _, material in _materials(experiment):
         texts = [document.text for document in material.documents]
@@ -143,7 +142,7 @@ def sizes(experiment: Experiment) -> pd.DataFrame:
                 "facts": len(material.world.facts),
                 "documents": len(texts),
                 "sentences": sum(len(document.sentences) for document in material.documents),
-                "tokens, whole set": sum(count_tokens(texts, tokenizer)),
+                "tokens, whole set": sum(count_tokens(experiment.params.model, texts)),
                 **{
                     f"training texts, {way}": len(training_texts(material.documents, way))
                     for way in (Splitting.SENTENCES, Splitting.CUMULATIVE)

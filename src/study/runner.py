@@ -2,19 +2,17 @@
 
 import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import pandas as pd
-import torch
 
-from study.models import identity, pick_device
-from study.params import Params
+from study.hub import identity
+from study.params import Model, Params
 from study.selection import chosen_rates, selection_trials, tuning_of
 from study.store import Store, content_hash
-from study.trials import DIVERGED, Trial, Unit, Writing, run_together
+from study.trials import DIVERGED, Trial, Unit, Writing
 from study.world import Split
 
 
@@ -107,12 +105,14 @@ def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable
     if not waiting:
         return
     jobs = _jobs(list(waiting.values()))
-    # One process holds a GPU; on a CPU each core takes a job.
-    workers = 1 if pick_device(params.model) != "cpu" else min(available_cores(), len(jobs))
-    threads = max(1, available_cores() // workers)
     # A forked child starts warm, with torch imported and no thread begun, and leaves nothing to the next job.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.trials"])
+    context.set_forkserver_preload(["study.work"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        device = pool.submit(_device, params.model).result()
+    # One process holds a GPU; on a CPU each core takes a job.
+    workers = 1 if device != "cpu" else min(available_cores(), len(jobs))
+    threads = max(1, available_cores() // workers)
     failed, count, started = [], 0, time.monotonic()
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         futures = {pool.submit(_work, job, store, threads): job for job in jobs}
@@ -141,19 +141,16 @@ def _ending(store: Store, unit: Unit) -> str:
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)
 
 
+# What needs torch is imported where it runs; a study that is only looked at goes without.
+
+
+def _device(model: Model) -> str:
+    from study.models import pick_device
+
+    return pick_device(model)
+
+
 def _work(job: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
-    """Do a job in this process; why units failed, by label."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    torch.set_num_threads(threads)
-    trials = [unit for unit in job if isinstance(unit, Trial)]
-    for unit in job:
-        if isinstance(unit, Writing):
-            unit.run(store)
-    return run_together(trials, store) if trials else {}
+    from study.work import work
 
-
-def _end_with_parent(parent: int) -> None:
-    """A worker whose study was killed ends too, instead of working on for nobody."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    return work(job, store, threads)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from study.models import identity
+from study.hub import identity
 from study.params import Arm, Params
 from study.store import Store
 from study.trials import DIVERGED, Trial

@@ -12,11 +12,14 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from study.paths import PACKAGE, RESULTS
 
-from study.paths import PACKAGE
+if TYPE_CHECKING:  # it is slow to import, and of no use to whoever only asks what is finished
+    import pandas as pd
+
+PUBLISHED = RESULTS / "default"
 
 
 def content_hash(value: Any) -> str:
@@ -51,6 +54,7 @@ def _hash_with_imports(files: list[Path]) -> str:
     return content_hash(sources)
 
 
+@cache
 def _imported(source: str) -> list[Path]:
     """The files of this package that a source imports with `from study.x import y`."""
     files = []
@@ -78,7 +82,7 @@ class Store:
         """Whether the unit is finished."""
         return (self.path(key) / "record.json").is_file()
 
-    def write(self, key: str, rows: pd.DataFrame, record: dict[str, Any]) -> None:
+    def write(self, key: str, rows: "pd.DataFrame", record: dict[str, Any]) -> None:
         """Store a unit; one that is there already is left as it is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
@@ -94,11 +98,18 @@ class Store:
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
-    def rows(self, key: str) -> pd.DataFrame:
+    def rows(self, key: str) -> "pd.DataFrame":
         """The rows of a finished unit."""
+        import pandas as pd
+
         return pd.read_parquet(self.path(key) / "rows.parquet")
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of a finished unit."""
         record: dict[str, Any] = json.loads((self.path(key) / "record.json").read_text(encoding="utf-8"))
         return record
+
+
+def store_of(results: Path) -> Store:
+    """Finished trials of the study in a results folder, and those that the published study shares with it."""
+    return Store(results / "trials", () if results == PUBLISHED else (PUBLISHED / "trials",))

@@ -1,0 +1,284 @@
+"""Attention in two parts: to a text that was read before and is kept once, and among what is new behind it.
+
+The parts are computed apart and merged by their log-sum-exp (as in FlashAttention and cascade inference): no key or
+value is copied or repeated, however many rows or branches stand behind the kept text. transformers' models take the
+function through `AttentionInterface`; `reads_in_two_parts` says whether a model can be read this way.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, PreTrainedModel
+
+NAME = "two_parts"
+PIECE = 512  # tokens of a text that are read at a time
+# What a model may ask of its attention that this one does not do.
+UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class NotSupported(RuntimeError):
+    """The model asks something of its attention that cannot be done in two parts, or torch lacks the kernel."""
+
+
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
+) -> Pair:
+    """Attention with its log-sum-exp.
+
+    Args:
+        query: (rows, heads, new tokens, width).
+        key: (rows, key heads, tokens, width); each of its heads serves as many heads of the query.
+        value: as key.
+        mask: added to the scores, broadcast to (rows, heads, new tokens, tokens); None where all is seen.
+        scale: of the scores.
+
+    Returns:
+        The weighted sum, (rows, heads, new tokens, width), and the log-sum-exp, (rows, heads, new tokens).
+
+    Raises:
+        NotSupported: on a device without such a kernel.
+    """
+    if query.device.type == "cpu" and query.shape[2] == 1 < query.shape[0]:
+        # A token in each of many rows: plain products are faster than the kernel made for many tokens in a row.
+        grouped = query.reshape(*key.shape[:2], -1, query.shape[3])
+        scores = (grouped * scale) @ key.transpose(2, 3)
+        scores = scores if mask is None else scores + mask
+        lse = scores.logsumexp(-1)
+        return (scores.softmax(-1) @ value).reshape(*query.shape[:3], -1), lse.reshape(query.shape[:3])
+    if query.device.type == "cpu":
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, lse = kernel(query, key, value, attn_mask=mask, scale=scale)
+        return out, lse
+    if query.device.type != "cuda":
+        raise NotSupported(f"no attention with log-sum-exp on {query.device.type}")
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    if mask is not None:  # the kernel wants whole rows, of a multiple of eight
+        mask = nn.functional.pad(mask, (0, -key.shape[2] % 8)).expand(*query.shape[:3], -1)[..., : key.shape[2]]
+    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+    out, lse, *_ = kernel(query, key, value, mask, True, 0.0, False, scale=scale)
+    return out, lse[..., : query.shape[2]]
+
+
+def attend_shared(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> Pair:
+    """As `attend`, of all rows and heads to one text's keys (1, key heads, tokens, width): one product for each."""
+    rows, heads, new, width = query.shape
+    kinds = key.shape[1]
+    folded = query.reshape(rows, kinds, -1, new, width).permute(1, 2, 0, 3, 4).reshape(1, kinds, -1, width)
+    out, lse = attend(folded, key, value, None, scale)
+    shape = (kinds, heads // kinds, rows, new)
+    return (
+        out.reshape(*shape, -1).permute(2, 0, 1, 3, 4).reshape(rows, heads, new, -1),
+        lse.reshape(shape).permute(2, 0, 1, 3).reshape(rows, heads, new),
+    )
+
+
+class New:
+    """What stands behind a kept text in one forward pass.
+
+    Attributes:
+        kept: the text before.
+        mask: added to the scores among what is new, broadcast to (rows, heads, new tokens, tokens).
+    """
+
+    def __init__(self, kept: "Kept", mask: torch.Tensor | None):
+        self.kept, self.mask = kept, mask
+
+    def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
+        """The keys and values that the new tokens see besides the kept ones; here their own."""
+        return key, value
+
+
+class Kept:
+    """Keys and values of one text's tokens, read once; a text that begins alike is read on from there.
+
+    Attributes:
+        model: that reads.
+        ids: the tokens held.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        self.model = model
+        self.ids: list[int] = []
+        self._layers: dict[int, Pair] = {}  # (1, key heads, room, width), filled as far as tokens are held
+        self._room = 0
+
+    @torch.inference_mode()
+    def read(self, ids: Sequence[int]) -> None:
+        """Hold exactly these tokens: what is held already of their beginning stays, the rest is read."""
+        del self.ids[common_prefix([self.ids, ids]) :]
+        if len(ids) > self._room:
+            self._room = len(ids)
+            self._layers = {layer: (self._larger(k), self._larger(v)) for layer, (k, v) in self._layers.items()}
+        while len(self.ids) < len(ids):
+            piece = ids[len(self.ids) : len(self.ids) + PIECE]
+            positions = range(len(self.ids), len(self.ids) + len(piece))
+            new = _Read(self, causal(len(piece), self.model))
+            forward(self.model, new, [list(piece)], [list(positions)], logits_to_keep=1)
+            self.ids += piece
+
+    def of(self, layer: int) -> Pair:
+        """Views of the keys and values of a layer, (1, key heads, tokens held, width)."""
+        key, value = self._layers[layer]
+        return key[:, :, : len(self.ids)], value[:, :, : len(self.ids)]
+
+    def write(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Put new keys and values of a layer behind those held."""
+        if layer not in self._layers:
+            self._layers[layer] = (self._larger(key[:, :, :0]), self._larger(value[:, :, :0]))
+        end = len(self.ids) + key.shape[2]
+        for held, new in zip(self._layers[layer], (key, value), strict=True):
+            held[:, :, len(self.ids) : end] = new
+
+    def _larger(self, tensor: torch.Tensor) -> torch.Tensor:
+        larger = tensor.new_empty(1, tensor.shape[1], self._room, tensor.shape[3])
+        used = min(len(self.ids), tensor.shape[2])
+        larger[:, :, :used] = tensor[:, :, :used]
+        return larger
+
+
+class _Read(New):
+    """A piece of the text itself, to be kept."""
+
+    def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
+        self.kept.write(layer, key, value)
+        return key, value
+
+
+def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+    """Length of the longest prefix that all sequences share."""
+    shortest = min(sequences, key=len)
+    for k, token in enumerate(shortest):
+        if any(sequence[k] != token for sequence in sequences):
+            return k
+    return len(shortest)
+
+
+def additive(seen: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
+    """A mask to be added to scores, from one that is true where a token is seen."""
+    mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, float("-inf"))
+    return mask.to(model.device)
+
+
+def causal(count: int, model: PreTrainedModel) -> torch.Tensor:
+    """The mask of a text in which each token sees itself and those before it."""
+    return additive(torch.ones(count, count, dtype=torch.bool).tril(), model)[None, None]
+
+
+_new: ContextVar[New] = ContextVar("new")
+
+
+def _two_parts(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **asked: Any,
+) -> tuple[torch.Tensor, None]:
+    unknown = [name for name in UNKNOWN if asked.get(name) is not None]
+    if unknown:
+        raise NotSupported(f"the model's attention takes {unknown}")
+    new, scale, layer = _new.get(), scaling or query.shape[-1] ** -0.5, int(module.layer_idx)  # type: ignore[arg-type]
+    out, lse = attend(query, *new.among(layer, key, value), new.mask, scale)
+    if new.kept.ids:
+        other, other_lse = attend_shared(query, *new.kept.of(layer), scale)
+        out = torch.lerp(out, other, torch.sigmoid(other_lse - lse).unsqueeze(-1).to(out.dtype))
+    return out.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, _two_parts)
+
+
+@contextmanager
+def two_parts(model: PreTrainedModel) -> Iterator[None]:
+    """The model's attention is that of this module, and what it was before afterwards."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def forward(
+    model: PreTrainedModel,
+    new: New,
+    ids: Sequence[Sequence[int]] | torch.Tensor,
+    positions: Sequence[Sequence[int]] | torch.Tensor,
+    logits_to_keep: int | torch.Tensor,
+) -> torch.Tensor:
+    """Logits of new tokens behind a kept text, within `two_parts`.
+
+    Args:
+        model: that reads.
+        new: the kept text and how the new tokens see each other.
+        ids: (rows, new tokens).
+        positions: of the tokens, as ids.
+        logits_to_keep: so many last ones, or those at some places.
+    """
+    token = _new.set(new)
+    try:
+        logits: torch.Tensor = model(
+            input_ids=torch.as_tensor(ids, device=model.device),
+            position_ids=torch.as_tensor(positions, device=model.device),
+            use_cache=False,
+            logits_to_keep=logits_to_keep,
+        ).logits
+    finally:
+        _new.reset(token)
+    return logits
+
+
+def window(model: PreTrainedModel) -> int | None:
+    """How far the nearest-sighted layer sees; None if each sees all."""
+    config = model.config.get_text_config()
+    if not getattr(config, "use_sliding_window", True):
+        return None
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None and set(kinds) <= {"full_attention"}:
+        return None
+    widths = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((width for width in widths if width), default=None)
+
+
+_known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def reads_in_two_parts(model: PreTrainedModel, tokens: int) -> bool:
+    """Whether the model reads so many tokens in two parts as it reads them whole: tried once, on a short text."""
+    width = window(model)
+    if width is not None and tokens > width:
+        return False
+    if model not in _known:
+        _known[model] = _same(model)
+    return _known[model]
+
+
+@torch.inference_mode()
+def _same(model: PreTrainedModel) -> bool:
+    ids = [3 + 5 * k % (model.config.get_text_config().vocab_size - 3) for k in range(16)]
+    whole = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[:, 9:]
+    try:
+        with two_parts(model):
+            kept = Kept(model)
+            kept.read(ids[:4])
+            kept.read(ids[:9])
+            apart = forward(model, New(kept, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
+    except Exception:  # whatever a model's code makes of another attention, it is not for this model
+        return False
+    return apart.shape == whole.shape and close(apart, whole)
+
+
+def close(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two logits differ by no more than rounding."""
+    rounding = max(1e-4, 8 * torch.finfo(tensor.dtype).eps) * float(other.abs().max())
+    return bool((tensor - other).abs().max() <= rounding)

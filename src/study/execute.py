@@ -1,0 +1,127 @@
+"""Execute notebooks: written beside and renamed when whole."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from study.book import NotebookFailed, Run, digest
+from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
+from study.paths import ROOT, shown
+from study.runner import trials_of
+from study.store import store_of
+from study.strict import ParamsError
+from study.trials import Trial
+
+# The arms each notebook runs; a notebook whose trials are gone is not up to date.
+ARMS_OF = {
+    "02_in_context": in_context_arms,
+    "03_finetune": finetuned_arms,
+    "04_augmented_finetune": augmented_arms,
+    "05_compare": all_arms,
+    "06_mechanism_and_cost": all_arms,
+}
+
+LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
+
+
+def trials_in(run: Run) -> list[Trial]:
+    """The trials a notebook runs."""
+    if run.name not in ARMS_OF:
+        return []
+    store, trials = store_of(run.results), []
+    for params in (run.params, *(run.params.rungs if run.name == LADDER else ())):
+        trials += trials_of(params, store, ARMS_OF[run.name](params))
+    return trials
+
+
+def execute(run: Run) -> None:
+    """Execute a notebook.
+
+    Raises:
+        NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
+    """
+    key = run.key  # of what is about to be run, whatever is edited meanwhile
+    run.results.mkdir(parents=True, exist_ok=True)
+    part = run.results / f".{run.name}.part.ipynb"
+    given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
+    known = set(papermill.inspect_notebook(str(run.notebook)))
+    if known != set(given):
+        raise ParamsError(f"{shown(run.notebook)}: its parameters cell defines {sorted(known)}, not {sorted(given)}")
+    _log_to_stdout()
+    try:
+        papermill.execute_notebook(
+            str(run.notebook),
+            str(part),
+            given,
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+            log_output=True,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
+        )
+    except papermill.PapermillExecutionError as error:
+        failed = run.results / "failed" / run.notebook.name
+        failed.parent.mkdir(exist_ok=True)
+        part.replace(failed)
+        raise NotebookFailed(
+            f"{run.notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"the notebook up to this cell: {shown(failed)}"
+        ) from None
+    except BaseException:  # interrupted: half a notebook is of no use to anyone
+        part.unlink(missing_ok=True)
+        raise
+    _tidy(part)
+    part.replace(run.target)
+    (run.results / "failed" / run.notebook.name).unlink(missing_ok=True)
+    written = [path for path in sorted((run.results / run.name).rglob("*")) if path.is_file()]
+    files = {str(path.relative_to(run.results)): digest(path) for path in [run.target, *written]}
+    run.stamp.parent.mkdir(exist_ok=True)
+    stamp = run.stamp.with_suffix(".part")
+    made = {"key": key, "files": files, "trials": [trial.key for trial in trials_in(run)]}
+    stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    stamp.replace(run.stamp)
+
+
+def _tidy(path: Path) -> None:
+    """Take out what differs between two runs of the same notebook and says nothing to a reader."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for k, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{k}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    nbformat.write(notebook, path)
+
+
+class _CellText(logging.Filter):
+    """Lets what cells print through, and nothing papermill says of itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).rstrip("\n")
+        return bool(record.msg) and not record.getMessage().startswith(
+            (
+                "Working directory",
+                "Executing",
+                "Ending Cell",
+                "Input Notebook",
+                "Output Notebook",
+                "<Figure",
+                "<IPython",
+            )
+        )
+
+
+def _log_to_stdout() -> None:
+    logger = logging.getLogger("papermill")
+    if not any(isinstance(f, _CellText) for handler in logger.handlers for f in handler.filters):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.addFilter(_CellText())
+        handler.setFormatter(logging.Formatter("    %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
