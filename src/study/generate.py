@@ -186,7 +186,7 @@ def generate(
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     ids = model.generation_config.eos_token_id
     ids = tokenizer.eos_token_id if ids is None else ids
-    return frozenset(ids if isinstance(ids, list) else [ids])
+    return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
 
 def _write(kept: Kept, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
