@@ -9,6 +9,8 @@ STUDY ?= default
 SIZE ?= default
 NB ?=
 PARAMS ?=
+QUICK ?=
+ONLY ?=
 PYTHON3 ?= python3
 
 # An active conda environment is used as it is; otherwise .venv is made here.
@@ -70,8 +72,12 @@ base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any fi
 base-report: $(READY) ## measure the bundled model's skills beside their targets: SIZE=default
 	@$(RUN) base-report --size "$(SIZE)"
 
-bench: $(READY) ## measure speed against what others use, on this machine
-	@$(RUN) bench
+bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
+	@$(RUN) bench $(if $(QUICK),--quick) --only "$(ONLY)"
+
+$(READY).bench: $(READY) requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-bench.lock --constraint requirements.lock
+	@touch $@
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks

@@ -1,6 +1,11 @@
+import time
+
+import pytest
 import yaml
 
-from study import bench
+from study import cli
+from study.bench import pretraining
+from study.bench.table import Line, Same, Took, compare, median
 from study.pretrain import Batches
 from study.recipe import Stage, load_recipe
 from study.tokenizer import build_tokenizer
@@ -11,11 +16,54 @@ RECIPE = {
 }
 
 
+def line(**values) -> Line:
+    usual = {"work": "w", "against": "a", "unit": "s", "ours": 1.0, "theirs": 2.0, "cpu_ratio": 2.0, "note": ""}
+    return Line(**{**usual, "ratio": 2.0, "target": 2.0, "at_most": False, "same": "", "right": True, **values})
+
+
+def test_a_target_is_met_by_equal_results_only():
+    assert line().met and not line(target=2.1).met and not line(right=False).met
+    assert line(at_most=True).met and not line(at_most=True, target=1.9).met
+    assert not line(ratio=float("nan")).met and not line(ratio=float("nan"), at_most=True).met
+
+
+def test_two_ways_are_done_in_turn_and_compared():
+    done = []
+
+    def ours():
+        done.append("ours")
+        time.sleep(0.01)
+        return 1.0
+
+    def theirs():
+        done.append("theirs")
+        time.sleep(0.04)
+        return 1.5
+
+    def differ(one, other, same):
+        same.add(abs(one - other))
+
+    found = compare("w", "a", 2, ours, theirs, Same("x", 1), differ, 3, counts=(2, 1), say=lambda line: None)
+    assert done == ["ours", "theirs"] * 3
+    assert found.met and 4 < found.ratio < 16 and found.ours < found.theirs
+    assert not compare("w", "a", 2, ours, theirs, Same("x", 0.1), differ, 1, say=lambda line: None).right
+
+
+def test_what_is_not_a_number_is_not_the_same():
+    same = Same("x", 1.0)
+    same.add(float("nan"))
+    assert not same.right
+
+
+def test_medians_are_of_wall_and_processor_time_apart():
+    assert median([Took(1, 9), Took(2, 8), Took(3, 7)]) == Took(2, 8)
+
+
 def test_the_texts_of_a_batch_are_all_that_it_holds():
     tokenizer = build_tokenizer()
     stage = Stage(facts=3, row_tokens=96, batch_tokens=192, most_tokens=1000)
     batch = Batches(tokenizer, stage, "bench")[0]
-    texts = bench._texts(batch, tokenizer.bos_token_id, tokenizer.pad_token_id)
+    texts = pretraining._texts(batch, tokenizer.bos_token_id, tokenizer.pad_token_id)
     begins = int((batch.ids == tokenizer.bos_token_id).sum())
     assert len(texts) == begins > len(batch.ids)
     assert all(text["input_ids"][0] == tokenizer.bos_token_id for text in texts)
@@ -26,8 +74,38 @@ def test_the_texts_of_a_batch_are_all_that_it_holds():
 
 def test_the_bench_of_pretraining_runs_both_and_gives_their_ratio(tmp_path, monkeypatch):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
-    monkeypatch.setattr(bench, "recipe_file", lambda size: tmp_path / f"{size}.yaml")
+    monkeypatch.setattr(pretraining, "recipe_file", lambda size: tmp_path / f"{size}.yaml")
     assert load_recipe(tmp_path / "tiny.yaml").stages[0].layers == 2
-    lines = []
-    ratio = bench.pretraining("tiny", rounds=1, steps=2, say=lines.append)
-    assert ratio > 0 and len(lines) == 2 and lines[1] == f"stage 0, rows of 96: {ratio:.2f} times"
+    said = []
+    found = pretraining.pretraining_line(1, said.append, "tiny", steps=2)
+    assert found.ratio > 0 and len(said) == 2 and said[1] == f"stage 0, rows of 96: {found.ratio:.2f} times"
+
+
+def test_a_group_that_does_not_exist_is_refused(capsys):
+    pytest.importorskip("lm_eval")
+    assert cli.main(["bench", "--only", "scoring speed"]) == 1
+    assert "ONLY = 'scoring speed': no group ['speed']; there are: scoring, memory" in capsys.readouterr().err
+
+
+def test_the_peers_do_the_same_work(model, tokenizer, world, monkeypatch):
+    pytest.importorskip("lm_eval")
+    pytest.importorskip("trl")
+    from study.bench import scoring, tuning, writing
+    from study.score import score_options
+
+    questions = [("vazed sees", (" ditav.", " bafed.")), ("the teacher of vazed is", (" ditav.", " bafed."))]
+    same = Same("x", 1e-4)
+    ours = score_options(model, tokenizer, "vazed sees ditav. so:", questions)
+    scoring.hold_together(
+        ours, scoring.by_peer(scoring.peer(model, tokenizer), "vazed sees ditav. so:", questions), same
+    )
+    assert same.right and str(same).startswith("x within 0.0001: ")
+    scoring.hold_together(ours, [[score.log_probs[1], score.log_probs[0]] for score in ours], same)
+    assert not same.right
+    encoded = tuning.batches_of(tokenizer, 2)
+    assert {
+        sum(len(ids) - 1 for ids in encoded[k : k + tuning.BATCH]) for k in range(0, len(encoded), tuning.BATCH)
+    } == {tuning.STEP_TOKENS}
+    losses = tuning.here(model, tokenizer, encoded, "full")
+    assert len(losses) == 2 and losses[1] != losses[0]
+    assert writing.by_generate(model, tokenizer, ["vazed sees ditav. so:"], 3)

@@ -229,13 +229,15 @@ def base_report(size: str) -> int:
     return 0 if targets["met"].all() else 1
 
 
-def bench(size: str) -> int:
+def bench(quick: bool, only: str) -> int:
     """Measure speed against what others use, in turn on this machine."""
-    from study.bench import TARGET, pretraining
-
-    ratio = pretraining(size)
-    print(f"pretraining: the whole recipe {ratio:.2f} times as fast as by transformers' Trainer (target {TARGET})")
-    return 0 if ratio >= TARGET else 1
+    try:
+        from study.bench.run import run
+    except ModuleNotFoundError as error:
+        raise ParamsError(
+            f"{error.name} is not installed; `make bench` does it, from requirements-bench.lock"
+        ) from error
+    return run(quick, only)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -256,10 +258,14 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
-    for verb, makes in (("base-model", base_model), ("base-report", base_report), ("bench", bench)):
+    for verb, makes in (("base-model", base_model), ("base-report", base_report)):
         sub = verbs.add_parser(verb, help=(makes.__doc__ or "").splitlines()[0])
         sub.add_argument("--size", default="default", help="name of a file in params/base_model/")
         sub.set_defaults(does=lambda given, makes=makes: makes(given.size))
+    sub = verbs.add_parser("bench", help=(bench.__doc__ or "").splitlines()[0])
+    sub.add_argument("--quick", action="store_true", help="the fast rows only, once each; nothing is written")
+    sub.add_argument("--only", default="", help="names of groups of rows")
+    sub.set_defaults(does=lambda given: bench(given.quick, given.only))
     given = parser.parse_args(arguments)
     try:
         return int(given.does(given))

@@ -1,15 +1,15 @@
-"""How fast, against what others use: `make bench`. Ratios of times measured in one run, the two in turn."""
+"""Pretraining the bundled model: against transformers' `Trainer`, every stage of the recipe in turn."""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
 from study.base_model import DEFAULT, recipe_file
+from study.bench.table import Line, Say
 from study.pretrain import Batch, Batches, Run, has_bfloat16
 from study.recipe import load_recipe
 from study.runner import available_cores
@@ -38,16 +38,14 @@ def _texts(batch: Batch, begins: int, padding: int) -> list[Example]:
     return found
 
 
-def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 4, say: Callable[[str], None] = print) -> float:
+def pretraining_line(rounds: int, say: Say, size: str = DEFAULT, steps: int = 4) -> Line:
     """How many times as long the tokens of a recipe would take transformers' `Trainer`: every stage in turn.
 
     Same model, texts, number of texts a step and machine; tokens are those of the texts, padding does not count.
     `Trainer` is used as it comes: a text a row, padded to the longest of its batch, AdamW, in bfloat16 where this
     repository uses it. The first step of each turn is not counted, nor for either the time to write the texts.
 
-    Returns:
-        The time `Trainer` would take for all stages at their most tokens over the time of this repository; the speed
-        of each in a stage is its median over rounds.
+    The time of each is that for all stages at their most tokens; its speed in a stage is the median over rounds.
     """
     torch.set_num_threads(available_cores())
     recipe = load_recipe(recipe_file(size))
@@ -66,7 +64,20 @@ def pretraining(size: str = DEFAULT, rounds: int = 3, steps: int = 4, say: Calla
         say(f"stage {number}, rows of {stage.row_tokens}: {ours / theirs:.2f} times")
         seconds_ours += stage.most_tokens / ours
         seconds_theirs += stage.most_tokens / theirs
-    return seconds_theirs / seconds_ours
+    return Line(
+        work="pretraining the bundled model",
+        against="transformers' Trainer",
+        unit="s",
+        ours=seconds_ours,
+        theirs=seconds_theirs,
+        ratio=seconds_theirs / seconds_ours,
+        cpu_ratio=float("nan"),
+        target=TARGET,
+        at_most=False,
+        same="the same texts",
+        right=True,
+        note=f"{steps} steps of each stage, scaled to its most tokens",
+    )
 
 
 def _ours(run: Run, batches: list[Batch]) -> float:

@@ -1,0 +1,1 @@
+"""How fast the study is, against what others use for the same work: `make bench`."""
