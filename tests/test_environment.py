@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 
@@ -60,7 +61,21 @@ def test_the_launcher_sets_threads_before_torch_is_imported():
         "import runpy, sys; runpy.run_module('study.__main__', run_name='x');"
         "import os; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     )
-    import sys
-
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split() == ["passive", "False"]
+
+
+@pytest.mark.parametrize("module", ["study.cli", "study.experiment", "study.draw", "study.report", "study.verify"])
+def test_what_needs_no_model_does_not_wait_for_torch(module):
+    heavy = ["torch", "transformers", "peft"] + (["pandas", "papermill", "nbformat"] if module == "study.cli" else [])
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_peers_are_pinned_beside_the_study_s_own_packages():
+    lines = (ROOT / "requirements-bench.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and line[0] != "#")
+    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
+    assert {normal(name) for name in optional} <= {normal(name) for name in pins}
+    assert not {normal(name) for name in pins} & {normal(name) for name in PINS}

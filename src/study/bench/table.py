@@ -105,7 +105,7 @@ def compare(
     note: str = "",
     say: Say = print,
 ) -> Line:
-    """Do the work both ways in turn, once to warm up if there are several rounds, and hold the medians together.
+    """Do the work both ways in turn, and hold the medians together.
 
     Args:
         work: as in `Line`.

@@ -65,7 +65,7 @@ def batches_of(tokenizer: PreTrainedTokenizerBase, steps: int) -> list[list[int]
 
 
 def here(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: list[list[int]], method: str
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, encoded: list[list[int]], method: str = "full"
 ) -> tuple[float, ...]:
     """Loss of each step, by this study."""
     steps = len(encoded) // BATCH
@@ -155,6 +155,8 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     model, tokenizer = load(Model(device="cpu"))
     steps = 12 if quick else 40
     encoded = batches_of(tokenizer, steps)
+    for tune in (here, with_trl, with_peft):  # what a first call loads is none's
+        tune(copy.deepcopy(model), tokenizer, encoded[: 2 * BATCH])
     return [
         compare(
             f"{name} fine-tuning, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
