@@ -1,13 +1,15 @@
 import time
 
+import pandas as pd
 import pytest
 import yaml
 
 from study import cli
-from study.bench import pretraining
+from study.bench import pretraining, publish
 from study.bench.table import Line, Same, Took, compare, median
 from study.pretrain import Batches
 from study.recipe import Stage, load_recipe
+from study.strict import ParamsError
 from study.tokenizer import build_tokenizer
 
 RECIPE = {
@@ -79,6 +81,21 @@ def test_the_bench_of_pretraining_runs_both_and_gives_their_ratio(tmp_path, monk
     said = []
     found = pretraining.pretraining_line(1, said.append, "tiny", steps=2)
     assert found.ratio > 0 and len(said) == 2 and said[1] == f"stage 0, rows of 96: {found.ratio:.2f} times"
+
+
+def test_new_rows_replace_earlier_ones_of_the_same_work_and_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "machine", lambda: {"cores": 2})
+    lines = [line(work="one"), line(work="two", ratio=3.0), line(work="limit", at_most=True)]
+    curves = pd.DataFrame({"curve": ["c", "c"], "at": [1, 10], "seconds": [1.0, 2.0], "floor": [0.5, 1.0]})
+    publish.publish(publish.as_table(lines), curves.assign(curve=["c", "d"]), tmp_path)
+    publish.publish(publish.as_table([line(work="two", ratio=1.0), line(work="three")]), None, tmp_path)
+    table = pd.read_csv(tmp_path / "table.csv").set_index("work")
+    assert list(table.index) == ["one", "two", "limit", "three"]
+    assert table["ratio"].tolist() == [2.0, 1.0, 2.0, 2.0] and table["met"].tolist() == [True, False, True, True]
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in ("ratios.png", "scaling.png"))
+    monkeypatch.setattr(publish, "machine", lambda: {"cores": 3})
+    with pytest.raises(ParamsError, match="of another machine or other versions; run `make bench` without ONLY"):
+        publish.publish(publish.as_table(lines), None, tmp_path)
 
 
 def test_a_group_that_does_not_exist_is_refused(capsys):

@@ -152,12 +152,15 @@ def _last(ours: Sequence[float], theirs: Sequence[float], same: Same) -> None:
 
 def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     """Rows of fine-tuning speed."""
+    # A thread each, as the study's trials have: what a core does alone is what a machine of many does side by side.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     model, tokenizer = load(Model(device="cpu"))
     steps = 12 if quick else 40
     encoded = batches_of(tokenizer, steps)
     for tune in (here, with_trl, with_peft):  # what a first call loads is none's
         tune(copy.deepcopy(model), tokenizer, encoded[: 2 * BATCH])
-    return [
+    found = [
         compare(
             f"{name} fine-tuning, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
             against,
@@ -169,7 +172,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
             rounds,
             (steps, steps),
             "s a step",
-            "float32, constant rate, the same texts in each step; setting up included",
+            "float32, constant rate, the same texts in each step, one thread; setting up included",
             say,
         )
         for name, method, against, target, theirs in (
@@ -177,3 +180,5 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
             ("LoRA", "lora", "PEFT and transformers' Trainer", 1.5, with_peft),
         )
     ]
+    torch.set_num_threads(threads)
+    return found

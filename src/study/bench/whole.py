@@ -51,7 +51,7 @@ with tempfile.TemporaryDirectory() as folder:
     Trainer(
         model=model,
         args=TrainingArguments(
-            folder, per_device_train_batch_size=16, num_train_epochs=EPOCHS, learning_rate=RATE, warmup_steps=10,
+            folder, per_device_train_batch_size=16, max_steps=STEPS, learning_rate=RATE, warmup_steps=10,
             optim="adamw_torch_fused", use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no",
             disable_tqdm=True, seed=SEED,
         ),
@@ -87,7 +87,7 @@ def seeds_line(rounds: int, say: Say) -> Line:
         "bench",
     )
     notebook = nbformat.v4.new_notebook()
-    names = nbformat.v4.new_code_cell("SEED, EPOCHS, RATE, RESULT = 0, 0, 0.0, ''", metadata={"tags": ["parameters"]})
+    names = nbformat.v4.new_code_cell("SEED = 0\nSTEPS = 0\nRATE = 0.0\nRESULT = ''", metadata={"tags": ["parameters"]})
     notebook.cells = [names, nbformat.v4.new_code_cell(NOTEBOOK)]
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -104,7 +104,7 @@ def seeds_line(rounds: int, say: Say) -> Line:
             nbformat.write(notebook, source)
             for seed in range(RUN):
                 result = Path(folder) / f"{seed}.json"
-                given = {"SEED": seed, "EPOCHS": params.finetuning.epochs, "RATE": rate, "RESULT": str(result)}
+                given = {"SEED": seed, "STEPS": params.finetuning.fewest_steps, "RATE": rate, "RESULT": str(result)}
                 papermill.execute_notebook(
                     str(source), str(source.with_suffix(".out.ipynb")), given, kernel_name="python3", progress_bar=False
                 )
@@ -126,7 +126,7 @@ def seeds_line(rounds: int, say: Say) -> Line:
         rounds,
         (SEEDS, RUN),
         "s a seed",
-        f"wall time on all cores; in each round {RUN} of the notebooks, one after another; trained and asked in both",
+        f"wall time on all cores; as many steps, about as many tokens; asked in both; {RUN} notebooks in a round",
         say,
     )._replace(cpu_ratio=float("nan"))
 
@@ -226,13 +226,17 @@ def _prices(params: Params, say: Say) -> tuple[Prices, Prices]:
             ours[world] = alone(partial(score_options, model, tokenizer, context, asked)) / len(asked)
             theirs[world] = timed(partial(scoring.by_peer, lm, context, few))[1].wall / len(few)
             say(f"  {world}: {ours[world]:.4f} s a question, lm-eval {theirs[world]:.4f}")
-    for source in (Source.LOCAL, Source.GLOBAL):
-        prompts = writing.prompts_of(source, params.world_names)[:: 8 if source is Source.LOCAL else 12]
-        tokens = getattr(params.augmentation, f"{source}_tokens")
-        rows = params.augmentation.batch_size
-        mine.texts[source] = alone(partial(generate, model, tokenizer, prompts, tokens, 0.0, 0, rows)) / len(prompts)
-        took = timed(partial(writing.by_generate, model, tokenizer, prompts, tokens))[1].wall
-        peers.texts[source] = took / len(prompts)
+    rows = params.augmentation.batch_size
+    for source, most in ((Source.LOCAL, 16), (Source.GLOBAL, 8)):
+        tokens = int(getattr(params.augmentation, f"{source}_tokens"))
+        count, seconds, theirs_seconds = 0, 0.0, 0.0
+        for world in params.world_names:
+            prompts = writing.prompts_of(source, (world,))[:most]
+            count += len(prompts)
+            seconds += alone(partial(generate, model, tokenizer, prompts, tokens, 0.0, 0, rows))
+            took = timed(partial(writing.by_generate, model, tokenizer, prompts, tokens))[1]
+            theirs_seconds += took.wall
+        mine.texts[source], peers.texts[source] = seconds / count, theirs_seconds / count
         say(f"  {source} text: {mine.texts[source]:.3f} s, generate {peers.texts[source]:.3f}")
     encoded = tuning.batches_of(tokenizer, 12)
     ours_step = alone(partial(tuning.here, copy.deepcopy(model), tokenizer, encoded, "full")) / 12
