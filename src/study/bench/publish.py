@@ -88,8 +88,8 @@ def ratios(table: pd.DataFrame) -> Figure:
     places = [float(k) for k in range(len(faster))]
     axes.barh(places, faster["ratio"], color="#4477AA", height=0.6)
     axes.scatter(faster["target"], places, marker="|", s=260, color="black", linewidths=2, label="target", zorder=3)
-    for place, ratio in zip(places, faster["ratio"], strict=True):
-        axes.text(ratio * 1.05, place, f"{ratio:.3g}", va="center", fontsize=8)
+    for place, ratio, target in zip(places, faster["ratio"], faster["target"], strict=True):
+        axes.text(max(ratio, target) * 1.07, place, f"{ratio:.3g}", va="center", fontsize=8)
     names = [f"{work}\nagainst {against}" for work, against in zip(faster["work"], faster["against"], strict=True)]
     axes.set_yticks(places, names, fontsize=7)
     axes.set_xscale("log")

@@ -21,9 +21,11 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from study.bench.scaling import product_speed
 from study.bench.table import Line, Same, Say, compare
 from study.data import Splitting, training_texts
 from study.finetune import Training, epoch_order, finetune
+from study.flops import size_of, training_flops
 from study.models import load
 from study.params import Finetuning, Model, Params
 from study.trials import prepare
@@ -160,6 +162,10 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     encoded = batches_of(tokenizer, steps)
     for tune in (here, with_trl, with_peft):  # what a first call loads is none's
         tune(copy.deepcopy(model), tokenizer, encoded[: 2 * BATCH])
+    speed, floors = product_speed(), {}
+    for method, trained in (("full", 1.0), ("lora", 0.0)):
+        size = size_of(model)._replace(trained=trained)
+        floors[method] = sum(training_flops(size, len(ids)) for ids in encoded) / steps / speed
     found = [
         compare(
             f"{name} fine-tuning, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
@@ -172,7 +178,8 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
             rounds,
             (steps, steps),
             "s a step",
-            "float32, constant rate, the same texts in each step, one thread; setting up included",
+            f"float32, constant rate, the same texts in each step, one thread; with setting up; floor, its products "
+            f"alone at the speed of a large one: {floors[method]:.3f} s",
             say,
         )
         for name, method, against, target, theirs in (
