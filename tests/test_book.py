@@ -16,7 +16,7 @@ from study.execute import ARMS_OF, execute
 from study.experiment import open_experiment
 from study.hub import model_folder
 from study.params import load_params
-from study.paths import NOTEBOOKS, ROOT
+from study.paths import NOTEBOOKS, RESULTS, ROOT
 from study.strict import ParamsError
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -86,6 +86,14 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     for folder in (results / "trials").iterdir():
         (folder / "record.json").unlink()
     assert "10 of its trials are missing" in run.stale()
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*RESULTS.glob("base_model*/*.ipynb"), *RESULTS.glob("default/*.ipynb")]), ids=lambda p: p.stem
+)
+def test_a_published_notebook_holds_no_warning_and_no_path_of_a_machine(path):
+    outputs = json.dumps([output for cell in cells(path, "code") for output in cell.outputs])
+    assert not re.findall(r"\w*Warning\b|site-packages|[\"\s'](?:/tmp|/home|/root|/Users|/work)/", outputs)
 
 
 def test_a_notebook_opened_by_hand_finds_what_the_params_name(tmp_path, monkeypatch):

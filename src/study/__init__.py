@@ -2,5 +2,7 @@
 
 import warnings
 
-# Plain progress lines are printed here; the widget that tqdm misses is not wanted, nor its path in a notebook.
+# What libraries remark on each other is not the reader's, nor the paths that it would leave in a notebook: a widget
+# that tqdm misses, and an old name by which peft asks transformers something.
 warnings.filterwarnings("ignore", message="IProgress not found")
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
