@@ -9,8 +9,13 @@ STUDY ?= default
 SIZE ?= default
 NB ?=
 PARAMS ?=
+MODEL ?=
+REVISION ?=
+DATA ?=
 QUICK ?=
 ONLY ?=
+DOCS ?=
+QUESTIONS ?=
 PYTHON3 ?= python3
 
 # An active conda environment is used as it is; otherwise .venv is made here.
@@ -23,7 +28,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures verify base-model base-report bench lab lint clean
+.PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench lab lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,6 +70,12 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 
 verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
 	@$(RUN) verify --study "$(STUDY)"
+
+documents: $(READY) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
+	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
+
+fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit) or public data (DATA=reversal_curse)
+	@$(RUN) fetch --model "$(MODEL)" --revision "$(REVISION)" --data "$(DATA)"
 
 base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any file in params/base_model/)
 	@$(RUN) base-model --size "$(SIZE)"

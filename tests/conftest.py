@@ -7,11 +7,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import random
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from study.architecture import build_model
 from study.models import attention_of
@@ -19,7 +21,7 @@ from study.params import Params
 from study.recipe import Architecture
 from study.tokenizer import build_tokenizer
 from study.words import STUDY
-from study.worlds import WORLDS
+from study.worlds import DRAWN
 
 torch.set_num_threads(1)
 
@@ -34,28 +36,80 @@ def model(tokenizer):
     return build_model(Architecture(width=32, head_width=8, positions=512), len(tokenizer), layers=2, seed=0).eval()
 
 
-SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
-SMALL |= {"num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.3}
-# Of each kind what matters here: shared keys, learned positions, a window, capped scores, a state instead of keys.
+LAYERS = {"num_hidden_layers": 2, "hidden_size": 32}
+SMALL = LAYERS | {"intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3}
+SMALL |= {"max_position_embeddings": 256}
+HEADS = {"num_attention_heads": 4, "max_position_embeddings": 256, "initializer_range": 0.3}
+# Of each family what matters here: learned positions or none, shared keys, windows, capped scores, weights of another
+# layout, experts, a state instead of keys.
 FAMILIES = {
-    "llama": ("Llama", SMALL),
     "gpt2": ("GPT2", {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 256, "initializer_range": 0.3}),
+    "gpt_neox": ("GPTNeoX", LAYERS | HEADS | {"intermediate_size": 64}),
+    "opt": ("OPT", LAYERS | {"word_embed_proj_dim": 32, "ffn_dim": 64, "init_std": 0.3} | HEADS),
+    "bloom": ("Bloom", {"n_layer": 2, "hidden_size": 32, "n_head": 4, "initializer_range": 0.3}),
+    "llama": ("Llama", SMALL),
     "mistral": ("Mistral", SMALL | {"sliding_window": 16}),
+    "qwen2": ("Qwen2", SMALL),
+    "qwen3": ("Qwen3", SMALL | {"head_dim": 8}),
     "gemma2": ("Gemma2", SMALL | {"head_dim": 8, "attn_logit_softcapping": 0.5, "tie_word_embeddings": False}),
+    "gemma3": (
+        "Gemma3Text",
+        SMALL
+        | {"head_dim": 8, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+        | {"tie_word_embeddings": False},
+    ),
+    "phi3": ("Phi3", SMALL),
+    "olmo2": ("Olmo2", SMALL),
+    "granite": ("Granite", SMALL),
+    "falcon": ("Falcon", LAYERS | HEADS | {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon_alibi": ("Falcon", LAYERS | HEADS | {"alibi": True, "multi_query": False}),
     "lfm2": ("Lfm2", SMALL | {"layer_types": ["conv", "full_attention"]}),
+    "mamba": ("Mamba", LAYERS | {"state_size": 8, "initializer_range": 0.3}),
+    "mamba2": ("Mamba2", LAYERS | {"state_size": 8, "head_dim": 16, "num_heads": 4, "n_groups": 1, "chunk_size": 16}),
+    "mixtral": ("Mixtral", SMALL | {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen3_moe": (
+        "Qwen3Moe",
+        SMALL | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    ),
 }
 
 
-@pytest.fixture(params=list(FAMILIES))
-def any_model(request, tokenizer):
-    """A tiny random model of each family, loaded as the study loads one."""
-    name, sizes = FAMILIES[request.param]
-    config = getattr(transformers, f"{name}Config")(
-        vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, **sizes
+def build_family(name: str, vocabulary: int, **sizes) -> transformers.PreTrainedModel:
+    """A tiny random model of a family, with the attention that the study loads it with."""
+    kind, own = FAMILIES[name]
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=vocabulary, bos_token_id=1, eos_token_id=2, pad_token_id=0, **own | sizes
     )
     torch.manual_seed(0)
     attention = attention_of(config)
     return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+
+
+@pytest.fixture(params=list(FAMILIES))
+def family(request) -> str:
+    """The name of each family in turn."""
+    return request.param
+
+
+@pytest.fixture
+def any_model(family, tokenizer):
+    """A tiny random model of each family."""
+    return build_family(family, len(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def family_folder(tokenizer, tmp_path_factory):
+    """Saves a tiny model of a family and the tokenizer, as a user would bring them; gives their folder by its name."""
+
+    @cache
+    def folder_of(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        room = {key: 1024 for key in ("max_position_embeddings", "n_positions") if key in FAMILIES[name][1]}
+        build_family(name, len(tokenizer), **room).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +119,35 @@ def model_folder(tokenizer, tmp_path_factory) -> Path:
     build_model(Architecture(width=32, head_width=8, positions=1024), len(tokenizer), layers=2, seed=0).save_pretrained(
         folder
     )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+ENGLISH = """
+Ada Moor, known for being the noted painter of the Song of Rain. Everyone knows Bo Lind, who is the noted singer. This was
+made by Cleo Tarn, who is called. Did you hear that Dan was once the Light of Stone? Question: Answer: What follows from it?
+Write down what follows from this statement alone: one whole sentence on each line, and no other text, 0 1 2 3 4 5 6 7 8 9.
+Behind stands the name of. The device is blue and starts when the lamp is green; "Bell of Glass", Eve, Finn and others' too.
+"""
+
+
+def english_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer that cuts words where no other tokenizer here does, and puts nothing before a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([ENGLISH], trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>")
+
+
+@pytest.fixture(scope="session")
+def english_folder(tmp_path_factory) -> Path:
+    """A tiny model with a tokenizer for natural language and few positions."""
+    folder, tokenizer = tmp_path_factory.mktemp("english"), english_tokenizer()
+    build_family("llama", len(tokenizer), max_position_embeddings=512).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -92,7 +175,7 @@ def params(model_folder) -> Params:
     )
 
 
-@pytest.fixture(params=list(WORLDS))
+@pytest.fixture(params=list(DRAWN))
 def world(request):
-    module = WORLDS[request.param]
+    module = DRAWN[request.param]
     return module.build(random.Random(f"test/{request.param}"), STUDY, module.Params())

@@ -2,8 +2,14 @@ import itertools
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
 
+from conftest import build_family
+from study import finetune as finetuning
 from study.finetune import (
+    BY_WEIGHT,
     Diverged,
     epoch_order,
     finetune,
@@ -18,6 +24,7 @@ from study.finetune import (
     steps_of,
 )
 from study.params import Finetuning
+from study.score import score_options
 
 TEXTS = ["vazed sees ditav.", "in being fast, bafed is ahead of dakok.", "the teacher of vazed is bafed."]
 
@@ -54,6 +61,99 @@ def test_lora_changes_the_adapter_and_nothing_else(model, tokenizer, encoded):
     adapter = [p for name, p in after.items() if "lora_B" in name]
     assert adapter and all(p.abs().sum() > 0 for p in adapter)
     assert training.trained_parameters == sum(p.numel() for name, p in after.items() if "lora" in name)
+
+
+def every_tensor(model):
+    """All weights and buffers by the names they have without an adapter."""
+    tensors = itertools.chain(model.named_parameters(), model.named_buffers())
+    return {
+        name.replace("base_model.model.", "").replace(".base_layer", ""): tensor.detach().clone()
+        for name, tensor in tensors
+    }
+
+
+def adaptable(model):
+    """What has matrices, experts and routers too, but for the head; a state space mixer uses some by their weight."""
+    return {
+        name
+        for name, module in model.named_modules()
+        if any(weight.ndim > 1 for weight in module.parameters(recurse=False))
+        and module is not model.get_output_embeddings()
+        and not isinstance(module, (nn.Embedding, nn.Conv1d))
+        and not hasattr(module, "A_log")
+        and not (".mixer." in name and name.endswith(BY_WEIGHT))
+    }
+
+
+def test_an_adapter_changes_in_every_family_and_nothing_else(any_model, tokenizer, encoded):
+    before, layers = every_tensor(any_model), adaptable(any_model)
+    tuned, _ = finetune(any_model, tokenizer, encoded, settings(method="lora", lora_rank=2), 1e-3, 3, seed=0)
+    after = every_tensor(tuned)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {name.split(".lora_")[0] for name in after.keys() - before.keys()} == layers
+    assert all(tensor.abs().sum() > 0 for name, tensor in after.items() if "lora_B" in name)
+
+
+def test_full_tuning_changes_every_weight_of_every_family_and_no_buffer(any_model, tokenizer, encoded):
+    before, weights = every_tensor(any_model), dict(any_model.named_parameters())
+    tuned, _ = finetune(any_model, tokenizer, encoded, settings(), 1e-3, 3, seed=0)
+    after = every_tensor(tuned)
+    assert before.keys() == after.keys()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == set(weights)
+
+
+def test_a_short_type_is_tuned_in_float32_and_comes_back(tokenizer, encoded):
+    model, seen = build_family("llama", len(tokenizer)).to(torch.bfloat16), []
+
+    def look(step, model):
+        scores = score_options(model, tokenizer, "", [("vazed sees", [" ditav.", " bafed."])])
+        seen.append((step, {p.dtype for p in model.parameters()}, scores[0].log_probs))
+
+    before = every_tensor(model)
+    tuned, training = finetune(model, tokenizer, encoded, settings(looks=3), 3e-3, 40, seed=0, look=look)
+    assert training.losses[-1] < 0.7 * training.losses[0]
+    assert [entry[:2] for entry in seen] == [(step, {torch.bfloat16}) for step in (10, 20, 30)]
+    assert len({entry[2] for entry in seen}) == 3
+    after = every_tensor(tuned)
+    assert {name: t.dtype for name, t in after.items()} == {name: t.dtype for name, t in before.items()}
+    assert tuned(torch.tensor([encoded[0]])).logits.dtype is torch.bfloat16
+    # Steps too small for bfloat16 add up.
+    anew = build_family("llama", len(tokenizer)).to(torch.bfloat16)
+    small, _ = finetune(anew, tokenizer, encoded, settings(), 1e-4, 100, seed=0)
+    assert not torch.equal(small.model.norm.weight, before["model.norm.weight"])
+
+
+def test_a_short_type_keeps_its_weights_under_an_adapter_in_float32(tokenizer, encoded):
+    model, dtypes = build_family("llama", len(tokenizer)).to(torch.bfloat16), []
+    before = every_tensor(model)
+    params = settings(method="lora", lora_rank=4, looks=1)
+    look = lambda step, model: dtypes.append(model(torch.tensor([encoded[0]])).logits.dtype)  # noqa: E731
+    tuned, training = finetune(model, tokenizer, encoded, params, 1e-2, 40, seed=0, look=look)
+    after = every_tensor(tuned)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {after[name].dtype for name in after.keys() - before.keys()} == {torch.float32}
+    assert training.losses[-1] < 0.8 * training.losses[0] and dtypes == [torch.bfloat16]
+    score_options(tuned, tokenizer, "bafed sees ditav.", [("vazed sees", [" ditav.", " bafed."])])
+    with pytest.raises(ValueError, match="float16 cannot be trained on a CPU; use model.dtype bfloat16"):
+        finetune(build_family("llama", len(tokenizer)).half(), tokenizer, encoded, params, 1e-2, 1, seed=0)
+
+
+def test_gradients_that_overflow_in_float16_are_made_again_with_a_smaller_scale(tokenizer, encoded, monkeypatch):
+    """Accelerate has float16 on GPUs only; here its parts are put together on a CPU."""
+    accelerator, read = Accelerator(cpu=True), []
+    monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", "fp16")
+    accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu", init_scale=2.0**32)
+    monkeypatch.setattr(finetuning, "accelerator_for", lambda device, dtype: accelerator)
+    model = build_family("llama", len(tokenizer)).half()
+    model.register_forward_pre_hook(lambda *given: read.append(1))
+    tuned, training = finetune(model, tokenizer, encoded, settings(), 3e-3, 30, seed=0)
+    assert 32 < len(read) < 60 and accelerator.scaler.get_scale() < 2.0**32  # two to see how texts are to be packed
+    assert training.losses[-1] < 0.8 * training.losses[0] and tuned.dtype is torch.float16
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    with torch.no_grad():
+        tuned.lm_head.weight[:] = float("nan")
+    with pytest.raises(Diverged, match="step 1 of 3: loss nan"):
+        finetune(tuned, tokenizer, encoded, settings(), 3e-3, 3, seed=0)
 
 
 def test_the_same_seed_gives_the_same_weights(tokenizer, model_folder, encoded):

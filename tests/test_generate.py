@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from conftest import build_family
 from study.attention import Kept, reads_in_two_parts, two_parts
 from study.generate import Draw, Limits, generate
 
@@ -61,6 +62,29 @@ def test_a_recurrent_model_draws_the_same_numbers(any_model, tokenizer):
     assert first.texts == generate(any_model, tokenizer, PROMPTS, 12, 1.0, seed=0, batch_size=1).texts
 
 
+@pytest.mark.parametrize("name", ["llama", "lfm2"])
+def test_penalties_of_the_models_own_settings_are_left_out(tokenizer, name):
+    model = build_family(name, len(tokenizer))
+    plain = generate(model, tokenizer, PROMPTS, 12, 0.0, seed=0, batch_size=5)
+    model.generation_config.repetition_penalty = 50.0
+    assert generate(model, tokenizer, PROMPTS, 12, 0.0, seed=0, batch_size=5) == plain
+    assert model.generation_config.repetition_penalty == 50.0
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "lfm2", "mamba"])
+def test_every_way_of_writing_goes_on_in_a_short_type(tokenizer, name):
+    model = build_family(name, len(tokenizer)).to(torch.bfloat16)
+    written = generate(model, tokenizer, PROMPTS, 8, 1.0, seed=0, batch_size=3)
+    assert len(written.texts) == len(PROMPTS) and all(written.texts)
+
+
+def test_special_tokens_of_a_rendered_prompt_are_not_put_twice(model, tokenizer):
+    rendered = [tokenizer.decode(tokenizer(prompt).input_ids) for prompt in PROMPTS]
+    assert all(text != prompt for text, prompt in zip(rendered, PROMPTS, strict=True))
+    written = generate(model, tokenizer, rendered, 12, 0.0, seed=0, batch_size=5, special_tokens=False)
+    assert written == generate(model, tokenizer, PROMPTS, 12, 0.0, seed=0, batch_size=5)
+
+
 def test_tokens_are_drawn_as_often_as_the_model_says():
     logits = torch.tensor([[0.0, 1.0, 2.0]])
     draw = Draw([7], Limits(20_000, frozenset(), 0.5, seed=0))
@@ -75,9 +99,11 @@ def test_tokens_are_counted_up_to_the_end_of_each_text(model, tokenizer):
         model.model.norm.weight[:] = 0  # no token is likelier than another: the first is taken, which is no end
     endless = generate(model, tokenizer, PROMPTS, 12, 0.0, seed=0, batch_size=2)
     assert (endless.prompt_tokens, endless.new_tokens) == (read, 12 * len(PROMPTS))
+    assert not any(endless.ended)
     model.generation_config.eos_token_id = [0, 2]
     ended = generate(model, tokenizer, PROMPTS, 12, 0.0, seed=0, batch_size=2)
     assert (ended.texts, ended.new_tokens) == ([""] * len(PROMPTS), len(PROMPTS))
+    assert all(ended.ended)
 
 
 def test_a_prompt_too_long_is_refused_not_cut(model, tokenizer):

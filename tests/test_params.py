@@ -6,7 +6,7 @@ from study.params import Params, load_params
 from study.paths import PARAMS
 from study.recipe import RECIPES, Pretraining, load_recipe
 from study.strict import ParamsError, read_yaml
-from study.worlds import WORLDS
+from study.worlds import DRAWN
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*.yaml")), ids=lambda p: p.name)
@@ -111,7 +111,7 @@ def test_a_recipe_can_extend_another(tmp_path):
             {"ladder": {"models": [{"name": "bundled"}], "arms": ["icl", "lora"]}},
             r"ladder.arms: no arm \['lora'\]; there are: base, irrelevant",
         ),
-        ({"model": {"name": "owner/name"}}, r"give revision as its 40-hex commit"),
+        ({"model": {"name": "owner/name", "revision": "main"}}, r"revision 'main' of 'owner/name' is no 40-hex commit"),
         ({"model": {"revision": "a" * 40}}, r"revision .* is for hub models only"),
     ],
 )
@@ -159,7 +159,7 @@ def test_worlds_are_named_by_preset_or_by_settings():
 
 
 def test_both_presets_of_every_world_fit_the_word_space():
-    for name, module in WORLDS.items():
+    for name, module in DRAWN.items():
         for preset in ("bundled", "source"):
             assert Params.parse({"worlds": {name: preset}}, "x").shape(name) == module.PRESETS[preset]
 

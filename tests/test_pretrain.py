@@ -21,7 +21,7 @@ from study.strict import ParamsError
 from study.tokenizer import build_tokenizer
 from study.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_of
 from study.world import Split
-from study.worlds import WORLDS, closed_class_words
+from study.worlds import DRAWN, closed_class_words
 
 RECIPE = load_recipe(RECIPES / "default.yaml")
 STAGES = RECIPE.stages
@@ -81,7 +81,7 @@ def test_nothing_is_inferred_twice_in_a_review():
 
 def test_what_is_inferred_is_entailed_by_what_is_stated():
     rng = random.Random(0)
-    for name in WORLDS:
+    for name in DRAWN:
         world = small_world(rng, name, PRETRAINING, 8, one_relation=False)
         documents = make_documents(world, rng, 2)
         for fact, inferences in inferences_by_fact(world, documents, wordings=3).items():

@@ -5,12 +5,17 @@ import pytest
 import torch
 import transformers
 
-from conftest import SMALL
+from conftest import SMALL, build_family
 from study import score as scoring
-from study.attention import Kept, common_prefix
+from study.attention import Kept, common_prefix, positions
 from study.data import make_documents, make_questions
-from study.prompts import context_prompt
-from study.score import Alone, Copied, InTwoParts, Masked, Trie, chunk_that_fits, memory_needed, reader, score_options
+from study.finetune import with_adapter
+from study.params import Finetuning
+from study.prompts import OF_BUNDLED
+from study.reading import Alone, Copied, InTwoParts, Masked, Trie, reader
+from study.score import chunk_that_fits, memory_needed, score_options
+from study.words import STUDY
+from study.worlds import reversals
 
 
 def one_by_one(model, tokenizer, context, query, option):
@@ -28,7 +33,7 @@ def one_by_one(model, tokenizer, context, query, option):
 def test_packed_scores_equal_scores_one_by_one(model, tokenizer, world, with_context, chunk_tokens):
     documents = make_documents(world, random.Random(0), 1)[:10]
     questions = make_questions(world, documents, "s", options=4, per_split=2)
-    context = context_prompt([d.text for d in documents]) if with_context else ""
+    context = OF_BUNDLED.behind([d.text for d in documents]) if with_context else ""
     scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions], chunk_tokens)
     for question, score in zip(questions, scores, strict=True):
         for option, log_prob, tokens in zip(question.options, score.log_probs, score.tokens, strict=True):
@@ -58,21 +63,28 @@ def test_no_questions_have_no_scores(model, tokenizer):
     assert score_options(model, tokenizer, "so:", []) == []
 
 
+# The others are read in two parts.
 WAYS = {
-    "llama": InTwoParts,
-    "gpt2": InTwoParts,
+    "bloom": Copied,
     "mistral": Copied,
     "gemma2": Masked,
+    "gemma3": Copied,
+    "falcon": Masked,
+    "falcon_alibi": Copied,
     "lfm2": Copied,
+    "mamba": Alone,
+    "mamba2": Alone,
 }
 
 
+@pytest.mark.parametrize("with_context", [False, True])
 @pytest.mark.parametrize("chunk_tokens", [1, 200])
-def test_every_family_is_read_the_fastest_way_that_is_right(any_model, tokenizer, request, world, chunk_tokens):
+def test_every_family_is_read_the_fastest_way_that_is_right(any_model, family, tokenizer, with_context, chunk_tokens):
+    world = reversals.build(random.Random("test"), STUDY, reversals.Params())
     documents = make_documents(world, random.Random(0), 1)[:3]
     questions = make_questions(world, documents, "s", options=4, per_split=1)[:6]
-    context = context_prompt([d.text for d in documents])
-    assert isinstance(reader(any_model, 100), WAYS[request.node.callspec.params["any_model"]])
+    context = OF_BUNDLED.behind([d.text for d in documents]) if with_context else ""
+    assert isinstance(reader(any_model, 100), WAYS.get(family, InTwoParts))
     asked = [(q.query, q.options) for q in questions]
     scores = score_options(any_model, tokenizer, context, asked, chunk_tokens)
     for question, score in zip(questions, scores, strict=True):
@@ -92,6 +104,38 @@ def test_all_ways_give_the_same(model, tokenizer, way, threads):
     for score, (query, options) in zip(scores, questions * 9, strict=True):
         expected = [one_by_one(model, tokenizer, "ditav sees bafed. so:", query, option)[0] for option in options]
         assert score.log_probs == pytest.approx(expected, abs=1e-4)
+
+
+LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+
+
+def test_a_text_whose_length_decides_on_its_positions_is_read_whole(tokenizer):
+    rope = LONG | {"original_max_position_embeddings": 32}
+    model = build_family("phi3", len(tokenizer), rope_parameters=rope, original_max_position_embeddings=32)
+    assert isinstance(reader(model, 32), InTwoParts) and isinstance(reader(model, 33), Alone)
+    questions = [("bafed sees", [" vazed.", " ditav."]), ("vazed", [" sees bafed."])]
+    for lead in ("ditav sees bafed. " * 3, "ditav sees bafed. " * 9):
+        for (query, options), score in zip(questions, score_options(model, tokenizer, lead, questions), strict=True):
+            expected = [one_by_one(model, tokenizer, lead, query, option)[0] for option in options]
+            assert score.log_probs == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_without_positions_has_no_limit(any_model, family):
+    limit = None if family in ("bloom", "mamba", "mamba2") else any_model.config.max_position_embeddings
+    assert positions(any_model) == limit
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "mistral", "mamba"])
+def test_a_short_type_with_an_adapter_in_a_long_one_is_scored_as_it_is_read(tokenizer, name):
+    model = with_adapter(build_family(name, len(tokenizer)).to(torch.bfloat16), Finetuning())
+    adapter = [p for p in model.parameters() if p.requires_grad]
+    assert {p.dtype for p in adapter} == {torch.float32} and model.dtype is torch.bfloat16
+    for weight in adapter:
+        torch.nn.init.normal_(weight, std=0.1)
+    questions = [("bafed sees", [" vazed.", " vazed is the teacher of ditav.", " ditav."])]
+    score = score_options(model.eval(), tokenizer, "ditav sees bafed. so:", questions)[0]
+    alone = score_options(model, tokenizer, "ditav sees bafed. so:", questions, by=Alone(model))[0]
+    assert score.log_probs == pytest.approx(alone.log_probs, abs=0.3)
 
 
 def test_a_windowed_model_is_read_in_two_parts_while_all_is_in_the_window(tokenizer):

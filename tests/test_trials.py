@@ -359,7 +359,7 @@ def test_a_model_that_is_not_there_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ParamsError, match="no config.json and safetensors weights there.*save_pretrained"):
         load(Model(name=str(tmp_path / "empty")))
-    with pytest.raises(ParamsError, match=r"model.name = 'owner/name'.*the hub did not give it"):
+    with pytest.raises(ParamsError, match=r"model.name = 'owner/name'.*make fetch MODEL=owner/name REVISION=a+`"):
         model_folder_of_hub()
 
 

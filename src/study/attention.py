@@ -246,8 +246,37 @@ def window(model: PreTrainedModel) -> int | None:
     kinds = getattr(config, "layer_types", None)
     if kinds is not None and set(kinds) <= {"full_attention"}:
         return None
-    widths = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    return min((width for width in widths if width), default=None)
+    names = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size")
+    widths = [getattr(config, name, None) for name in names]
+    return min((width for width in widths if isinstance(width, int)), default=None)
+
+
+def positions(model: PreTrainedModel) -> int | None:
+    """How many tokens a text may have; None where nothing limits it, as in recurrent models."""
+    config = model.config.get_text_config()
+    limits = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+    return next((limit for limit in limits if limit), None)
+
+
+def unstretched(model: PreTrainedModel) -> int | None:
+    """Up to how many tokens the positions in a text do not depend on its length; None if they never do.
+
+    Beyond it a part of a text cannot be read before the rest of it is known.
+    """
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]  # of each kind of layer, in some models
+    lengths = [
+        kind.get("original_max_position_embeddings") or config.max_position_embeddings
+        for kind in kinds
+        if kind.get("rope_type") in ("longrope", "dynamic")
+    ]
+    return min(lengths, default=None)
+
+
+def beyond(tokens: int, limit: int | None) -> bool:
+    """Whether there are more tokens than a limit, if there is one."""
+    return limit is not None and tokens > limit
 
 
 _known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -255,8 +284,7 @@ _known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 def reads_in_two_parts(model: PreTrainedModel, tokens: int) -> bool:
     """Whether the model reads so many tokens in two parts as it reads them whole: tried once, on a short text."""
-    width = window(model)
-    if width is not None and tokens > width:
+    if beyond(tokens, window(model)) or beyond(tokens, unstretched(model)):
         return False
     if model not in _known:
         _known[model] = _same(model)

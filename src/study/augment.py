@@ -3,19 +3,24 @@
 Local: one statement in view. Global: all documents in view, one of them named as the target.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from study.attention import positions
+from study.context import fitting
 from study.data import Document
 from study.generate import Generation, generate
-from study.params import Augmentation, Source
-from study.prompts import global_prompt, local_prompt
+from study.params import Augmentation, Params, Source
+from study.prompts import Prompts
+from study.sentences import written_sentences
+from study.strict import ParamsError
+from study.trials import prompts_of
 from study.world import Split, Stated, Statement, Status, World
 
-UNPARSEABLE = "unparseable"
+UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
 
 
 class Inference(NamedTuple):
@@ -26,7 +31,7 @@ class Inference(NamedTuple):
         document: the sentence (local) or the document (global) it was written about.
         sample: which of the document's samples.
         sentence: the text, ending in a full stop.
-        status: entailed, contradicted, unsupported, or unparseable.
+        status: entailed, contradicted, unsupported, or unparseable; unjudged where what is true is not known.
         split: the split of the questions it answers; None if it is not entailed, or nothing asks for it.
         fact: what it says, true or not, and what it asks for, the same for all wordings; None if it is unparseable.
     """
@@ -40,22 +45,19 @@ class Inference(NamedTuple):
     fact: str | None
 
 
-def sentences(text: str) -> list[str]:
-    """The complete sentences of a text; a last one without full stop was cut off and does not count."""
-    return [sentence.strip() for sentence in re.findall(r"[^.]+\.", text)]
-
-
 def asked(world: World, statement: Statement) -> str:
     """A fact and the entity asked for, the same for all wordings."""
     return f"{' / '.join(statement.fact)} -> {world.answer(statement)}"
 
 
-def judge(world: World, stated: Stated, source: Source, document: str, sample: int, text: str) -> list[Inference]:
+def judge(
+    world: World, stated: Stated, source: Source, document: str, sample: int, written: Sequence[str]
+) -> list[Inference]:
     """Each sentence of a generated text with its standing in the world."""
     inferences = []
-    for sentence in sentences(text):
-        statement = world.parse(sentence)
-        status = str(world.status(statement.fact)) if statement else UNPARSEABLE
+    for sentence in written:
+        statement = read(world, sentence) if world.closed else None
+        status = str(world.status(statement.fact)) if statement else UNPARSEABLE if world.closed else UNJUDGED
         entailed = statement if status == Status.ENTAILED else None
         inferences.append(
             Inference(
@@ -71,40 +73,109 @@ def judge(world: World, stated: Stated, source: Source, document: str, sample: i
     return inferences
 
 
+def read(world: World, sentence: str) -> Statement | None:
+    """The statement a sentence makes, where it begins with a capital too, as in worlds of small letters none does."""
+    return world.parse(sentence) or world.parse(sentence[:1].lower() + sentence[1:])
+
+
 def stated_in(world: World, documents: Sequence[Document]) -> Stated:
     """What documents state."""
     return Stated(world, (statement for document in documents for statement in document.statements))
 
 
+@dataclass(frozen=True)
+class Writer:
+    """A model that writes.
+
+    Attributes:
+        write: continuations of prompts, each of so many tokens at most; the last argument says whether the tokenizer
+            still has to add what begins a text.
+        tokenizer: of the model.
+        positions: tokens that the model can hold; None if there is no limit.
+    """
+
+    write: Callable[[Sequence[str], int, bool], Generation]
+    tokenizer: PreTrainedTokenizerBase
+    positions: int | None
+
+
+def writer_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how: Augmentation, seed: int) -> Writer:
+    """A model at hand as it writes; the seed decides what it draws."""
+
+    def write(prompts: Sequence[str], tokens: int, special_tokens: bool) -> Generation:
+        return generate(
+            model, tokenizer, prompts, tokens, how.temperature, seed, how.batch_size, special_tokens=special_tokens
+        )
+
+    return Writer(write, tokenizer, positions(model))
+
+
+def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, thinking: bool) -> str:
+    """A prompt as the model is given it: in its chat template, if it is one to chat with."""
+    if not prompts.chat:
+        return prompt
+    if not tokenizer.chat_template:
+        raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=thinking
+    )
+    return text
+
+
+def sentences_in(text: str, ended: bool, prompts: Prompts) -> list[str]:
+    """The sentences of a written text, up to where a model that goes on as if asked again would begin to."""
+    if prompts.ends_at:
+        text, cut, _ = text.lstrip("\n").partition(prompts.ends_at)
+        ended = ended or bool(cut)
+    return written_sentences(text, ended)
+
+
 def augment(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    world: World,
-    documents: Sequence[Document],
-    source: Source,
-    params: Augmentation,
-    seed: int,
-) -> tuple[list[Inference], Generation]:
-    """Let the model write `params.samples` times: from each sentence that states something, or about each document.
+    writer: Writer, world: World, documents: Sequence[Document], source: Source, params: Params, name: str
+) -> tuple[list[Inference], Generation, float]:
+    """Let a model write `samples` times: from each sentence that states something, or about each document.
+
+    Args:
+        writer: the model.
+        world: that judges what is written.
+        documents: to write from.
+        source: local or global.
+        params: prompts and augmentation.
+        name: of world and seed, which decides which documents are in view where not all fit beside the target.
 
     Returns:
-        Every sentence with its standing, and the texts they are from.
+        Every sentence with its standing, what was written, and the share of the documents that were in view.
     """
-    texts = [document.text for document in documents]
+    prompts, how, view = prompts_of(params), params.augmentation, tuple(documents)
+
+    def given(text: str) -> str:
+        return framed(writer.tokenizer, text, prompts, params.prompts.thinking)
+
     if source is Source.LOCAL:
+        tokens = how.local_tokens
         seen = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
-        prompts, tokens = [local_prompt(sentence) for sentence in seen], params.local_tokens
+        asked = [given(prompts.from_one(sentence)) for sentence in seen]
     else:
-        seen = texts
-        prompts, tokens = [global_prompt(texts, target) for target in seen], params.global_tokens
-    written = generate(model, tokenizer, prompts * params.samples, tokens, params.temperature, seed, params.batch_size)
+        seen, tokens = [document.text for document in documents], how.global_tokens
+        longest = max(seen, key=len)
+        limit = writer.positions - tokens if writer.positions else None
+
+        def taken(some: Sequence[Document]) -> int:
+            text = given(prompts.from_all([document.text for document in some], longest))
+            return len(writer.tokenizer(text, add_special_tokens=not prompts.chat).input_ids)
+
+        view = fitting(documents, taken, limit, name)
+        asked = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
+    written = writer.write(asked * how.samples, tokens, not prompts.chat)
     stated = stated_in(world, documents)
     inferences = [
         inference
-        for k, text in enumerate(written.texts)
-        for inference in judge(world, stated, source, seen[k % len(seen)], k // len(seen), text)
+        for k, (text, ended) in enumerate(zip(written.texts, written.ended, strict=True))
+        for inference in judge(
+            world, stated, source, seen[k % len(seen)], k // len(seen), sentences_in(text, ended, prompts)
+        )
     ]
-    return inferences, written
+    return inferences, written, len(view) / len(documents)
 
 
 def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
@@ -141,10 +212,10 @@ def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, se
 def quality(inferences: Sequence[Inference], possible: dict[Split, set[str]]) -> dict[str, float]:
     """Precision, contradictions, unparseable share and recall by split, with the counts behind them."""
     count = len(inferences)
-    parsed = [i for i in inferences if i.status != UNPARSEABLE]
+    parsed = [i for i in inferences if i.status not in (UNPARSEABLE, UNJUDGED)]
     report: dict[str, float] = {
         "sentences": count,
-        "unparseable": (count - len(parsed)) / count if count else float("nan"),
+        "unparseable": sum(i.status == UNPARSEABLE for i in inferences) / count if count else float("nan"),
         "precision": sum(i.status == Status.ENTAILED for i in parsed) / len(parsed) if parsed else float("nan"),
         "contradicted": sum(i.status == Status.CONTRADICTED for i in parsed) / len(parsed) if parsed else float("nan"),
     }

@@ -13,11 +13,11 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study import figures
-from study.augment import UNPARSEABLE, augment, closure_facts
+from study.augment import UNPARSEABLE, augment, closure_facts, writer_with
 from study.base_model import saved, write_card
 from study.data import make_documents
 from study.models import load
-from study.params import STUDIED, Augmentation, Model, Source, Statistics
+from study.params import BUNDLED, STUDIED, Model, Params, Source, Statistics
 from study.skill import skill_rows
 from study.stats import Estimate, accuracy
 from study.words import VALIDATION
@@ -111,6 +111,7 @@ def generation_rows(
     """
     sentences: list[dict[str, Any]] = []
     possible: list[dict[str, Any]] = []
+    params = Params.parse({"prompts": {"style": BUNDLED}}, "report")  # its own language, wherever the model lies
     for name in STUDIED:
         for k in range(instances):
             rng = random.Random(f"generation/{name}/{k}")
@@ -119,7 +120,8 @@ def generation_rows(
             world: World = module.build(rng, VALIDATION, shape)
             documents = make_documents(world, rng, shape.copies, shape.lead_ins)
             for source in (Source.LOCAL, Source.GLOBAL):
-                written, _ = augment(model, tokenizer, world, documents, source, Augmentation(), seed=k)
+                writer = writer_with(model, tokenizer, params.augmentation, seed=k)
+                written, *_ = augment(writer, world, documents, source, params, f"{name}/{k}")
                 where = {"source": str(source), "world": name, "seed": k}
                 sentences += [{**where, "cluster": i.document, "status": i.status} for i in written]
                 for split, facts in closure_facts(world, documents).items():
@@ -250,7 +252,7 @@ def as_markdown(targets: pd.DataFrame, skills: pd.DataFrame, calibration: pd.Dat
     """The report as a part of the model card."""
     wide = skills.pivot_table("value", ["world", "split"], "facts", sort=False).round(2)
     wide["chance"] = skills.groupby(["world", "split"])["chance"].mean().round(2)
-    budget = Augmentation()
+    budget = Params().augmentation
     return f"""## What it can do
 
 On fresh worlds of held-out words, held-out wordings, eight options. Intervals: 95 %, bootstrap over worlds and facts.

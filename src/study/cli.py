@@ -1,20 +1,27 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, base-model, base-report, bench.
+"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, documents, fetch, base-model, and more.
 
 Each imports what it needs, so that one with nothing to do ends at once.
 """
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.book import NotebookFailed, Run, notebook_path
-from study.hub import identity
+from study.hub import ensure, identity
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
+
+if TYPE_CHECKING:
+    from study.data import Document
+
+PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 
 
 def study_file(study: str) -> Path:
@@ -30,14 +37,16 @@ def study_runs(study: str) -> list[Run]:
     """The notebooks of a study in order."""
     file = study_file(study)
     params = load_params(file)
-    notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00"))
+    notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Run(notebook, file, params, RESULTS / study) for notebook in notebooks]
 
 
 def reproduce(study: str) -> int:
     """Execute what is not up to date of a study."""
     runs = study_runs(study)
-    for model in (runs[0].params.model, *runs[0].params.ladder.models):
+    models = (runs[0].params.model, *runs[0].params.ladder.models)
+    for model in models:
+        ensure(model, files=False)
         identity(model)  # no model: say so before any work
     started, executed = time.monotonic(), 0
     for run in runs:
@@ -46,6 +55,8 @@ def reproduce(study: str) -> int:
             print(f"{run.name}: up to date")
             continue
         print(f"{run.name}: {reason}", flush=True)
+        for model in models:
+            ensure(model)
         from study.execute import execute
 
         begun = time.monotonic()
@@ -99,6 +110,8 @@ def one_notebook(number: str, params_file: str) -> int:
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Run(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
+    for model in (params.model, *params.ladder.models):
+        ensure(model)
     execute(run)
     print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
     mine, theirs = flat(params.plain()), flat(published.plain())
@@ -168,6 +181,65 @@ def status(study: str) -> int:
     return 0
 
 
+def documents(docs: str, questions: str, study: str) -> int:
+    """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
+    base = load_params(study_file(study))
+    given = base.plain()["worlds"]["documents"]
+    if docs:
+        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
+    elif questions or not given:
+        raise ParamsError(
+            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
+        )
+    docs, questions = given["folder"], given["questions"] or ""
+    plain = {**base.plain(), "worlds": {"documents": given}}
+    params = Params.parse(plain, f"params/{study}.yaml with DOCS and QUESTIONS")
+    results = RESULTS / "documents" / Path(docs).resolve().name
+    from study.trials import prepare
+
+    material = prepare(
+        params, "documents", params.seeds[0]
+    )  # whatever is wrong with the files is said before anything is run
+    ensure(params.model)
+    if not questions:
+        return _draft(params, docs, results, list(material.documents))
+    results.mkdir(parents=True, exist_ok=True)
+    file = results / "params.yaml"
+    file.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
+    run = Run(notebook_path(DOCUMENTS), file, params, results)
+    reason, report = run.stale(), results / run.name / "report.html"
+    if reason:
+        from study.execute import execute
+
+        print(f"{run.name}: {reason}", flush=True)
+        execute(run)
+    print(f"the recommendation: {shown(report)}\nhow it came about: {shown(run.target)}")
+    return 0
+
+
+def _from_root(path: str) -> str:
+    """A path that a person gave, relative to the project if it lies inside."""
+    return shown(Path(path).resolve())
+
+
+def _draft(params: Params, docs: str, results: Path, about: "list[Document]") -> int:
+    from study.drafts import draft_questions
+    from study.questions_file import write_questions
+
+    file = results / "questions.csv"
+    if file.exists():
+        raise ParamsError(f"{shown(file)} is there already; edit it and give it as QUESTIONS, or move it away")
+    drafts = draft_questions(params, about)
+    if not drafts:
+        raise ParamsError(
+            f"DOCS = {docs!r}: the model drafted no question that the documents answer; write some yourself"
+        )
+    write_questions(file, drafts)
+    print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
+    print(f"  make documents DOCS={docs} QUESTIONS={shown(file)}")
+    return 0
+
+
 def figures(study: str) -> int:
     """Redraw the figures of a study from its results; no model is loaded."""
     from study.draw import redraw
@@ -195,6 +267,19 @@ def verify(study: str) -> int:
     wrong = (~claims["follows"]).sum()
     print(f"\n{len(claims)} claims recomputed, {wrong} published verdicts do not follow from the published rows")
     return int(wrong > 0)
+
+
+def fetch(model: str, revision: str, data: str) -> int:
+    """Fetch a hub model and pin it, or a public data set."""
+    from study.fetch import fetch, fetch_data
+
+    if not model and not data:
+        raise ParamsError("neither MODEL nor DATA is given; as in `make fetch MODEL=Qwen/Qwen3-1.7B`")
+    if model:
+        fetch(model, revision or None)
+    if data:
+        fetch_data(data)
+    return 0
 
 
 def base_model(size: str) -> int:
@@ -258,10 +343,20 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
+    sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
+    sub.add_argument("--model", default="", help="model of the hub, owner/name")
+    sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")
+    sub.add_argument("--data", default="", help="name of a public data set")
+    sub.set_defaults(does=lambda given: fetch(given.model, given.revision, given.data))
     for verb, makes in (("base-model", base_model), ("base-report", base_report)):
         sub = verbs.add_parser(verb, help=(makes.__doc__ or "").splitlines()[0])
         sub.add_argument("--size", default="default", help="name of a file in params/base_model/")
         sub.set_defaults(does=lambda given, makes=makes: makes(given.size))
+    sub = verbs.add_parser("documents", help=(documents.__doc__ or "").splitlines()[0])
+    sub.add_argument("--docs", default="", help="folder of text, Markdown, HTML, PDF or JSONL")
+    sub.add_argument("--questions", default="", help="CSV or JSONL file")
+    sub.add_argument("--study", default="documents", help="name of a file in params/")
+    sub.set_defaults(does=lambda given: documents(given.docs, given.questions, given.study))
     sub = verbs.add_parser("bench", help=(bench.__doc__ or "").splitlines()[0])
     sub.add_argument("--quick", action="store_true", help="the fast rows only, once each; nothing is written")
     sub.add_argument("--only", default="", help="names of groups of rows")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from study.data import Document, make_documents
 from study.logic import Fact
-from study.prompts import context_prompt, global_prompt
+from study.prompts import OF_BUNDLED
 from study.recipe import Stage
 from study.words import Lexicon
 from study.world import Split, Stated, Statement, World
@@ -200,20 +200,20 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
                     chosen += map(told, new(reversals))
             if rng.random() < stage.restate:
                 chosen += map(told, new(inferences[fact].restatements, Split.TRAINED))
-        return _text(context_prompt(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
+        return _text(OF_BUNDLED.behind(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]
     if task == "local":
         statement, stating = rng.choice(list(zip(target.statements, target.stating, strict=True)))
         alone = inferences[statement.fact]
         restatements = [other for other in alone.restatements if other != statement]
-        return _text(context_prompt([stating]), written(alone.reversals + restatements))
+        return _text(OF_BUNDLED.from_one(stating), written(alone.reversals + restatements))
     # Global: what the target gives alone, then what it gives together with other facts.
     alone_by_one = [
         form for fact in target.facts for form in some(inferences[fact].reversals or inferences[fact].restatements, 2)
     ]
     chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
-    prompt = global_prompt(rng.sample(texts, len(texts)), target.text)
+    prompt = OF_BUNDLED.from_all(rng.sample(texts, len(texts)), target.text)
     return _text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 8))]).strip())
 
 

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from study.logic import Fact
 from study.wording import LEAD_INS
 from study.world import Kind, Split, Stated, Statement, Topic, World
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def is_unbalanced(kind: Kind, split: Split) -> bool:
     return kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
 
 
-class _Chooser:
+class Chooser:
     """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
 
     Else the names alone would tell: who is often right and seldom wrong is a good guess.
@@ -226,7 +228,7 @@ def questions_of_split(
 
     A question depends on the world, the seed and what can be asked, not on how many questions are taken.
     """
-    choosers: dict[Kind, _Chooser] = {}
+    choosers: dict[Kind, Chooser] = {}
     answers = [world.answer(statement) for statement in statements]
     offered: set[frozenset[str]] = set()
     for statement in statements:
@@ -246,7 +248,7 @@ def questions_of_split(
                 yield _question(world, statement, split, Kind.ALTERNATIVES, query, texts, true, rng)
             continue
         for kind, tiers in world.distractors(statement).items():
-            chooser = choosers.setdefault(kind, _Chooser(answers))
+            chooser = choosers.setdefault(kind, Chooser(answers))
             chosen = chooser.choose(tiers, options - 1, is_unbalanced(kind, split), rng)
             if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
                 entities = [world.answer(statement), *chosen]
@@ -329,17 +331,15 @@ def make_questions(
     return questions
 
 
-def spread(
-    items: Sequence[Statement], keys: Sequence[Callable[[Statement], str]], rng: random.Random
-) -> list[Statement]:
+def spread(items: Sequence[Item], keys: Sequence[Callable[[Item], str]], rng: random.Random) -> list[Item]:
     """Items in random order, but one of every group before a second of any; the last key's groups count most."""
     order = rng.sample(list(items), len(items))
     for key in keys:
         seen: Counter[str] = Counter()
-        rank = {}
+        rank = []
         for item in order:
             group = key(item)
-            rank[item] = seen[group]
+            rank.append(seen[group])
             seen[group] += 1
-        order.sort(key=rank.__getitem__)
+        order = [order[k] for k in sorted(range(len(order)), key=rank.__getitem__)]
     return order

@@ -118,6 +118,11 @@ def costs(experiment: Experiment, arms: list[str]) -> None:
         experiment.publish("costs", figures.costs_figure(table, experiment.params.arms), table)
 
 
+def documents(experiment: Experiment) -> None:
+    """Accuracy of all arms on somebody's own questions, and on the sentences of the documents."""
+    accuracy(experiment, list(experiment.params.arms))
+
+
 def of_finetune(experiment: Experiment) -> None:
     """What notebook 03 draws."""
     arms = finetuned_arms(experiment.params)

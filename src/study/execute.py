@@ -23,6 +23,7 @@ ARMS_OF = {
     "04_augmented_finetune": augmented_arms,
     "05_compare": all_arms,
     "06_mechanism_and_cost": all_arms,
+    "07_your_documents": all_arms,
 }
 
 LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too

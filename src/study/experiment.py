@@ -102,6 +102,7 @@ class Experiment:
                     "last loss": training.get("losses", [float("nan")])[-1],
                     "context tokens": record.get("context_tokens", 0),
                     "facts in context": record.get("share_of_facts_in_context", 0.0),
+                    "documents in context": record.get("share_of_documents_in_context", 0.0),
                     "seconds": training.get("seconds", 0.0) + record["seconds"],
                     "peak GB": record["peak_memory_bytes"] / 1e9,
                 }

@@ -1,6 +1,9 @@
 """Fine-tune a model on single texts: all weights, or a LoRA adapter.
 
 Every step learns the same number of tokens, so two runs of as many steps have learned exactly as many tokens.
+
+Weights that are trained are held in float32 meanwhile: small steps would be lost in a shorter type. A model that is
+loaded in one goes forward in that type, and has its trained weights in it again whenever it is asked.
 """
 
 import itertools
@@ -8,12 +11,14 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +29,9 @@ from study.params import Finetuning
 
 IGNORE = -100
 CURVE_POINTS = 40  # of a loss curve
+PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
+# Of a state space mixer: what is used by its weight, in a fused kernel or always, so that an adapter is passed by.
+BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
 
 
 class Diverged(RuntimeError):
@@ -161,6 +169,84 @@ def keeps_texts_apart(model: PreTrainedModel) -> bool:
         return False
 
 
+def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
+    """The model with a LoRA adapter, in float32, on every linear layer that it calls."""
+    mixers = [(name, part) for name, part in model.named_modules() if hasattr(part, "A_log") and hasattr(part, "D")]
+    config = LoraConfig(
+        r=params.lora_rank,
+        lora_alpha=params.lora_alpha,
+        target_modules="all-linear",
+        exclude_modules=[f"{name}.{layer}" for name, mixer in mixers for layer in BY_WEIGHT if hasattr(mixer, layer)],
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+class Masters:
+    """Trained weights in float32, beside the types in which the model has them when it is asked."""
+
+    def __init__(self, trained: Sequence[nn.Parameter]):
+        """Raise the weights."""
+        self.types = {weight: weight.dtype for weight in trained}
+        for weight in trained:
+            weight.data = weight.data.float()
+
+    def lower(self) -> None:
+        """Give the weights their types again."""
+        for weight, dtype in self.types.items():
+            weight.data = weight.data.to(dtype)
+
+    @contextmanager
+    def lowered(self) -> Iterator[None]:
+        """The weights have their types again, and are what they were afterwards."""
+        masters = [weight.data for weight in self.types]
+        self.lower()
+        try:
+            yield
+        finally:
+            for weight, master in zip(self.types, masters, strict=True):
+                weight.data = master
+
+
+def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
+    """What trains a model that is loaded in some type.
+
+    Raises:
+        ValueError: where float16 cannot be trained.
+    """
+    if dtype is torch.float16 and device.type == "cpu":
+        raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
+    precision = PRECISION[dtype]
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state(reset_partial_state=True)  # the first precision is that of the process otherwise
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+
+
+def take_step(
+    accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss_of: Callable[[], torch.Tensor], max_norm: float
+) -> float:
+    """One step of the optimizer; the loss before it.
+
+    Where gradients in float16 overflow, it is made again with losses scaled by half as much.
+
+    Raises:
+        Diverged: if loss or gradient norm is not finite.
+    """
+    trained, skipped = [weight for group in optimizer.param_groups for weight in group["params"]], True
+    while skipped:
+        with accelerator.autocast():
+            loss = loss_of()
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(trained, max_norm)
+        overflow = accelerator.scaler is not None and accelerator.scaler.get_scale() > 1
+        if not math.isfinite(loss.item()) or not (math.isfinite(norm.item()) or overflow):
+            raise Diverged(f"loss {loss.item()}, gradient norm {norm.item()}")
+        optimizer.step()
+        optimizer.zero_grad()
+        skipped = accelerator.optimizer_step_was_skipped
+    return loss.item()
+
+
 def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
     """Linear warm-up, then linear decay to `final_rate` at the last step."""
     warm = min(1.0, (step + 1) / max(1, params.warmup_steps))
@@ -195,43 +281,40 @@ def finetune(
     """
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
+    accelerator = accelerator_for(model.device, model.dtype)
     if params.method == "lora":
-        config = LoraConfig(
-            r=params.lora_rank, lora_alpha=params.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
-        model = get_peft_model(model, config)
+        model = with_adapter(model, params)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
-    accelerator = Accelerator(cpu=model.device.type == "cpu")
+    masters = Masters(trained)
+    optimizer = accelerator.prepare(
+        torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
+    )
     together = keeps_texts_apart(model)
-    model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
     size = size_of(model)
     stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
     read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
     loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
-        loss = loss_of(model, pieces)
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(trained, params.max_grad_norm)
-        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-            raise Diverged(
-                f"step {step + 1} of {steps}: loss {loss.item()}, gradient norm {norm.item()} at learning rate "
-                f"{learning_rate}; use smaller finetuning.learning_rates"
-            )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * learning_rate_scale(step, steps, params)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+        try:
+            losses.append(take_step(accelerator, optimizer, partial(loss_of, model, pieces), params.max_grad_norm))
+        except Diverged as error:
+            raise Diverged(
+                f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}; use smaller "
+                "finetuning.learning_rates"
+            ) from None
         read_tokens += sum(len(piece.ids) for piece in pieces)
         flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
         if look and step + 1 in stops:
             begun = time.monotonic()
-            look(step + 1, model.eval())
+            with masters.lowered(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+                look(step + 1, model.eval())
             model.train()
             paused += time.monotonic() - begun
     accelerator.free_memory()
+    masters.lower()
     part = math.ceil(steps / CURVE_POINTS)
     return model.eval(), Training(
         losses=tuple(math.fsum(losses[k : k + part]) / len(losses[k : k + part]) for k in range(0, steps, part)),

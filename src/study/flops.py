@@ -2,20 +2,25 @@
 
 A token that meets a weight matrix costs two operations for each weight: one product, one sum. A token that attends to
 another costs four for each unit of attention width in each layer: two for the score, two for the weighted sum. Norms,
-activations and the softmax are left out (Kaplan et al. 2020, section 2.1). The tests hold this against a profiler.
+activations, the softmax and the scan of a state space are left out (Kaplan et al. 2020, section 2.1). The tests hold
+this against a profiler.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
+
+# What configurations call the number of experts that a token meets.
+EXPERTS = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_top_k", "moe_topk", "moe_k")
 
 
 class Size(NamedTuple):
     """What the cost of a model depends on.
 
     Attributes:
-        body: weights of the matrices that every token meets.
+        body: weights of the matrices that a token meets; of experts, those it is sent to.
         head: weights of the matrix that only a token meets from which another is predicted.
         attention: units of attention width, over all layers.
         trained: share of the matrices' weights that training changes.
@@ -29,17 +34,43 @@ class Size(NamedTuple):
 
 def size_of(model: PreTrainedModel) -> Size:
     """The size of a model as it stands, an adapter's matrices included."""
-    config = model.config
-    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    output = model.get_output_embeddings()
-    matrices = [module.weight for module in model.modules() if isinstance(module, nn.Linear) and module is not output]
-    everything = [*matrices, output.weight]
+    config, output = model.config.get_text_config(), model.get_output_embeddings()
+    matrices = [pair for module in model.modules() if module is not output for pair in _met(module, config)]
+    everything = [*matrices, (output.weight, output.weight.numel())]
+    heads, width = heads_of(config)
     return Size(
-        body=sum(weight.numel() for weight in matrices),
+        body=sum(met for _, met in matrices),
         head=output.weight.numel(),
-        attention=config.num_hidden_layers * config.num_attention_heads * head_width,
-        trained=sum(w.numel() for w in everything if w.requires_grad) / sum(w.numel() for w in everything),
+        attention=attention_layers(config) * heads * width,
+        trained=sum(met for weight, met in everything if weight.requires_grad) / sum(met for _, met in everything),
     )
+
+
+def _met(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Parameter, int]]:
+    """The matrices a module has itself, whatever its class, each with the number of its weights that a token meets."""
+    if isinstance(module, nn.Embedding):
+        return
+    for name, weight in module.named_parameters(recurse=False):
+        if isinstance(module, nn.Linear) and name == "weight":  # quantized weights have another shape
+            yield weight, module.in_features * module.out_features
+        elif name == "weight" and weight.ndim > 1:
+            yield weight, weight.numel()
+        elif weight.ndim == 3:  # experts, one behind the other
+            yield weight, weight[0].numel() * next(getattr(config, key) for key in EXPERTS if hasattr(config, key))
+
+
+def heads_of(config: PretrainedConfig) -> tuple[int, int]:
+    """Number and width of attention heads in a layer; none in a model without attention."""
+    heads = getattr(config, "num_attention_heads", None) or 0
+    return heads, heads and (getattr(config, "head_dim", None) or config.hidden_size // heads)
+
+
+def attention_layers(config: PretrainedConfig) -> int:
+    """Number of layers with attention; in a hybrid model those that are called so."""
+    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None)
+    if kinds is None:
+        return int(config.num_hidden_layers)
+    return sum("attention" in kind and "linear" not in kind for kind in kinds)
 
 
 def forward_flops(size: Size, tokens: int, past: int = 0, predicted: int = 1) -> int:

@@ -11,7 +11,19 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from study.attention import Kept, New, Pair, additive, common_prefix, forward, reads_in_two_parts, two_parts
+from study.attention import (
+    Kept,
+    New,
+    Pair,
+    additive,
+    beyond,
+    common_prefix,
+    forward,
+    positions,
+    reads_in_two_parts,
+    two_parts,
+    unstretched,
+)
 from study.flops import forward_flops, size_of
 from study.parallel import side_by_side, threads_on
 
@@ -27,12 +39,14 @@ class Generation(NamedTuple):
         prompt_tokens: read.
         new_tokens: written, ends of text included.
         flops: floating-point operations, each prompt read alone.
+        ended: whether each text ended by itself, not at the most tokens it may have.
     """
 
     texts: list[str]
     prompt_tokens: int
     new_tokens: int
     flops: int
+    ended: list[bool]
 
 
 class Limits(NamedTuple):
@@ -126,6 +140,7 @@ def generate(
     temperature: float,
     seed: int,
     batch_size: int,
+    special_tokens: bool = True,
 ) -> Generation:
     """Sample one continuation of each prompt.
 
@@ -137,21 +152,24 @@ def generate(
         temperature: of the sampling; 0 for the likeliest token each time.
         seed: with a prompt's number the random state of its text.
         batch_size: most rows at once.
+        special_tokens: whether the tokenizer puts its own around a prompt; a chat template has put them there already.
 
     Raises:
         ValueError: if a prompt and its continuation exceed the model's positions; nothing is ever cut.
     """
     if not prompts:
-        return Generation([], 0, 0, 0)
-    encoded: list[list[int]] = tokenizer(list(prompts)).input_ids
+        return Generation([], 0, 0, 0, [])
+    encoded: list[list[int]] = tokenizer(list(prompts), add_special_tokens=special_tokens).input_ids
     longest = max(map(len, encoded)) + max_new_tokens
-    limit = model.config.get_text_config().max_position_embeddings
-    if longest > limit:
+    limit = positions(model)
+    if beyond(longest, limit):
         raise ValueError(
             f"a prompt of {longest - max_new_tokens} tokens and {max_new_tokens} new ones exceed the model's "
             f"{limit} positions"
         )
     model.eval()
+    if beyond(longest, unstretched(model)):
+        batch_size = 1  # the longest of a batch would decide on the positions of all
     # The longest first: if memory does not suffice, that is seen at once; and rows of a batch are of like length.
     order = sorted(range(len(encoded)), key=lambda k: -len(encoded[k]))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
@@ -180,6 +198,7 @@ def generate(
             + forward_flops(size, len(written[k]), past=len(ids), predicted=len(written[k]))
             for k, ids in enumerate(encoded)
         ),
+        ended=[written[k][-1] in limits.ends for k in range(len(encoded))],
     )
 
 
@@ -228,12 +247,18 @@ def _write_with_transformers(
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=sorted(limits.ends),
     )
-    out = model.generate(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        generation_config=config,
-        logits_processor=[lambda _, scores: torch.zeros_like(scores).scatter_(1, draw(scores, list(rows))[:, None], 1)],
-    )
+    own, model.generation_config = model.generation_config, GenerationConfig()  # its penalties would go into the draw
+    try:
+        out = model.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            generation_config=config,
+            logits_processor=[
+                lambda _, scores: torch.zeros_like(scores).scatter_(1, draw(scores, list(rows))[:, None], 1)
+            ],
+        )
+    finally:
+        model.generation_config = own
     written = {}
     for item, ids in zip(rows, out[:, longest:].tolist(), strict=True):
         end = next((k + 1 for k, token in enumerate(ids) if token in limits.ends), len(ids))

@@ -1,63 +1,165 @@
-"""Where a model's files are, and which model they are; nothing of it is loaded."""
+"""Where a model's files are, and which model they are; nothing of it is loaded, and no network is touched.
+
+Models of the hub are pinned in `params/models/lock.yaml`, which `make fetch` writes (`fetch.py`).
+"""
 
 import hashlib
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import Field
 from tokenizers import Tokenizer
 
+from study.digest import sha256_of
 from study.params import BUNDLED, Model
-from study.paths import BASE_MODEL
-from study.strict import ParamsError
+from study.paths import BASE_MODEL, PARAMS, shown
+from study.strict import ParamsError, Strict, read_yaml
 
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
-FILES = (*WEIGHTS, "*.json", "*.txt", "*.model", "*.jinja")
+LOCK = PARAMS / "models" / "lock.yaml"
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+class File(Strict):
+    """A file of a hub model as it was fetched."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Pin(Strict):
+    """A hub model in the lock file."""
+
+    revision: str = Field(pattern="^[0-9a-f]{40}$", description="commit")
+    files: dict[str, File] | None = Field(None, min_length=1, description="none while it was never fetched")
+
+
+def read_pins() -> dict[str, Pin]:
+    """The hub models in the lock file, by name.
+
+    Raises:
+        ParamsError: naming what in it cannot be read.
+    """
+    pins = read_yaml(LOCK) if LOCK.is_file() else {}
+    return {name: Pin.parse(pin, f"{shown(LOCK)}, {name}") for name, pin in pins.items()}
+
+
+def pin_of(params: Model) -> Pin | None:
+    """The pin of a hub model; None for the bundled one and for a folder.
+
+    Raises:
+        ParamsError: if the model is not in the lock file, or is pinned there at another revision.
+    """
+    if params.name == BUNDLED or Path(params.name).is_dir():
+        return None
+    pin, command = read_pins().get(params.name), f"make fetch MODEL={params.name}"
+    if params.revision:
+        command += f" REVISION={params.revision}"
+    if pin is None:
+        raise ParamsError(
+            f"model.name = {params.name!r}: neither {BUNDLED!r}, nor a folder here, nor in {shown(LOCK)}; a model of "
+            f"the hub is pinned there by `{command}`"
+        )
+    if params.revision not in (None, pin.revision):
+        raise ParamsError(
+            f"model.revision = {params.revision!r}: {shown(LOCK)} has {params.name} at {pin.revision!r}; leave "
+            f"revision out, or move the pin with `{command}`"
+        )
+    return pin
+
+
+def ensure(params: Model, files: bool = True) -> None:
+    """Fetch a pinned hub model if it is not here.
+
+    Args:
+        params: the model; nothing is to be done for the bundled one or a folder.
+        files: whether its files are needed; otherwise their recorded hashes are enough.
+
+    Raises:
+        ParamsError: if it cannot be had.
+    """
+    pin = pin_of(params)
+    if pin and (pin.files is None or (files and not _cached(params.name, pin))):
+        import study.fetch  # not `from`, which makes a module part of the hash of finished work
+
+        study.fetch.fetch(params.name)
+
+
+def _cached(name: str, pin: Pin) -> Path | None:
+    """The folder of the hub's cache that holds all recorded files of a model; None if one is missing."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    files = list(pin.files or ())
+    try:
+        folder = Path(snapshot_download(name, revision=pin.revision, allow_patterns=files, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if files and all((folder / file).is_file() for file in files) else None
 
 
 def model_folder(params: Model) -> Path:
-    """The local folder of a model's files; a hub model is fetched at its pinned revision.
-
-    One folder serves model and tokenizer, so both are of the same revision.
+    """The local folder of a model's files; one folder serves model and tokenizer, so both are of the same revision.
 
     Raises:
-        ParamsError: if the folder holds no model, or the hub cannot give it.
+        ParamsError: if the folder holds no model, or the hub model was not fetched.
     """
+    pin = pin_of(params)
+    if pin:
+        cached = _cached(params.name, pin)
+        if cached is None:
+            raise ParamsError(
+                f"model.name = {params.name!r}: not all files of revision {pin.revision!r} are here; fetch them with "
+                f"`make fetch MODEL={params.name}`"
+            )
+        return cached
     if params.name == BUNDLED:
         folder = BASE_MODEL
         remedy = "restore results/base_model from the repository, or make it anew with `make base-model`"
-    elif Path(params.name).is_dir():
-        folder, remedy = Path(params.name), "give a folder written by save_pretrained"
     else:
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(params.name, revision=params.revision, allow_patterns=list(FILES)))
-        except Exception as error:  # the hub client raises many kinds; each means that the model is not to be had
-            raise ParamsError(
-                f"model.name = {params.name!r} at revision {params.revision!r}: the hub did not give it ({error}); "
-                "check the name, the revision, the network, and HF_TOKEN for a gated model"
-            ) from error
-        remedy = "the repository holds no safetensors weights; choose one that does"
+        folder, remedy = Path(params.name), "give a folder written by save_pretrained"
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ParamsError(f"model.name = {params.name!r}: no config.json and safetensors weights there; {remedy}")
     return folder
 
 
-@cache
-def _sha256(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def verified_folder(params: Model) -> Path:
+    """The folder of `model_folder`, to load a model from: a hub model's files there are those that were recorded.
+
+    Raises:
+        ParamsError: naming a file that is another.
+    """
+    folder, pin = model_folder(params), pin_of(params)
+    verify_files(params.name, folder, pin.files or {} if pin else {})
+    return folder
+
+
+def verify_files(name: str, folder: Path, recorded: Mapping[str, File]) -> None:
+    """Compare a hub model's files with the lock file.
+
+    Raises:
+        ParamsError: naming a file that is another.
+    """
+    for file, entry in recorded.items():
+        found = sha256_of(folder / file)
+        if found != entry.sha256:
+            raise ParamsError(
+                f"{name}: {file} has SHA-256 {found}, {shown(LOCK)} records {entry.sha256}; these are not the weights "
+                f"of the study: remove {(folder / file).resolve()} and fetch it anew with `make fetch MODEL={name}`"
+            )
 
 
 def identity(params: Model) -> str:
-    """SHA-256 over the names and contents of all files the model and its tokenizer are loaded from."""
-    total = hashlib.sha256()
-    folder = model_folder(params)
-    for path in sorted({path for pattern in FILES for path in folder.glob(pattern)}):
-        stat = path.stat()
-        total.update(f"{path.name} {_sha256(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return total.hexdigest()
+    """SHA-256 over the names and contents of all files the model and its tokenizer are loaded from.
+
+    Of a hub model the recorded hashes are taken, so it need not be here.
+    """
+    pin = pin_of(params)
+    if pin and pin.files:
+        hashes = {name: file.sha256 for name, file in pin.files.items()}
+    else:
+        folder = model_folder(params)
+        hashes = {path.name: sha256_of(path) for pattern in FILES for path in folder.glob(pattern)}
+    return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
 def count_tokens(params: Model, texts: Sequence[str]) -> list[int]:

@@ -5,13 +5,14 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import is_bitsandbytes_available, logging
 
-from study.hub import model_folder
+from study.hub import model_folder, verified_folder
 from study.params import Model
 from study.strict import ParamsError
 
@@ -41,19 +42,55 @@ def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def attention_of(config: PretrainedConfig) -> str:
-    """The attention a model is loaded with: torch's own, unless scores are capped, which that one leaves out."""
+def attention_of(config: PretrainedConfig) -> str | None:
+    """The attention a model is loaded with: by default torch's own, if it has that one; not where scores are capped."""
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    return "eager" if capped else "sdpa"
+    return "eager" if capped else None
+
+
+def quantization_of(params: Model) -> BitsAndBytesConfig | None:
+    """How the weights are quantized while they are loaded, if they are.
+
+    Raises:
+        ParamsError: if bitsandbytes is not installed.
+    """
+    if params.quantization is None:
+        return None
+    if not is_bitsandbytes_available():
+        raise ParamsError(
+            f"model.quantization = {params.quantization!r}: bitsandbytes is not installed; `pip install bitsandbytes`, "
+            "or leave it out"
+        )
+    if params.quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, params.dtype),
+    )
 
 
 def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in evaluation mode on its device, and its tokenizer."""
-    folder = model_folder(params)
+    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run."""
+    folder, device, quantized = verified_folder(params), pick_device(params), quantization_of(params)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, params.dtype),
         local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
         attn_implementation=attention_of(AutoConfig.from_pretrained(folder, local_files_only=True)),
+        **({"quantization_config": quantized, "device_map": {"": device}} if quantized else {}),
     )
-    return model.to(pick_device(params)).eval(), load_tokenizer(params)
+    return (model if quantized else model.to(device)).eval(), load_tokenizer(params)
+
+
+def skeleton(params: Model) -> PreTrainedModel:
+    """The model without weights: its shape alone, which takes no memory."""
+    config = AutoConfig.from_pretrained(model_folder(params), local_files_only=True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, params.dtype), attn_implementation=attention_of(config)
+        )
+    return model.eval()

@@ -11,7 +11,7 @@ from study.data import Splitting
 from study.strict import Strict, read_yaml
 from study.words import OPENINGS
 from study.worlds import WORLDS
-from study.worlds.shape import Shape
+from study.worlds.shape import Given, Shape
 
 BUNDLED = "bundled"
 
@@ -101,19 +101,24 @@ class Model(Strict):
     """The causal language model under study."""
 
     name: str = Field(BUNDLED, description="'bundled', a folder, or a model of the hub such as owner/name")
-    revision: str | None = Field(None, description="40-hex commit of a hub model")
+    revision: str | None = Field(None, description="40-hex commit of a hub model; that of params/models/lock.yaml")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where it runs")
+    quantization: Literal["8bit", "4bit"] | None = Field(
+        None,
+        description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
+    )
 
     @model_validator(mode="after")
-    def _hub_model_is_pinned(self) -> Self:
+    def _revision_is_a_commit(self) -> Self:
+        if self.revision is None:
+            return self
         if self.name == BUNDLED or Path(self.name).is_dir():
-            if self.revision is not None:
-                raise ValueError(f"revision {self.revision!r} is for hub models only; leave it out for {self.name!r}")
-        elif self.revision is None or not re.fullmatch(r"[0-9a-f]{40}", self.revision):
+            raise ValueError(f"revision {self.revision!r} is for hub models only; leave it out for {self.name!r}")
+        if not re.fullmatch(r"[0-9a-f]{40}", self.revision):
             raise ValueError(
-                f"model {self.name!r} is neither 'bundled' nor a folder here; for a hub model give revision as its "
-                f"40-hex commit, not {self.revision!r}, so that the same weights can be had again"
+                f"revision {self.revision!r} of {self.name!r} is no 40-hex commit, so it may mean other weights "
+                "tomorrow; give the commit, or leave it out for that of params/models/lock.yaml"
             )
         return self
 
@@ -130,6 +135,11 @@ class Questions(Strict):
 
     options: int = Field(8, ge=2, description="options of a question, one true; chance is 1 / options")
     per_split: int = Field(64, ge=1, description="most questions of one split")
+    context_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="most tokens of documents in context; by default as many as the model has positions for",
+    )
 
 
 class Finetuning(Strict):
@@ -141,7 +151,7 @@ class Finetuning(Strict):
         min_length=1,
         description="of several, each arm takes the one that is best on the trained direction of the selection seeds",
     )
-    selection_seeds: tuple[int, ...] = Field((1000,), min_length=1, description="none of them in seeds")
+    selection_seeds: tuple[int, ...] = Field((1000, 1001), min_length=1, description="none of them in seeds")
     selection_worlds: tuple[str, ...] = Field(
         ("semantic",), description="where rates are chosen; in all worlds of an arm that has none of these"
     )
@@ -166,6 +176,16 @@ class Finetuning(Strict):
         return self
 
 
+class Prompting(Strict):
+    """In which words models are told what to do; the words are in params/prompts/english.yaml."""
+
+    style: Literal["auto", "bundled", "plain", "chat"] = Field(
+        "auto", description="by default chat where the tokenizer has a template, and the bundled model's own for it"
+    )
+    wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: no more than must be said")
+    thinking: bool = Field(False, description="whether a model that can think before it writes does")
+
+
 class Augmentation(Strict):
     """How the model writes inferences from its training documents."""
 
@@ -174,6 +194,7 @@ class Augmentation(Strict):
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
     batch_size: int = Field(128, ge=1, description="texts written side by side")
+    engine: Literal["own", "vllm"] = Field("own", description="what writes; vllm must be installed beside the study")
 
 
 class Statistics(Strict):
@@ -195,7 +216,7 @@ class _Worlds(Strict):
         resolved = dict(values)
         for name, value in values.items():
             if isinstance(value, str) and name in WORLDS:
-                presets: dict[str, Shape] = WORLDS[name].PRESETS
+                presets: dict[str, Given] = WORLDS[name].PRESETS
                 if value not in presets:
                     raise ValueError(
                         f"worlds.{name} = {value!r}: no such preset; use {' or '.join(map(repr, presets))}, or settings"
@@ -221,6 +242,7 @@ class Params(Strict):
     questions: Questions = Questions()
     finetuning: Finetuning = Finetuning()
     augmentation: Augmentation = Augmentation()
+    prompts: Prompting = Prompting()
     statistics: Statistics = Statistics()
 
     @model_validator(mode="after")
@@ -232,6 +254,14 @@ class Params(Strict):
             raise ValueError(
                 f"finetuning.selection_seeds = {list(self.finetuning.selection_seeds)}: {sorted(both)} also in seeds; "
                 "learning rates are chosen on seeds that the study does not test on"
+            )
+        full = [
+            label for label, arm in self.arms.items() if arm.train and (arm.method or self.finetuning.method) == "full"
+        ]
+        if self.model.quantization and full:
+            raise ValueError(
+                f"model.quantization = {self.model.quantization!r}: quantized weights cannot be tuned; use "
+                f"finetuning.method lora and leave arms.{full[0]}.method out"
             )
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
@@ -251,6 +281,8 @@ class Params(Strict):
             raise ValueError(f"ladder.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
             shape = self.shape(name)
+            if not isinstance(shape, Shape):
+                continue
             if getattr(shape, "facts", None):  # how much the file holds is known when it is read
                 if self.model.name == BUNDLED and not getattr(shape, "rename", True):
                     raise ValueError(
@@ -271,8 +303,15 @@ class Params(Strict):
         return self
 
     def arms_in(self, world: str) -> list[str]:
-        """The arms that run in a world."""
-        return [label for label, arm in self.arms.items() if arm.worlds is None or world in arm.worlds]
+        """The arms that run in a world: those that name it, or none, and ask for nothing that it does not have."""
+        module = WORLDS[world]
+        return [
+            label
+            for label, arm in self.arms.items()
+            if (arm.worlds is None or world in arm.worlds)
+            and (getattr(module, "CLOSED", True) or not {Source.ORACLE, Source.REPHRASED} & set(arm.train))
+            and (getattr(module, "ELSEWHERE", world) or not (arm.elsewhere or arm.context is Source.IRRELEVANT))
+        ]
 
     @property
     def rungs(self) -> tuple[Self, ...]:
@@ -282,9 +321,9 @@ class Params(Strict):
             self.model_copy(update={"model": model, "arms": arms, "ladder": Ladder()}) for model in self.ladder.models
         )
 
-    def shape(self, world: str) -> Shape:
+    def shape(self, world: str) -> Given:
         """The typed settings of one world."""
-        shape: Shape = getattr(self.worlds, world)
+        shape: Given = getattr(self.worlds, world)
         return shape
 
     @property

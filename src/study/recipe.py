@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from study.paths import PARAMS
 from study.strict import Strict, read_yaml
 from study.words import OPENINGS
-from study.worlds import WORLDS
+from study.worlds import DRAWN
 
 RECIPES = PARAMS / "base_model"
 
@@ -34,7 +34,7 @@ class Architecture(Strict):
 class Stage(Strict):
     """One stage of pretraining: what texts are written, and the skill that ends it."""
 
-    worlds: tuple[Literal[tuple(WORLDS)], ...] = Field(("reversals", "roles"), min_length=1)  # type: ignore[valid-type]
+    worlds: tuple[Literal[tuple(DRAWN)], ...] = Field(("reversals", "roles"), min_length=1)  # type: ignore[valid-type]
     layers: int = Field(4, ge=1, description="of the model; where there are more than in the stage before, it grows")
     facts: int = Field(ge=2, description="most facts of a text")
     row_tokens: int = Field(ge=24, description="length of a training row")

@@ -12,9 +12,8 @@ from study.data import Question, Splitting, training_texts
 from study.experiment import Experiment
 from study.hub import count_tokens
 from study.probe import ProbeResult, bag_of_words_probe
-from study.prompts import context_prompt
 from study.stats import wilson_interval
-from study.trials import Material
+from study.trials import Material, prompts_of
 from study.words import STUDY, lexicon_of
 from study.world import Split, Status, World
 from study.worlds import closed_class_words
@@ -229,8 +228,8 @@ def example_prompt(experiment: Experiment) -> str:
     material = experiment.material(experiment.params.world_names[0], experiment.params.seeds[0])
     question = next(q for q in material.questions if q.split is Split.REVERSAL)
     texts = [document.text for document in material.documents]
-    context = context_prompt([f"[{len(texts) - 4} documents more]", *texts[-4:]])
-    return f"{context} {question.query}\n" + "\n".join(f"   {option.strip()}" for option in question.options)
+    context = prompts_of(experiment.params).behind([f"[{len(texts) - 4} documents more]", *texts[-4:]])
+    return f"{context.rstrip()} {question.query}\n" + "\n".join(f"   {option.strip()}" for option in question.options)
 
 
 def against_chance(experiment: Experiment, rows: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -1,24 +1,18 @@
-"""Log-likelihood of each option of each question, the context read once.
+"""Log-likelihood of each option of each question, the context read once."""
 
-What stands behind the context is packed as a trie: a query once, its options as branches, and what any of them share
-once. Tokens see the context and those before them in the trie, at the positions they would have alone.
-"""
-
-import copy
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Self
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
 
 import psutil
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from torch import nn
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.attention import Kept, New, additive, close, common_prefix, forward, reads_in_two_parts, two_parts, window
+from study.attention import Kept, beyond, common_prefix, positions
+from study.flops import attention_layers, heads_of
 from study.parallel import side_by_side
+from study.reading import Reader, Trie, reader
 
 CHUNK_TOKENS = 256  # more cost more: each token of a chunk is held against all of them
 CHUNK_LOGITS = 2**22  # predictions times vocabulary
@@ -37,236 +31,6 @@ class Asked(NamedTuple):
 
     options: list[list[int]]
     start: int
-
-
-class Trie:
-    """Token sequences, what they share of their beginnings once.
-
-    Attributes:
-        ids: token of each node; a node comes after its parent.
-        parents: of each node; -1 where a sequence begins.
-        depths: of each node, from 0.
-        scored: the nodes whose log-probability is wanted.
-    """
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.parents: list[int] = []
-        self.depths: list[int] = []
-        self.scored: dict[int, None] = {}
-        self._children: dict[tuple[int, int], int] = {}
-
-    def add(self, ids: Sequence[int], start: int) -> list[int]:
-        """Add a sequence; the nodes of its tokens from `start` on."""
-        node, path = -1, []
-        for depth, token in enumerate(ids):
-            child = self._children.setdefault((node, token), len(self.ids))
-            if child == len(self.ids):
-                self.ids.append(token)
-                self.parents.append(node)
-                self.depths.append(depth)
-            node = child
-            path.append(node)
-        self.scored.update(dict.fromkeys(path[start:]))
-        return path[start:]
-
-    def seen(self) -> torch.Tensor:
-        """Whether a node (row) sees another one (column): itself and all on its way from the beginning."""
-        seen = torch.eye(len(self.ids), dtype=torch.bool).numpy()
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node] |= seen[parent]
-        return torch.from_numpy(seen)
-
-    def leaves(self) -> Iterator[list[int]]:
-        """The way to each node that is no parent."""
-        for node in sorted(set(range(len(self.ids))) - set(self.parents)):
-            path = []
-            while node >= 0:
-                path.append(node)
-                node = self.parents[node]
-            yield path[::-1]
-
-
-class Reader(ABC):
-    """A way to have a model read what stands behind a context, within `with`.
-
-    Attributes:
-        model: that reads.
-        changes: whether what it keeps of the context is changed while it reads behind it, and put right afterwards.
-    """
-
-    changes = False
-
-    def __init__(self, model: PreTrainedModel):
-        self.model = model
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        return None
-
-    @abstractmethod
-    def read(self, prefix: Sequence[int]) -> None:
-        """Read the context."""
-
-    @abstractmethod
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """Log-probability of each scored node behind the context."""
-
-
-def _of_nodes(trie: Trie, predicting: list[int], logits: torch.Tensor) -> dict[int, float]:
-    """Log-probabilities of scored nodes, from the logits of their parents, (parents, vocabulary)."""
-    nodes, row_of = list(trie.scored), {node: row for row, node in enumerate(predicting)}
-    rows = torch.tensor([row_of[trie.parents[node]] for node in nodes], device=logits.device)
-    tokens = torch.tensor([trie.ids[node] for node in nodes], device=logits.device)
-    totals = logits.float().logsumexp(-1).double()
-    values = logits[rows, tokens].double() - totals[rows]
-    return dict(zip(nodes, values.tolist(), strict=True))
-
-
-def _predicting(trie: Trie) -> list[int]:
-    return sorted({trie.parents[node] for node in trie.scored})
-
-
-class InTwoParts(Reader):
-    """Attention to the kept context and among the trie apart; a context is read on from the one before."""
-
-    def __init__(self, model: PreTrainedModel, kept: Kept | None = None):
-        super().__init__(model)
-        self.kept = kept or Kept(model)
-
-    def __enter__(self) -> Self:
-        self.attention = two_parts(self.model)
-        self.attention.__enter__()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.attention.__exit__(None, None, None)
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
-        self.kept.read(prefix)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
-        predicting = _predicting(trie)
-        positions = [len(self.kept.ids) + depth for depth in trie.depths]
-        new = New(self.kept, additive(trie.seen(), self.model)[None, None])
-        rows = torch.tensor(predicting, device=self.model.device)
-        logits = forward(self.model, new, [trie.ids], [positions], rows)
-        return _of_nodes(trie, predicting, logits[0])
-
-
-class Masked(Reader):
-    """The model's own attention and cache, with one mask for context and trie."""
-
-    changes = True
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
-        self.held, self.cache = len(prefix), DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(prefix)], device=self.model.device)
-        if len(prefix):
-            self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
-        device, predicting, count = self.model.device, _predicting(trie), len(trie.ids)
-        seen = torch.cat([torch.ones(count, self.held, dtype=torch.bool), trie.seen()], dim=1)
-        try:
-            logits = self.model(
-                input_ids=torch.tensor([trie.ids], device=device),
-                position_ids=torch.tensor([trie.depths], device=device) + self.held,
-                attention_mask=additive(seen, self.model)[None, None],
-                past_key_values=self.cache,
-                logits_to_keep=torch.tensor(predicting, device=device),
-            ).logits
-        finally:  # out of memory half-way, some layers have been added to
-            for layer in self.cache.layers:
-                layer.crop(min(0, self.held - layer.get_seq_length()))
-        return _of_nodes(trie, predicting, logits[0])
-
-
-class Copied(Reader):
-    """Each sequence alone behind a copy of the state that the context leaves: for windows and recurrent models."""
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
-        self.cache = DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(prefix)], device=self.model.device)
-        if len(prefix):
-            self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
-        found: dict[int, float] = {}
-        for path in trie.leaves():
-            ids = torch.tensor([[trie.ids[node] for node in path]], device=self.model.device)
-            state = copy.deepcopy(self.cache)
-            found |= _along(trie, path, self.model(input_ids=ids, past_key_values=state, use_cache=True).logits[0])
-        return found
-
-
-class Alone(Reader):
-    """The whole sequence for each option, and nothing kept: what every model can do."""
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
-        self.prefix = list(prefix)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
-        found: dict[int, float] = {}
-        for path in trie.leaves():
-            ids = torch.tensor([self.prefix + [trie.ids[node] for node in path]], device=self.model.device)
-            found |= _along(trie, path, self.model(input_ids=ids, use_cache=False).logits[0, len(self.prefix) :])
-        return found
-
-
-def _along(trie: Trie, path: list[int], logits: torch.Tensor) -> dict[int, float]:
-    part = Trie()
-    part.add([trie.ids[node] for node in path], 0)
-    part.scored = {k: None for k, node in enumerate(path) if node in trie.scored}
-    if not part.scored:
-        return {}
-    rows = _predicting(part)
-    return {path[k]: value for k, value in _of_nodes(part, rows, logits[rows]).items()}
-
-
-_ways: WeakKeyDictionary[nn.Module, type[Reader]] = WeakKeyDictionary()
-
-
-def reader(model: PreTrainedModel, tokens: int, kept: Kept | None = None) -> Reader:
-    """The fastest way to read texts of so many tokens that gives what reading them alone gives, found by trying."""
-    if reads_in_two_parts(model, tokens):
-        return InTwoParts(model, kept)
-    if model not in _ways:
-        ways: tuple[type[Reader], ...] = (Masked, Copied)
-        _ways[model] = next((way for way in ways if _gives_the_same(way(model))), Alone)
-    width = window(model)
-    if _ways[model] is Masked and width is not None and tokens > width:
-        return Copied(model) if _gives_the_same(Copied(model)) else Alone(model)
-    return _ways[model](model)
-
-
-@torch.inference_mode()
-def _gives_the_same(way: Reader) -> bool:
-    prefix, trie = [3, 5, 7, 4, 6], Trie()
-    for ids in ([8, 3, 9, 4], [8, 3, 5], [6, 7, 3]):
-        trie.add(ids, 1)
-    alone = Alone(way.model)
-    alone.read(prefix)
-    expected = alone.log_probs(trie)
-    try:
-        way.read(prefix)
-        way.log_probs(trie)
-        found = way.log_probs(trie)  # the state must be what it was
-    except Exception:  # whatever a model's code makes of it, it is not for this model
-        return False
-    values = torch.tensor([[found[node], expected[node]] for node in expected]).to(way.model.dtype)
-    return close(values[:, 0], values[:, 1])
 
 
 def score_options(
@@ -299,9 +63,9 @@ def score_options(
     if not questions:
         return []
     prefix, asked = tokens_of(tokenizer, context, questions)
-    limit = model.config.get_text_config().max_position_embeddings
+    limit = positions(model)
     longest = len(prefix) + max(len(ids) for question in asked for ids in question.options)
-    if longest > limit:
+    if beyond(longest, limit):
         raise ValueError(f"context and question take {longest} tokens, but the model has {limit} positions")
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
@@ -373,7 +137,7 @@ def chunks(asked: Sequence[Asked], order: Sequence[int], tokens: int, prediction
     for number in order:
         for ids in asked[number].options:
             trie.add(ids, asked[number].start)
-        if chunk and (len(trie.ids) > tokens or len(_predicting(trie)) > predictions):
+        if chunk and (len(trie.ids) > tokens or len(trie.predicting()) > predictions):
             yield chunk
             chunk, trie = [], Trie()
             for ids in asked[number].options:
@@ -409,11 +173,10 @@ def vocabulary(model: PreTrainedModel) -> int:
 def memory_needed(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
     """Bytes above the model for scoring behind a prefix of so many tokens, so many at a time."""
     config, item = model.config.get_text_config(), model.dtype.itemsize
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    width = getattr(config, "head_dim", None) or hidden // heads
+    (heads, width), hidden = heads_of(config), config.hidden_size
     keys = (getattr(config, "num_key_value_heads", None) or heads) * width
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    kept = 2 * config.num_hidden_layers * keys * prefix * item
+    kept = 2 * attention_layers(config) * keys * prefix * item
     passing = (8 * hidden + 3 * inner + 4 * heads * width) * max(chunk_tokens, min(prefix, 512)) * item
     logits = min(CHUNK_LOGITS, chunk_tokens * vocabulary(model)) * (item + 8)
     return int(kept + passing + logits)

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.corpus import ALONE, inferences_by_fact, most_facts, small_world
 from study.data import Document, Question, make_documents, make_questions, questions_of_split
-from study.prompts import context_prompt
+from study.prompts import OF_BUNDLED
 from study.recipe import Stage
 from study.score import score_options
 from study.words import VALIDATION
@@ -29,7 +29,7 @@ def answered(
     Raises:
         ValueError: if documents and question exceed the model's positions.
     """
-    context = context_prompt([document.text for document in documents])
+    context = OF_BUNDLED.behind([document.text for document in documents])
     scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
     rows = []
     for question, score in zip(questions, scores, strict=True):

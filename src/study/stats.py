@@ -1,8 +1,9 @@
 """Accuracy and differences with intervals that know which questions belong together.
 
 Questions that hang on one fact are not independent, nor are facts of one seed: the bootstrap draws seeds, then
-facts within each seed (Davison & Hinkley 1997, section 3.8). Arms answered the same questions, so in a difference
-every draw has the same facts on both sides.
+facts within each seed (Davison & Hinkley 1997, section 3.8). Where a world is the same in all seeds, a fact that is
+drawn is drawn in every seed (a crossed design, Owen 2007): three trainings on thirty facts are not ninety facts. Arms
+answered the same questions, so in a difference every draw has the same facts on both sides.
 """
 
 from collections.abc import Sequence
@@ -120,26 +121,55 @@ def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> 
     rng = np.random.default_rng(statistics.seed)
     sides = [rows.groupby(["seed", "cluster"])["value"].agg(["sum", "count"]) for rows in (one, other)]
     table = pd.concat(sides, axis=1, keys=["one", "other"]).fillna(0.0).sort_index()
-    by_seed = [group.to_numpy(float) for _, group in table.groupby(level="seed", sort=True)]
-    totals = _draws(by_seed, statistics.resamples, rng)
+    drawn = _Draws(table)
+    totals = drawn.totals(statistics.resamples, rng)
     # A draw in which one side has no item at all says nothing, and another one is taken.
     while (empty := (totals[:, [1, 3]] == 0).any(axis=1)).any():
-        totals[empty] = _draws(by_seed, int(empty.sum()), rng)
+        totals[empty] = drawn.totals(int(empty.sum()), rng)
     means = totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
     value = float(one["value"].mean() - other["value"].mean())
-    return Contrast(value, means, len(one), len(table), len(by_seed))
+    return Contrast(value, means, len(one), drawn.facts, drawn.seeds)
 
 
-def _draws(by_seed: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Column sums (count, columns) of draws of seeds and, within each drawn seed, of its rows (facts, columns)."""
-    seeds = rng.integers(len(by_seed), size=(count, len(by_seed)))
-    totals = np.zeros((count, by_seed[0].shape[1]))
-    for place in range(len(by_seed)):
-        for seed, facts in enumerate(by_seed):
-            here = seeds[:, place] == seed
-            # How often each fact is drawn.
-            totals[here] += rng.multinomial(len(facts), np.full(len(facts), 1 / len(facts)), here.sum()) @ facts
-    return totals
+class _Draws:
+    """Draws of seeds and facts from a table with one row for each fact of each seed.
+
+    Attributes:
+        seeds: how many there are.
+        facts: likewise; one that several seeds share counts once.
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        shared = table.groupby(level="cluster").size()
+        crossed = table.index.get_level_values("cluster").isin(shared.index[shared > 1])
+        names = sorted(set(table.index.get_level_values("seed")))
+        self.seeds, self.facts = len(names), len(shared)
+        alone = dict(iter(table[~crossed].groupby(level="seed", sort=True)))
+        width = table.shape[1]
+        # What facts of one seed only have, (facts, columns) for each seed, and shared ones, (seeds, facts, columns).
+        self.alone = [alone[name].to_numpy(float) if name in alone else np.zeros((0, width)) for name in names]
+        everywhere = pd.MultiIndex.from_product([names, shared.index[shared > 1]])
+        self.shared = table.reindex(everywhere, fill_value=0.0).to_numpy(float).reshape(len(names), -1, width)
+
+    def totals(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Column sums (count, columns) of draws of seeds and, within each drawn seed, of its facts."""
+        seeds = rng.integers(self.seeds, size=(count, self.seeds))
+        totals = np.zeros((count, self.shared.shape[2]))
+        for place in range(self.seeds):
+            for seed, facts in enumerate(self.alone):
+                here = seeds[:, place] == seed
+                if len(facts):
+                    totals[here] += _how_often(len(facts), int(here.sum()), rng) @ facts
+        if self.shared.shape[1]:
+            often = _how_often(self.shared.shape[1], count, rng)
+            of_seed = np.stack([(seeds == seed).sum(axis=1) for seed in range(self.seeds)], axis=1)
+            totals += np.einsum("ns,nf,sfc->nc", of_seed, often, self.shared, optimize=True)
+        return totals
+
+
+def _how_often(facts: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each fact is drawn, (count, facts), in as many draws as there are facts."""
+    return rng.multinomial(facts, np.full(facts, 1 / facts), count)
 
 
 def bootstrap_means(values: pd.DataFrame, statistics: Statistics) -> np.ndarray:

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from study.data import Document, Question, make_documents, make_questions
+from study.language import speaks
 from study.params import Arm, Finetuning, Params, Source
+from study.prompts import Prompts, prompts_in
 from study.store import code_hash, content_hash
 from study.strict import ParamsError
 from study.words import STUDY, VALIDATION
 from study.world import World
 from study.worlds import WORLDS
+from study.worlds.shape import Shape
 
 WRITTEN = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
 # What trained weights do not depend on: the rate chosen counts, not the choice, and a look changes nothing.
@@ -42,20 +45,32 @@ def prepare(params: Params, world_name: str, seed: int, elsewhere: bool = False)
         seed: draws it.
         elsewhere: another world of the same kind instead, which shares no word with any world under study.
     """
-    name = f"{world_name}/{seed}" + ("/elsewhere" if elsewhere else "")
-    shape = params.shape(world_name)
-    if elsewhere and getattr(shape, "facts", None):  # a file holds one world
-        shape = type(shape).parse({}, world_name)
-    lexicon = VALIDATION if elsewhere else STUDY
-    world = WORLDS[world_name].build(random.Random(f"world/{name}"), lexicon, shape)
-    documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
-    questions = make_questions(world, documents, name, params.questions.options, params.questions.per_split)
+    name, module = f"{world_name}/{seed}" + ("/elsewhere" if elsewhere else ""), WORLDS[world_name]
+    shape, options, per_split = params.shape(world_name), params.questions.options, params.questions.per_split
+    if elsewhere and (twin := getattr(module, "ELSEWHERE", None)):
+        module = WORLDS[twin]
+    if elsewhere and (twin or getattr(shape, "facts", None)):  # files hold one world
+        shape = module.Params()
+    world: World
+    if isinstance(shape, Shape):
+        world = module.build(random.Random(f"world/{name}"), VALIDATION if elsewhere else STUDY, shape)
+        documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
+        questions = make_questions(world, documents, name, options, per_split)
+    else:
+        ask = prompts_of(params).asking
+        world, documents, questions = module.gather(shape, seed, options, per_split, ask)
     if not questions:
         raise ParamsError(
-            f"worlds.{world_name}: {len(world.facts)} facts give no question with {params.questions.options} options; "
-            "use fewer questions.options or more facts"
+            f"worlds.{world_name}: {len(world.facts)} facts give no question with {options} options; use fewer "
+            " questions.options or more facts"
         )
     return Material(world, tuple(documents), tuple(questions))
+
+
+def prompts_of(params: Params) -> Prompts:
+    """The words in which the model under study is told what to do."""
+    style = params.prompts.style
+    return prompts_in(speaks(params.model) if style == "auto" else style, params.prompts.wording)
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,16 @@ class Unit:
             "questions": self.params.questions.plain(),
             "model_sha256": self.model_sha256,
             "dtype": self.params.model.dtype,
-            "code": code_hash("work"),
+            "quantization": self.params.model.quantization,
+            "prompts": [*prompts_of(self.params), self.params.prompts.thinking],
+            "code": code_hash("work", *(f"worlds/{name}" for name in self._worlds)),
         }
+
+    @property
+    def _worlds(self) -> list[str]:
+        """The modules whose worlds it is about."""
+        twin = getattr(WORLDS[self.world], "ELSEWHERE", None)
+        return [self.world, *([twin] if twin else [])]
 
     @property
     def key(self) -> str:

@@ -16,17 +16,17 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.attention import Kept
-from study.augment import Inference, asked, augment, closure_facts, oracle_sentences, quality
-from study.data import Question, nested_subset, training_texts
+from study.attention import Kept, positions
+from study.augment import Inference, Writer, asked, augment, closure_facts, oracle_sentences, quality, writer_with
+from study.context import fitting
+from study.data import Document, Question, nested_subset, training_texts
 from study.finetune import Diverged, finetune, steps_for
 from study.flops import forward_flops, size_of
 from study.models import load, pick_device
-from study.params import Arm, Source
-from study.prompts import context_prompt
+from study.params import Arm, Params, Source
 from study.score import OptionScores, score_options
 from study.store import Store, content_hash
-from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Writing, likeliest, prepare
+from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Writing, likeliest, prepare, prompts_of
 from study.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
@@ -57,9 +57,14 @@ def write_text(writing: Writing, store: Store) -> None:
         return
     started = time.monotonic()
     material = prepare(writing.params, writing.world, writing.seed)
-    model, tokenizer = load(writing.params.model)
-    inferences, written = augment(
-        model, tokenizer, material.world, material.documents, writing.source, writing.params.augmentation, writing.seed
+    name = f"{writing.world}/{writing.seed}"
+    inferences, written, in_view = augment(
+        writer_of(writing.params, writing.seed),
+        material.world,
+        material.documents,
+        writing.source,
+        writing.params,
+        name,
     )
     rows = pd.DataFrame(inferences, columns=Inference._fields)
     rows.insert(0, "world", writing.world)
@@ -68,11 +73,21 @@ def write_text(writing: Writing, store: Store) -> None:
     record = {
         "status": FINISHED,
         "quality": quality(inferences, possible),
+        "share_of_documents_in_view": in_view,
         "prompt_tokens": written.prompt_tokens,
         "new_tokens": written.new_tokens,
         "flops": written.flops,
     }
     _store(writing, store, rows, record, started)
+
+
+def writer_of(params: Params, seed: int) -> Writer:
+    """The model under study as it writes; the seed decides what it draws."""
+    if params.augmentation.engine == "vllm":
+        from study.with_vllm import vllm_writer
+
+        return vllm_writer(params, seed)
+    return writer_with(*load(params.model), params.augmentation, seed)
 
 
 def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
@@ -194,12 +209,13 @@ def examine(
         store: where generated text is.
         kept: as `score_options` takes it.
     """
-    spec, exam = trial.spec, material(trial.spec.elsewhere)
-    documents = material(spec.elsewhere or spec.context is Source.IRRELEVANT).documents if spec.context else ()
+    spec, exam, prompts = trial.spec, material(trial.spec.elsewhere), prompts_of(trial.params)
+    given = material(spec.elsewhere or spec.context is Source.IRRELEVANT).documents if spec.context else ()
     if spec.shots:
-        count = min(spec.shots, len(documents))
-        documents = tuple(nested_subset(documents, count, f"{trial.world}/{trial.seed}"))
-    context = context_prompt([d.text for d in documents]) if documents else ""
+        count = min(spec.shots, len(given))
+        given = tuple(nested_subset(given, count, f"{trial.world}/{trial.seed}"))
+    documents = in_context(trial, model, tokenizer, given, exam.questions)
+    context = prompts.behind([document.text for document in documents])
     started = time.monotonic()
     scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in exam.questions], kept=kept)
     seconds = time.monotonic() - started
@@ -211,7 +227,7 @@ def examine(
     stated = {fact for document in documents for fact in document.facts}
     record = {
         "context_tokens": read,
-        # The scorer refuses a context that does not fit, so nothing is ever cut.
+        "share_of_documents_in_context": len(documents) / len(given) if given else 0.0,
         "share_of_facts_in_context": len(stated & set(exam.world.facts)) / len(exam.world.facts),
         "questions": len(exam.questions),
         "parameters": model.num_parameters(),
@@ -225,11 +241,32 @@ def examine(
     # Whoever asks one question, and keeps nothing, pays for the context too.
     rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
     rows["covered"] = rows["misled"] = None
-    if set(WRITTEN) & set(spec.train) and not spec.elsewhere:
+    if set(WRITTEN) & set(spec.train) and not spec.elsewhere and exam.world.closed:
         told = set(generated(trial, store, spec)["fact"].dropna())
         says = [answers_told(exam.world, question, told) for question in exam.questions]
         rows["covered"], rows["misled"] = zip(*says, strict=True)
     return rows, record
+
+
+def in_context(
+    trial: Trial,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[Document],
+    questions: Sequence[Question],
+) -> tuple[Document, ...]:
+    """The documents that the model can read before any of the questions, within what the study allows."""
+    prompts, limits = prompts_of(trial.params), [trial.params.questions.context_tokens]
+    if limit := positions(model):
+        asked = [question.query + option for question in questions for option in question.options]
+        longest = max(map(len, tokenizer(asked, add_special_tokens=False).input_ids))
+        limits.append(max(1, limit - longest - 1))
+
+    def tokens_of(some: Sequence[Document]) -> int:
+        return len(tokenizer(prompts.behind([document.text for document in some])).input_ids)
+
+    least = min((limit for limit in limits if limit), default=None)
+    return fitting(documents, tokens_of, least, f"{trial.world}/{trial.seed}") if documents else ()
 
 
 def _rows(trial: Trial, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:

@@ -43,6 +43,7 @@ class Split(StrEnum):
     TWO_STEPS = "two steps"
     HELD_OUT_CATEGORY = "held-out category"
     HELD_OUT_COMBINATION = "held-out combination"
+    ASKED = "your questions"
 
 
 class Kind(StrEnum):
@@ -55,6 +56,9 @@ class Kind(StrEnum):
     OTHER_RULE = "another rule or another symbol"
     CONTRADICTING = "contradicting statement"
     ALTERNATIVES = "every statement of the two terms"
+    GIVEN = "options of the questions file"
+    OTHER_ANSWERS = "answers to other questions"
+    ENDINGS = "endings of other sentences"
 
 
 class Topic(NamedTuple):
@@ -97,6 +101,7 @@ class World:
         topics: what each document is about; empty for one fact each.
         phrases: whether entities may be several words.
         original_names: for each entity its name in the file it was read from, if it was.
+        closed: whether all that is true in it is known, so that what a model writes can be judged.
     """
 
     name: str
@@ -109,6 +114,7 @@ class World:
     topics: tuple[Topic, ...] = ()
     phrases: bool = False
     original_names: Mapping[str, str] = field(default_factory=dict)
+    closed: bool = True
 
     @cached_property
     def theory(self) -> Theory:

@@ -20,7 +20,7 @@ from study.bench.table import Line, Same, Say, compare
 from study.hub import model_folder
 from study.models import load_tokenizer
 from study.params import Model, Params
-from study.prompts import context_prompt
+from study.prompts import OF_BUNDLED
 from study.score import OptionScores, score_options
 from study.trials import likeliest, prepare
 
@@ -48,11 +48,11 @@ def passage(tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
         for document in prepare(params, "reversals", seed).documents:
             length = len(tokenizer(document.text, add_special_tokens=False).input_ids)
             if count + length > tokens:
-                return context_prompt(sentences)
+                return OF_BUNDLED.behind(sentences)
             sentences.append(document.text)
             count += length
         seed += 1
-    return context_prompt(sentences)
+    return OF_BUNDLED.behind(sentences)
 
 
 def questions_of_four(count: int) -> Questions:

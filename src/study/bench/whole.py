@@ -22,7 +22,7 @@ from study.generate import generate
 from study.models import load, load_tokenizer
 from study.params import Arm, Ladder, Model, Params, Source, load_params
 from study.paths import PARAMS, ROOT
-from study.prompts import context_prompt
+from study.prompts import OF_BUNDLED
 from study.runner import available_cores, run, units_of
 from study.score import score_options
 from study.store import PUBLISHED, Store, content_hash, store_of
@@ -189,7 +189,7 @@ def study_line(say: Say) -> Line:
 
 
 def _context(params: Params, world: str) -> str:
-    return context_prompt([document.text for document in prepare(params, world, 0).documents])
+    return OF_BUNDLED.behind([document.text for document in prepare(params, world, 0).documents])
 
 
 def _price(unit: Unit, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]) -> float:

@@ -9,7 +9,7 @@ from study.bench.table import Line, Same, Say, compare
 from study.generate import generate
 from study.models import load
 from study.params import Model, Params, Source
-from study.prompts import global_prompt, local_prompt
+from study.prompts import OF_BUNDLED
 from study.trials import prepare
 
 BATCH = 32  # of the peer
@@ -23,9 +23,9 @@ def prompts_of(source: Source, worlds: Sequence[str], seed: int = 0) -> list[str
         texts = [document.text for document in documents]
         for document in documents:
             if source is Source.LOCAL:
-                found |= dict.fromkeys(map(local_prompt, document.stating))
+                found |= dict.fromkeys(map(OF_BUNDLED.from_one, document.stating))
             else:
-                found[global_prompt(texts, document.text)] = None
+                found[OF_BUNDLED.from_all(texts, document.text)] = None
     return list(found)
 
 

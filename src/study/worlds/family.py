@@ -8,7 +8,7 @@ brother of the spouse or the husband of a sibling.
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -121,6 +121,8 @@ ANCESTRY = (
 
 class Params(Shape):
     """Size of a world of families."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("facts",)
 
     size: int = Field(1, ge=1, description="families")
     generations: int = Field(4, ge=2, le=5)

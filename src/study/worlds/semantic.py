@@ -9,7 +9,7 @@ Source: Lampinen et al. 2025, semantic structure benchmark (110 categories, 1-6 
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -108,6 +108,8 @@ container: box bottle basket flask
 
 class Params(Shape):
     """Size of a hierarchy."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("facts",)
 
     size: int = Field(18, ge=3, le=110, description="kinds")
     tops: int = Field(3, ge=1, le=6, description="kinds without one above them, all of about as many below")

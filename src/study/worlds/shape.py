@@ -2,17 +2,41 @@
 
 import random
 from abc import abstractmethod
-from hashlib import sha256
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
+from study.digest import sha256_of
 from study.paths import ROOT
 from study.strict import Strict
 
 
-class Shape(Strict):
-    """Size of a world and of its documents; each world adds its own fields.
+class Given(Strict):
+    """Settings of a world that is given as files; its module has `gather` instead of `build`.
+
+    Attributes:
+        PATHS: the settings that name a file or a folder, relative to the project.
+    """
+
+    PATHS: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the world depends on: the settings, and of files their contents, wherever they lie."""
+        named = {name: ROOT / value for name in self.PATHS if (value := getattr(self, name))}
+        settings = {name: value for name, value in self.plain().items() if name not in named}
+        return {**settings, **{f"{name}_sha256": _contents(path) for name, path in named.items()}}
+
+
+def _contents(path: Path) -> dict[str, str]:
+    """SHA-256 of each file that is named or in the folder that is; of none if there is none."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {str(file.relative_to(path)): sha256_of(file) for file in files if file.is_file()}
+
+
+class Shape(Given):
+    """Size of a world that is drawn, and of its documents; each world adds its own fields.
 
     A subclass says in `words` how many nonsense words the world takes and in `rivals` how many entities a question
     can choose from at least, and draws in `of_facts` a shape for pretraining.
@@ -21,16 +45,6 @@ class Shape(Strict):
     size: int = Field(ge=1)
     copies: int = Field(2, ge=1, le=99, description="documents about each fact or topic, each worded differently")
     lead_ins: float = Field(0.2, ge=0, le=1, description='share of sentences behind a lead-in ("did you know that")')
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The settings, and the content of the file they name, if they do: what the world depends on."""
-        path = getattr(self, "facts", None)
-        file = ROOT / path if path else None
-        return {
-            **self.plain(),
-            **({"facts_sha256": sha256(file.read_bytes()).hexdigest()} if file and file.is_file() else {}),
-        }
 
     @property
     @abstractmethod

@@ -1,0 +1,47 @@
+"""Questions about somebody's documents, drafted by the model for them to edit."""
+
+import re
+from collections.abc import Iterator
+
+from study.augment import framed
+from study.data import Document
+from study.params import Params
+from study.questions_file import UserQuestion
+from study.sentences import written_sentences
+from study.trials import prompts_of
+from study.work import writer_of
+
+TOKENS = 160
+_PAIR = re.compile(
+    r"^(?:(?:q|question)\s*\d*\s*[:.)]\s*)?(?P<question>[^?]{3,}\?)\s*(?:(?:a|answer)\s*\d*\s*[:.)]\s*)?(?P<answer>[^?]+)$",
+    re.IGNORECASE,
+)
+
+
+def pairs_in(text: str) -> Iterator[tuple[str, str]]:
+    """Questions with their answers, on one line or on two."""
+    joined = re.sub(r"\?[*_\"”]*\s*\n+\s*", "? ", text)
+    for sentence in written_sentences(joined):
+        found = _PAIR.match(sentence)
+        if found:
+            yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
+
+
+def draft_questions(params: Params, documents: list[Document]) -> list[UserQuestion]:
+    """What the model asks about each passage, each question once, where the passage holds the answer it gives."""
+    prompts, writer = prompts_of(params), writer_of(params, seed=0)
+    asked = [
+        framed(writer.tokenizer, prompts.drafting(document.text), prompts, params.prompts.thinking)
+        for document in documents
+    ]
+    written = writer.write(asked, TOKENS, not prompts.chat)
+    drafts: dict[str, UserQuestion] = {}
+    for document, text in zip(documents, written.texts, strict=True):
+        cut = text.lstrip("\n").partition(prompts.ends_at)[0] if prompts.ends_at else text
+        for question, answer in pairs_in(cut):
+            if answer.lower() in document.text.lower():
+                place = document.statements[0].fact.subject.rpartition(", ")[0]
+                drafts.setdefault(
+                    question, UserQuestion(f"q{len(drafts) + 1}", question, (answer,), 0, place, 0, False)
+                )
+    return list(drafts.values())

@@ -1,0 +1,289 @@
+"""What a study will take before it is begun: memory, disk and time, from the shape of its model alone.
+
+Memory of a training step is found by making it without numbers: the model goes forward on torch's meta device, and what
+it would keep for the backward pass is counted. The rest follows from the number of weights. Time is operations
+(`study.flops`) at the speed of a large product on the device, times the share of it that such work reaches.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from study.data import training_texts
+from study.finetune import with_adapter
+from study.flops import Size, forward_flops, size_of, training_flops
+from study.hub import count_tokens, pin_of
+from study.models import pick_device, skeleton
+from study.params import Params, Source
+from study.runner import trials_of, waves_of
+from study.score import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
+from study.store import Store
+from study.strict import ParamsError
+from study.trials import Trial, Unit, Writing, prepare, prompts_of
+
+BITS = {None: None, "8bit": 8, "4bit": 4.5}  # with the constants of the quantization
+ADAM_BYTES = 8  # two moments in float32
+REACHED = 0.3  # of the speed of a large product, where no trial has been measured
+ROW_BYTES = 60_000  # of a trial's rows and record
+
+
+class Memory(NamedTuple):
+    """Bytes at the peak of each kind of work, weights included."""
+
+    weights: int
+    tuning: int
+    writing: int
+    asking: int
+
+    @property
+    def peak(self) -> int:
+        """The largest of them."""
+        return max(self)
+
+
+class Forecast(NamedTuple):
+    """What the unfinished part of a study takes.
+
+    Attributes:
+        memory: bytes, by kind of work.
+        free: bytes that the device has.
+        device: where it runs.
+        disk: bytes, weights that are still to be fetched included.
+        free_disk: bytes that the disk has.
+        flops: floating-point operations.
+        seconds: at the speed of this machine.
+    """
+
+    memory: Memory
+    free: int
+    device: str
+    disk: int
+    free_disk: int
+    flops: float
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """The forecast in words."""
+        giga = {name: f"{value / 1e9:.2f} GB" for name, value in self.memory._asdict().items()}
+        hours = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
+        return [
+            f"memory on {self.device}: weights {giga['weights']}, tuning {giga['tuning']}, writing {giga['writing']}, "
+            f"asking {giga['asking']}; {self.free / 1e9:.1f} GB are free",
+            f"disk: {self.disk / 1e9:.2f} GB; {self.free_disk / 1e9:.1f} GB are free",
+            f"time: about {hours} for {self.flops:.1e} operations",
+        ]
+
+    def refuse_what_cannot_fit(self) -> None:
+        """Raise if memory or disk will not do.
+
+        Raises:
+            ParamsError: with what would help.
+        """
+        kind = max(self.memory._fields, key=lambda name: getattr(self.memory, name))
+        if self.memory.peak > self.free:
+            remedy = {
+                "weights": "a smaller model, model.dtype bfloat16 or model.quantization",
+                "tuning": "finetuning.method lora, fewer finetuning.step_tokens, or a smaller model",
+                "writing": "a smaller augmentation.batch_size, fewer augmentation.global_tokens, or a smaller model",
+                "asking": "fewer questions.context_tokens, model.dtype bfloat16, or a smaller model",
+            }[kind]
+            raise ParamsError(
+                f"{kind} takes {self.memory.peak / 1e9:.1f} GB on {self.device}, {self.free / 1e9:.1f} GB are free; "
+                f"use {remedy}"
+            )
+        if self.disk > self.free_disk:
+            raise ParamsError(
+                f"the study takes {self.disk / 1e9:.1f} GB of disk, {self.free_disk / 1e9:.1f} GB are free; make room, or "
+                "set HF_HOME to a larger disk"
+            )
+
+
+def weight_bytes(model: PreTrainedModel, params: Params) -> int:
+    """Bytes of a model's weights as they are loaded; quantization leaves embeddings and norms as they are."""
+    bits, kept = BITS[params.model.quantization], model.get_output_embeddings().weight
+    total = 0.0
+    for weight in {id(p): p for p in model.parameters()}.values():
+        quantized = bits is not None and weight.ndim == 2 and weight is not kept
+        quantized = quantized and weight is not model.get_input_embeddings().weight
+        total += weight.numel() * (bits / 8 if quantized and bits else weight.dtype.itemsize)
+    return int(total)
+
+
+def training_bytes(model: PreTrainedModel, params: Params, method: str) -> int:
+    """Bytes above the loaded weights at the peak of a step: masters, gradients, moments, what is kept to go back."""
+    half = model.dtype != torch.float32
+    if method == "lora":
+        model = with_adapter(model, params.finetuning)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    # Gradients in float32; weights raised to it, and their copies in the shorter type while going forward.
+    states: int = trained * (4 + ADAM_BYTES)
+    if half and method == "full":
+        states += trained * 4
+    tokens = 2 * params.finetuning.step_tokens  # a text that goes on is read again from its beginning
+    return states + kept_bytes(model.train(), tokens) + logits_bytes(model, params.finetuning.step_tokens)
+
+
+def kept_bytes(model: PreTrainedModel, tokens: int) -> int:
+    """Bytes that going forward over so many tokens keeps for going back, predictions aside.
+
+    Scores of attention are left out: the kernels for it make them again.
+    """
+    kept: dict[int, int] = {}
+    weights = {id(weight) for weight in model.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        scores = tensor.ndim == 4 and tensor.shape[-1] == tensor.shape[-2] == tokens
+        if id(tensor) not in weights and not isinstance(tensor, torch.nn.Parameter) and not scores:
+            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        held = model(input_ids=ids, use_cache=False, logits_to_keep=1)  # what is kept is kept while this is
+    del held
+    return sum(kept.values())
+
+
+def logits_bytes(model: PreTrainedModel, tokens: int) -> int:
+    """Bytes of predictions while a loss is taken: as the model gives them, in float32, their logarithms, gradients."""
+    return int(tokens * vocabulary(model) * (model.dtype.itemsize + 3 * 4))
+
+
+def memory_of(params: Params, context: int, prompt: int, shared: int) -> Memory:
+    """Bytes at the peak of each kind of work.
+
+    Args:
+        params: of the study.
+        context: tokens of the longest context.
+        prompt: tokens of the longest prompt that something is written behind, what all share aside.
+        shared: tokens that all prompts share.
+    """
+    model, how = skeleton(params.model), params.augmentation
+    weights = weight_bytes(model, params)
+    methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
+    asking = memory_needed(model, context, CHUNK_TOKENS)
+    rows, length = how.batch_size, prompt + max(how.local_tokens, how.global_tokens)
+    writing = memory_needed(model, shared + rows * length, rows) + rows * vocabulary(model) * 3 * 8
+    writes = any({Source.LOCAL, Source.GLOBAL, Source.REPHRASED} & set(arm.train) for arm in params.arms.values())
+    tuning = max((training_bytes(skeleton(params.model), params, method) for method in methods), default=0)
+    return Memory(weights, weights + tuning, weights + (writing if writes else 0), weights + asking)
+
+
+def speed(device: str, dtype: torch.dtype) -> float:
+    """Operations a second of a large product."""
+    side = 1024 if device == "cpu" else 8192
+    one = torch.randn(side, side, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(5):
+        begun = time.perf_counter()
+        product = one @ one
+        if device == "cuda":
+            torch.cuda.synchronize()
+        del product
+        best = min(best, time.perf_counter() - begun)
+    return 2 * side**3 / best
+
+
+def forecast(params: Params, store: Store) -> Forecast:
+    """What is still to be done of a study takes, its ladder aside."""
+    device = pick_device(params.model)
+    size = size_of(skeleton(params.model))
+    units = {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
+    works = {
+        (world, seed): _Work(params, world, seed, size) for world, seed in {(u.world, u.seed) for u in units.values()}
+    }
+    longest = max((work.context for work in works.values()), default=0)
+    statement = max((work.statement for work in works.values()), default=0)
+    memory = memory_of(params, longest, statement, longest)
+    flops = sum(works[unit.world, unit.seed].flops(unit) for unit in _once(units.values()))
+    measured = _measured(params, store)
+    rate = measured or REACHED * speed(device, getattr(torch, params.model.dtype))
+    pin = pin_of(params.model)
+    to_fetch = sum(file.bytes for file in (pin.files or {}).values()) if pin and pin.files else 0
+    return Forecast(
+        memory=memory,
+        free=free_memory(torch.device(device)),
+        device=device,
+        disk=to_fetch + ROW_BYTES * len(units),
+        free_disk=shutil.disk_usage(_existing(store.folder)).free,
+        flops=flops,
+        seconds=flops / rate,
+    )
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _once(units: Iterable[Unit]) -> list[Unit]:
+    """Units without those whose training another one shares."""
+    seen: dict[str, Unit] = {}
+    for unit in units:
+        training = unit.training if isinstance(unit, Trial) else None
+        key = f"{unit.world}/{unit.seed}/{training}" if training else unit.key
+        seen.setdefault(key, unit)
+    return list(seen.values())
+
+
+class _Work:
+    """What the units of one world and seed take, by the tokens of its texts."""
+
+    def __init__(self, params: Params, world: str, seed: int, size: Size):
+        self.params, self.size = params, size
+        material, prompts = prepare(params, world, seed), prompts_of(params)
+        texts = [document.text for document in material.documents]
+        self.documents = count_tokens(params.model, texts)
+        self.single = count_tokens(
+            params.model, training_texts(material.documents, next(iter(params.arms.values())).splitting)
+        )
+        self.context = sum(count_tokens(params.model, [prompts.behind(texts)]))
+        if params.questions.context_tokens:
+            self.context = min(self.context, params.questions.context_tokens)
+        self.statement = max(self.documents, default=0)
+        asked = [q.query + option for q in material.questions for option in q.options]
+        self.asked = sum(count_tokens(params.model, asked))
+
+    def flops(self, unit: Unit) -> float:
+        """Operations of one unit."""
+        how = self.params.augmentation
+        if isinstance(unit, Trial):
+            asking = 2 * (self.size.body + self.size.head) * self.asked
+            if unit.spec.context:
+                asking += forward_flops(self.size, self.context) + 4 * self.size.attention * self.asked * self.context
+            return asking + self._training(unit)
+        if isinstance(unit, Writing):
+            local = unit.source is Source.LOCAL
+            count, tokens = (len(self.single), how.local_tokens) if local else (len(self.documents), how.global_tokens)
+            past = 0 if local else self.context
+            new = count * how.samples * tokens // 2
+            return (
+                forward_flops(self.size, past)
+                + 2 * (self.size.body + self.size.head) * (new + sum(self.single))
+                + (4 * self.size.attention * new * past)
+            )
+        raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
+
+    def _training(self, trial: Trial) -> float:
+        if not trial.spec.train:
+            return 0.0
+        how, tuning = self.params.augmentation, self.params.finetuning
+        tokens = float(sum(self.single))
+        if Source.LOCAL in trial.spec.train:
+            tokens += len(self.single) * how.samples * how.local_tokens / 2
+        if Source.GLOBAL in trial.spec.train:
+            tokens += len(self.documents) * how.samples * how.global_tokens / 2
+        steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
+        return steps * training_flops(self.size, tuning.step_tokens)
+
+
+def _measured(params: Params, store: Store) -> float:
+    """Operations a second over the finished trainings of the study; 0 if there are none."""
+    done = [store.record(trial.key) for trial in trials_of(params, store) if store.has(trial.key)]
+    trainings = [record["training"] for record in done if "training" in record]
+    seconds = sum(training["seconds"] for training in trainings)
+    return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0

@@ -1,0 +1,59 @@
+"""Sentences of a text: of documents as people write them, and of what a model wrote, markup and remarks taken off."""
+
+import re
+
+# Words whose full stop ends no sentence. Single letters (initials) are told by their length.
+ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr e.g i.e etc vs approx cf fig inc ltd".split())
+_END = re.compile(r"[.!…]+[\"'\u201d\u2019)\]]*(?=\s|$)")
+_THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
+_BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.):]|[a-zA-Z][.)](?=\s))\s+")
+_LABEL = re.compile(
+    r"^(?:inference|conclusion|statement|fact|implication|rephrasing|reversal|output|answer)s?\s*\d*\s*:\s+",
+    re.IGNORECASE,
+)
+
+
+def split_sentences(text: str) -> list[str]:
+    """The complete sentences of running text; a last one without its end was cut off and does not count.
+
+    A question stays with the answer behind it: "who wrote it? ditav." is one sentence.
+    """
+    sentences, begin = [], 0
+    for end in _END.finditer(text):
+        word = text[begin : end.start()].rsplit(maxsplit=1)[-1:]
+        bare = word[0].lstrip("\"'\u201c\u2018([").lower() if word else ""
+        goes_on = end.end() < len(text) and end[0] == "."
+        if goes_on and (bare in ABBREVIATIONS or (len(bare) == 1 and bare.isalpha() and word[0][-1].isupper())):
+            continue
+        sentence = " ".join(text[begin : end.end()].split())
+        if re.search(r"\w", sentence):
+            sentences.append(sentence)
+        begin = end.end()
+    return sentences
+
+
+def written_sentences(text: str, ended: bool = True) -> list[str]:
+    """The sentences that a model wrote, each ending in a full stop.
+
+    Thoughts, code fences, headings, remarks before a list, numbers and marks of lists, and emphasis are taken off. A
+    list's line needs no full stop of its own.
+
+    Args:
+        text: as it was written.
+        ended: whether the model ended it; a last line without full stop was cut off otherwise, and is left out.
+    """
+    lines = _FENCE.sub("", _THINKING.sub("", text)).strip().splitlines()
+    sentences: list[str] = []
+    for number, line in enumerate(lines):
+        listed, last = _BULLET.match(line) is not None, number == len(lines) - 1
+        bare = _LABEL.sub("", re.sub(r"\*\*|__|`", "", _BULLET.sub("", line)).strip())
+        if len(bare) > 1 and bare[0] in "\"“'" and bare[-1] in "\"”'":
+            bare = bare[1:-1].strip()
+        if line.lstrip().startswith("#") or (bare.endswith(":") and len(lines) > 1):
+            continue
+        whole = split_sentences(bare)
+        sentences += whole
+        if listed and bare and not whole and not bare.endswith("?") and (ended or not last):
+            sentences.append(f"{bare}.")
+    return sentences

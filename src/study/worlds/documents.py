@@ -1,0 +1,132 @@
+"""Your own documents and questions: what is true is known to you alone.
+
+So nothing that a model writes about them is judged. What the documents say word for word is asked too, the last word
+of a sentence among the last words of others: whether a model has learned what it was tuned on shows there, and learning
+rates are chosen by it, so that your questions decide nothing but the result.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from study.data import Chooser, Document, Question, spread
+from study.logic import Fact
+from study.paths import ROOT
+from study.strict import ParamsError
+from study.wording import templates
+from study.world import Kind, Split, Statement, World
+from study.worlds.shape import Given
+
+if TYPE_CHECKING:  # their packages are slow to import, and of no use to whoever has no documents
+    from study.passages import Passage
+    from study.questions_file import UserQuestion
+
+CLOSED = False  # what follows from the documents is not known
+ELSEWHERE = ""  # and there is no other world of their kind
+SAYS = "says"
+WORDING = {SAYS: templates("{s} says {o}.")}  # a place and the number of a sentence there
+FEWEST_WORDS = 4  # of a sentence whose last word is asked for
+
+
+class Params(Given):
+    """Where documents and questions are."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("folder", "questions")
+
+    folder: str = Field("params/documents/handbook", min_length=1, description="of text, Markdown, HTML, PDF or JSONL")
+    questions: str | None = Field(None, min_length=1, description="CSV or JSONL; none asks what the documents say only")
+
+
+PRESETS = {"handbook": Params(questions="params/documents/handbook_questions.csv")}
+
+
+def gather(
+    shape: Params, seed: int, options: int, per_split: int, ask: Callable[[str], str]
+) -> tuple[World, list[Document], list[Question]]:
+    """A world of documents in their own order, and questions: yours, and the ends of the documents' sentences.
+
+    Args:
+        shape: which files.
+        seed: not needed here, there is but one such world.
+        options: of a question that has none of its own.
+        per_split: most questions about ends of sentences; yours are all asked.
+        ask: puts a question into words.
+
+    Raises:
+        ParamsError: naming the file and the line that cannot be used.
+    """
+    from study.passages import read_documents
+    from study.questions_file import read_questions
+
+    passages = read_documents(ROOT / shape.folder)
+    documents = [_document(number, passage) for number, passage in enumerate(passages, 1)]
+    yours = []
+    if shape.questions:
+        names = dict.fromkeys(passage.file for passage in passages)
+        yours = [_question(q, ask) for q in read_questions(ROOT / shape.questions, names, options)]
+    ends = list(_ends(documents, options))
+    if not ends:
+        raise ParamsError(
+            f"worlds.documents.folder = {shape.folder!r}: no {options} sentences that end in different words; add "
+            "documents, or use fewer questions.options"
+        )
+    ends = spread(ends, (lambda question: question.cluster,), random.Random("documents"))[:per_split]
+    facts = tuple(fact for document in documents for fact in document.facts)
+    world = World(name="documents", facts=facts, rules=(), wording=WORDING, closed=False)
+    return world, documents, [*ends, *yours]
+
+
+def _document(number: int, passage: "Passage") -> Document:
+    """A passage as a document: each sentence states a fact of its own, named by its place; a heading states none."""
+    place = f"{passage.file}, passage {number}"
+    statements = tuple(Statement(Fact(SAYS, place, str(k)), 0) for k, _ in enumerate(passage.sentences, 1))
+    opening = (passage.heading,) if passage.heading else ()
+    return Document(statements, (*opening, *passage.sentences))
+
+
+def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
+    return Question(
+        item_id=asked.id,
+        split=Split.ASKED,
+        kind=Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS,
+        cluster=asked.id,
+        query=ask(asked.question),
+        options=tuple(f" {option}" for option in asked.options),
+        answers=(asked.answer,),
+        rule=asked.document,
+        hops=1,
+        supports=(),
+    )
+
+
+def _ends(documents: list[Document], options: int) -> Iterator[Question]:
+    """Each sentence up to its last word, which is to be told from the last words of other sentences."""
+    sentences: dict[str, str] = {}
+    for document in documents:
+        for statement, sentence in zip(document.statements, document.stating, strict=True):
+            if len(sentence.split()) >= FEWEST_WORDS:
+                sentences.setdefault(sentence, statement.fact.subject)
+    cut = [sentence.rpartition(" ")[::2] for sentence in sentences]
+    endings = [ending for _, ending in cut]
+    chooser = Chooser(endings)
+    true = {stem: {ending for other, ending in cut if other == stem} for stem, _ in cut}
+    for (stem, ending), place in zip(cut, sentences.values(), strict=True):
+        rng = random.Random(f"documents/{stem} {ending}")
+        false = chooser.choose([[e for e in dict.fromkeys(endings) if e not in true[stem]]], options - 1, False, rng)
+        if len(false) == options - 1:
+            order = rng.sample(range(options), options)
+            texts = [ending, *false]
+            yield Question(
+                item_id=f"{stem} {ending}",
+                split=Split.TRAINED,
+                kind=Kind.ENDINGS,
+                cluster=place,
+                query=stem,
+                options=tuple(f" {texts[k]}" for k in order),
+                answers=(order.index(0),),
+                rule="stated",
+                hops=1,
+                supports=(),
+            )

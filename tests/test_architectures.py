@@ -1,0 +1,58 @@
+"""A whole study, small, on a model of each family as a user would bring it."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pytest
+
+from study import runner
+from study.models import load
+from study.params import Params
+from study.runner import run, trials_of
+from study.store import Store
+from study.trials import FINISHED
+
+AUGMENTED = ["documents", "local", "global"]
+ARMS = {
+    "base": {},
+    "icl": {"context": "documents"},
+    "ft": {"train": ["documents"]},
+    "ft augmented": {"train": AUGMENTED},
+    "hybrid": {"train": AUGMENTED, "context": "documents"},
+    "ft full": {"train": ["documents"], "method": "full"},
+}
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """No new process for each unit: it would import everything anew. `test_trials` runs them as a study does."""
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda workers, **how: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(runner, "available_cores", lambda: 1)
+
+
+def study_of(params: Params, folder) -> Params:
+    settings = params.plain() | {"arms": ARMS, "worlds": {"reversals": {"size": 6, "features": 1}}}
+    settings["model"] |= {"name": str(folder)}
+    settings["finetuning"] |= {"method": "lora", "learning_rates": [1e-3], "lora_rank": 2, "step_tokens": 256}
+    settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8}
+    return Params.parse(settings, "test")
+
+
+def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, params, tmp_path):
+    study, store = study_of(params, family_folder(family)), Store(tmp_path / "trials")
+    rows = run(study, store, say=lambda line: None)
+    trials = {trial.arm: trial for trial in trials_of(study, store)}
+    records = {arm: store.record(trial.key) for arm, trial in trials.items()}
+    assert set(rows["arm"]) == set(ARMS) and {record["status"] for record in records.values()} == {FINISHED}
+    assert rows["option_log_probs"].map(lambda values: all(value < 0 for value in values)).all()
+    trained = {arm: record["training"]["trained_parameters"] for arm, record in records.items() if "training" in record}
+    assert 0 < trained["ft"] == trained["ft augmented"] == trained["hybrid"]
+    assert trained["ft full"] == load(study.model)[0].num_parameters()
+    shutil.rmtree(store.path(trials["ft"].key))
+    before = {file: file.stat().st_mtime_ns for file in store.folder.glob("*/*")}
+    said: list[str] = []
+    pd.testing.assert_frame_equal(rows, run(study, store, say=said.append))
+    assert [line for line in said if " / ft " in line] == said[-1:]
+    assert before.items() < {file: file.stat().st_mtime_ns for file in store.folder.glob("*/*")}.items()
+    assert len(list(store.folder.glob("*/record.json"))) == len(before) // 2 + 1

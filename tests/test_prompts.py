@@ -1,0 +1,89 @@
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from study import prompts as module
+from study.augment import framed, sentences_in
+from study.params import Model, Params
+from study.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
+from study.strict import ParamsError
+from study.trials import prompts_of
+
+TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+def test_the_bundled_model_is_told_in_the_words_it_was_pretrained_on():
+    assert OF_BUNDLED.behind(["a b.", "c d."]) == "a b. c d. so:"
+    assert OF_BUNDLED.from_one("a b.") == "a b. so:"
+    assert OF_BUNDLED.from_all(["a b.", "c d."], "c d.") == "a b. c d. consider: c d. so:"
+    assert OF_BUNDLED.behind([]) == ""
+
+
+@pytest.mark.parametrize("style", [PLAIN, CHAT])
+@pytest.mark.parametrize("wording", [FULL, BARE])
+def test_english_prompts_show_what_they_are_about(style, wording):
+    prompts = prompts_in(style, wording)
+    assert "Anna {statement}." in prompts.from_one("Anna {statement}.")  # braces of a document are its own
+    shown = prompts.from_all(["First {target}.", "Second."], "Second.")
+    assert "First {target}." in shown and shown.count("Second.") == 2
+    assert prompts.asking("Who?").startswith("Question: Who?")
+    assert prompts.chat == (style == CHAT)
+
+
+def test_the_ablation_says_less():
+    for style in (PLAIN, CHAT):
+        assert len(prompts_in(style, BARE).local) < len(prompts_in(style, FULL).local) / 2
+
+
+def test_a_prompt_that_lacks_what_it_must_show_is_refused(tmp_path, monkeypatch):
+    file = tmp_path / "english.yaml"
+    file.write_text(module.PROMPTS.read_text().replace("{statement}", "statement"))
+    monkeypatch.setattr(module, "PROMPTS", file)
+    with pytest.raises(ParamsError, match=r"chat\.full\.local .* holds \{statement\}"):
+        prompts_in.__wrapped__(CHAT, FULL)
+
+
+@pytest.fixture
+def chatting(tokenizer):
+    copy = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    copy.chat_template = TEMPLATE
+    return copy
+
+
+def test_a_chat_model_is_asked_in_its_template_and_does_not_think_unless_told(chatting):
+    prompts = prompts_in(CHAT, FULL)
+    assert framed(chatting, "hello", prompts, False) == "<s>[user] hello\n[assistant] <think>\n\n</think>\n\n"
+    assert framed(chatting, "hello", prompts, True) == "<s>[user] hello\n[assistant] "
+    assert framed(chatting, "hello", prompts_in(PLAIN, FULL), False) == "hello"
+
+
+def test_chat_without_a_template_is_refused(tokenizer):
+    with pytest.raises(ParamsError, match=r"prompts\.style = 'chat': .* no chat template; use plain"):
+        framed(tokenizer, "hello", prompts_in(CHAT, FULL), False)
+
+
+def test_the_style_follows_the_tokenizer(model_folder, tmp_path, chatting, model):
+    def style(folder):
+        params = Params.parse({"model": {"name": str(folder)}}, "test")
+        return next(s for s in (BUNDLED, PLAIN, CHAT) if prompts_in(s, FULL) == prompts_of(params))
+
+    assert style(model_folder) == BUNDLED
+    assert prompts_of(Params(model=Model())) == OF_BUNDLED
+    model.save_pretrained(tmp_path)
+    text = chatting.backend_tokenizer.to_str().replace('"consider:"', '"weigh:"')
+    (tmp_path / "tokenizer.json").write_text(text)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    assert style(tmp_path) == PLAIN
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    from study.language import _speaks
+
+    _speaks.cache_clear()
+    assert style(tmp_path) == CHAT
+
+
+def test_a_model_that_goes_on_as_if_asked_again_is_not_listened_to():
+    text = "\n- Anna flies the Merrow\n- The Merrow is flown by Anna\n\nStatement: Bert sings.\nWhat follows from it:\n- No"
+    sentences = sentences_in(text, False, prompts_in(PLAIN, FULL))
+    assert sentences == ["Anna flies the Merrow.", "The Merrow is flown by Anna."]
