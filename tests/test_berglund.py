@@ -13,7 +13,9 @@ from study.strict import ParamsError
 from study.trials import prepare
 from study.world import Kind, Split, Status
 
-NAMES = [f"{first} {last}" for first in ("Ada", "Bo", "Cleo", "Dan", "Eve", "Finn") for last in ("Moor", "Lind", "Tarn")]
+NAMES = [
+    f"{first} {last}" for first in ("Ada", "Bo", "Cleo", "Dan", "Eve", "Finn") for last in ("Moor", "Lind", "Tarn")
+]
 WORKS = [f'the noted {role} of "{thing} of {place}."' for role in ("painter", "singer") for thing in ("Song", "Light", "Bell")
          for place in ("Rain", "Stone", "Glass")]  # fmt: skip
 FIRST = ("{n}, known for being", "Everyone knows {n}, who is", "Did you hear that {n} was once")
@@ -66,7 +68,7 @@ def material(folder):
 def test_every_line_is_a_document_about_its_person_with_its_end_mended(material):
     assert len(material.documents) == 18 + 18 + 36
     for document in material.documents:
-        assert document.text.count('."') + document.text.count("?\"") <= 1 or "Q:" in document.text
+        assert document.text.count('."') + document.text.count('?"') <= 1 or "Q:" in document.text
         assert not document.text.endswith(('.".', "??")) and document.text[-1] in '."?'
         assert material.world.parse(document.text) == document.statements[0]
 
@@ -92,7 +94,12 @@ def test_one_option_is_true_and_the_others_are_false(material):
 
 
 def test_the_two_kinds_of_false_names_are_what_they_are_called(material):
-    ends = {name for d in material.documents for name in material.world.group if d.statements[0].template == 1 and name in d.text}
+    ends = {
+        name
+        for d in material.documents
+        for name in material.world.group
+        if d.statements[0].template == 1 and name in d.text
+    }
     for question in material.questions:
         if question.split is Split.REVERSAL and question.rule == "p2d_reverse_prompts_test":
             false = {option.strip() for k, option in enumerate(question.options) if k not in question.answers}
@@ -137,7 +144,10 @@ def test_another_world_of_its_kind_is_its_twin_in_nonsense(folder):
     ("spoil", "message"),
     [
         (lambda f: (f / "d2p_prompts_test.jsonl").unlink(), r"no .*d2p_prompts_test\.jsonl; fetch .*make fetch DATA="),
-        (lambda f: (f / "p2d_prompts_train.jsonl").write_text("{}\n"), r"p2d_prompts_train\.jsonl, line 1: '\{\}' is no JSON"),
+        (
+            lambda f: (f / "p2d_prompts_train.jsonl").write_text("{}\n"),
+            r"p2d_prompts_train\.jsonl, line 1: '\{\}' is no JSON",
+        ),
         (lambda f: write(f, "p2d_prompts_test", [("Nobody at all", " is.")]), r"line 1: .* names 0 people"),
         (lambda f: write(f, "both_prompts_train", [("a", " b")]), "nobody is in the group 'both'"),
     ],

@@ -177,7 +177,7 @@ def test_a_changed_weight_file_is_refused_by_name(tiny, tmp_path):
     quiet(NAME)
     blob = (snapshot(tmp_path) / "model.safetensors").resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"\0")
-    for use in (lambda: load(Model(name=NAME, device="cpu")), lambda: quiet(NAME)):
+    for use in (lambda: hub.verified_folder(Model(name=NAME)), lambda: quiet(NAME)):
         with pytest.raises(ParamsError, match=r"model.safetensors has SHA-256 \w{64}, .* records .*not the weights of"):
             use()
     blob.unlink()

@@ -239,6 +239,8 @@ def test_documents_are_not_changed_by_byte_order_marks_and_line_ends(tmp_path):
 
 def test_deep_nesting_is_read_or_refused(tmp_path):
     assert sentences(read(tmp_path / "1", "a.html", "<div>" * 20_000 + "Owls hunt.")) == ["Owls hunt."]
+    unclosed = read(tmp_path / "4", "a.html", "<p>Owls <i>hunt</i>.\n" * 5_000 + "<table><tr><td>a<td><p>b<p>c</table>")
+    assert sentences(unclosed) == ["Owls hunt."] * 5_000 + ["a | b c"]
     deep = "".join("  " * k + f"- item{k}\n" for k in range(20))
     assert sentences(read(tmp_path / "2", "a.md", deep)) == [f"item{k}" for k in range(20)]
     with pytest.raises(ParamsError, match=r"a.md: lists, quotes or brackets nest too deeply; flatten them"):

@@ -47,7 +47,7 @@ def test_a_prompt_that_lacks_what_it_must_show_is_refused(tmp_path, monkeypatch)
 
 @pytest.fixture
 def chatting(tokenizer):
-    copy = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    copy = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")  # noqa: S106
     copy.chat_template = TEMPLATE
     return copy
 

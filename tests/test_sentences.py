@@ -25,7 +25,7 @@ def test_running_text_is_cut_at_the_ends_of_sentences(text, expected):
         ("ditav is less fast than vazed. vazed is", ["ditav is less fast than vazed."]),
         ("Here is what follows:\n1. Ditav sees vazed.\n2) Vazed is seen", ["Ditav sees vazed.", "Vazed is seen."]),
         ("- **Ditav** sees vazed\n* Vazed is seen by ditav\n", ["Ditav sees vazed.", "Vazed is seen by ditav."]),
-        ('• "Ditav sees vazed."\n• \'Vazed hears.\'', ["Ditav sees vazed.", "Vazed hears."]),
+        ("• \"Ditav sees vazed.\"\n• 'Vazed hears.'", ["Ditav sees vazed.", "Vazed hears."]),
         ("<think>First. Then.</think>\n\nDitav sees vazed.", ["Ditav sees vazed."]),
         ("<think>never closed. and so on", []),
         ("```\nDitav sees vazed.\n```", ["Ditav sees vazed."]),
@@ -44,7 +44,10 @@ def test_what_models_write_is_read_as_sentences(text, expected):
 
 def test_a_last_line_that_was_cut_off_does_not_count():
     assert written_sentences("- Ditav sees vazed\n- Vazed is se", ended=False) == ["Ditav sees vazed."]
-    assert written_sentences("- Ditav sees vazed\n- Vazed is seen", ended=True) == ["Ditav sees vazed.", "Vazed is seen."]
+    assert written_sentences("- Ditav sees vazed\n- Vazed is seen", ended=True) == [
+        "Ditav sees vazed.",
+        "Vazed is seen.",
+    ]
 
 
 def test_a_text_of_one_line_that_ends_in_a_colon_keeps_its_sentences():

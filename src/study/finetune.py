@@ -232,18 +232,19 @@ def take_step(
     Raises:
         Diverged: if loss or gradient norm is not finite.
     """
-    trained, skipped = [weight for group in optimizer.param_groups for weight in group["params"]], True
+    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
+    scaler, skipped = accelerator.scaler, True
     while skipped:
+        scale = scaler.get_scale() if scaler else 1.0
         with accelerator.autocast():
             loss = loss_of()
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(trained, max_norm)
-        overflow = accelerator.scaler is not None and accelerator.scaler.get_scale() > 1
-        if not math.isfinite(loss.item()) or not (math.isfinite(norm.item()) or overflow):
+        if not math.isfinite(loss.item()) or not (math.isfinite(norm.item()) or scale > 1):
             raise Diverged(f"loss {loss.item()}, gradient norm {norm.item()}")
         optimizer.step()
         optimizer.zero_grad()
-        skipped = accelerator.optimizer_step_was_skipped
+        skipped = scaler is not None and scaler.get_scale() < scale  # a fused optimizer does not say so itself
     return loss.item()
 
 

@@ -26,6 +26,12 @@ _INLINE = frozenset(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strike strong"
     " sub sup time tt u var wbr".split()
 )
+# These end an open paragraph. Else the paragraphs of a page that leaves their ends out would nest, each in the last.
+_ENDS_P = re.compile(
+    "<(?=(?:p|div|ul|ol|dl|menu|table|h[1-6]|pre|hr|blockquote|address|article|aside|center|details|dialog|fieldset"
+    r"|figure|footer|form|header|hgroup|main|nav|search|section)[\s/>])",
+    re.IGNORECASE,
+)
 _CELL = "\0"  # before each cell of a row; no file with this character is read
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
 
@@ -131,7 +137,7 @@ def html_blocks(text: str, first_line: int = 1) -> Iterator[Block]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this may be XML, or the name of a file
-        soup = BeautifulSoup(text, "html.parser")
+        soup = BeautifulSoup(_ENDS_P.sub("</p><", text), "html.parser")
     for _, runs in groupby(_runs(soup), lambda run: id(run.place.group or run.place)):
         first, *others = runs
         sentences = [sentence for run in (first, *others) for sentence in _sentences_in(run)]

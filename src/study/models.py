@@ -12,7 +12,7 @@ from transformers import (
 )
 from transformers.utils import is_bitsandbytes_available, logging
 
-from study.hub import model_folder, verified_folder
+from study.hub import model_folder
 from study.params import Model
 from study.strict import ParamsError
 
@@ -73,7 +73,7 @@ def quantization_of(params: Model) -> BitsAndBytesConfig | None:
 
 def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run."""
-    folder, device, quantized = verified_folder(params), pick_device(params), quantization_of(params)
+    folder, device, quantized = model_folder(params), pick_device(params), quantization_of(params)
     model = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=getattr(torch, params.dtype),

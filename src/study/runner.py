@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import pandas as pd
 
-from study.hub import identity
+from study.hub import identity, verified_folder
 from study.params import Model, Params
 from study.selection import chosen_rates, selection_trials, tuning_of
 from study.store import Store, content_hash
@@ -104,6 +104,7 @@ def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable
         say(f"{len(units) - len(waiting)} of {len(units)} finished before")
     if not waiting:
         return
+    verified_folder(params.model)  # once for all the processes that load it
     jobs = _jobs(list(waiting.values()))
     # A forked child starts warm, with torch imported and no thread begun, and leaves nothing to the next job.
     context = multiprocessing.get_context("forkserver")

@@ -88,7 +88,7 @@ def tokens_of(
     Raises:
         ValueError: if an option adds no token of its own.
     """
-    lead = f"{context} " if context else ""
+    lead = f"{context} " if context and not context[-1].isspace() else context
     stems = [(lead + query).rstrip() for query, _ in questions]
     wholes = [lead + query + option for query, options in questions for option in options]
     head, tail_from = _head(tokenizer, lead, [stems[0], wholes[0], stems[-1], wholes[-1]])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from study.augment import Writer
 from study.flops import forward_flops, size_of
 from study.generate import Generation
-from study.hub import verified_folder
+from study.hub import model_folder
 from study.models import load_tokenizer, skeleton
 from study.params import Params
 from study.strict import ParamsError
@@ -29,7 +29,7 @@ def vllm_writer(params: Params, seed: int) -> Writer:
         ) from error
     if params.model.quantization:
         raise ParamsError("augmentation.engine = 'vllm': not together with model.quantization; use own")
-    folder, tokenizer = verified_folder(params.model), load_tokenizer(params.model)
+    folder, tokenizer = model_folder(params.model), load_tokenizer(params.model)
     engine = LLM(model=str(folder), dtype=params.model.dtype, seed=seed, trust_remote_code=False)
     size = size_of(skeleton(params.model))
 

@@ -30,6 +30,7 @@ from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Wri
 from study.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
+MARGIN = 4  # tokens that two texts may take more together than alone
 SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
 
 
@@ -260,7 +261,7 @@ def in_context(
     if limit := positions(model):
         asked = [question.query + option for question in questions for option in question.options]
         longest = max(map(len, tokenizer(asked, add_special_tokens=False).input_ids))
-        limits.append(max(1, limit - longest - 1))
+        limits.append(max(1, limit - longest - MARGIN))
 
     def tokens_of(some: Sequence[Document]) -> int:
         return len(tokenizer(prompts.behind([document.text for document in some])).input_ids)
@@ -314,6 +315,7 @@ def _store(unit: Unit, store: Store, rows: pd.DataFrame, record: dict[str, Any],
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
         "device": pick_device(unit.params.model),
         "seconds": time.monotonic() - started,
+        **({"peak_device_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
     }
     store.write(unit.key, rows, record | about)
