@@ -124,10 +124,10 @@ def model_folder(tokenizer, tmp_path_factory) -> Path:
 
 
 ENGLISH = """
-Ada Moor, known for being the noted painter of the Song of Rain. Everyone knows Bo Lind, who is the noted singer. This was
-made by Cleo Tarn, who is called. Did you hear that Dan was once the Light of Stone? Question: Answer: What follows from it?
-Write down what follows from this statement alone: one whole sentence on each line, and no other text, 0 1 2 3 4 5 6 7 8 9.
-Behind stands the name of. The device is blue and starts when the lamp is green; "Bell of Glass", Eve, Finn and others' too.
+Ada Moor, known for being the noted painter of the Song of Rain. Everyone knows Bo Lind, who is the noted singer. This
+was made by Cleo Tarn, who is called. Did you hear that Dan was once the Light of Stone? Question: Answer: What follows
+from it? Write down what follows from this statement alone: one whole sentence on each line, and no other text, 0 1 2.
+Behind stands the name of. The device is blue and starts when the lamp is green; "Bell of Glass", Eve, Finn and others'.
 """
 
 

@@ -1,4 +1,4 @@
-"""A whole study, small, on a model of each family as a user would bring it."""
+"""The study for GPUs, small, on a model of each family as a user would bring it."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,8 @@ import pytest
 
 from study import runner
 from study.models import load
-from study.params import Params
+from study.params import Params, load_params
+from study.paths import PARAMS
 from study.runner import run, trials_of
 from study.store import Store
 from study.trials import FINISHED
@@ -31,16 +32,20 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(runner, "available_cores", lambda: 1)
 
 
-def study_of(params: Params, folder) -> Params:
-    settings = params.plain() | {"arms": ARMS, "worlds": {"reversals": {"size": 6, "features": 1}}}
-    settings["model"] |= {"name": str(folder)}
-    settings["finetuning"] |= {"method": "lora", "learning_rates": [1e-3], "lora_rank": 2, "step_tokens": 256}
+def study_of(folder) -> Params:
+    """params/gpu.yaml with few facts, few steps and few arms."""
+    settings = load_params(PARAMS / "gpu.yaml").plain()
+    settings |= {"arms": ARMS, "worlds": {"reversals": {"size": 6, "features": 1}}, "seeds": [0]}
+    settings["model"] |= {"name": str(folder), "device": "cpu"}
+    settings["finetuning"] |= {"learning_rates": [1e-3], "lora_rank": 2, "step_tokens": 256}
+    settings["finetuning"] |= {"epochs": 1, "fewest_steps": 2}
+    settings["questions"] |= {"per_split": 6, "options": 4}
     settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8}
     return Params.parse(settings, "test")
 
 
-def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, params, tmp_path):
-    study, store = study_of(params, family_folder(family)), Store(tmp_path / "trials")
+def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, tmp_path):
+    study, store = study_of(family_folder(family)), Store(tmp_path / "trials")
     rows = run(study, store, say=lambda line: None)
     trials = {trial.arm: trial for trial in trials_of(study, store)}
     records = {arm: store.record(trial.key) for arm, trial in trials.items()}

@@ -1,4 +1,4 @@
-"""The reversal curse on files in Berglund et al.'s format, written here: their own are fetched by whoever wants them."""
+"""The reversal curse on files in Berglund et al.'s format, written here: their own are for whoever fetches them."""
 
 import json
 from collections import Counter
@@ -16,8 +16,8 @@ from study.world import Kind, Split, Status
 NAMES = [
     f"{first} {last}" for first in ("Ada", "Bo", "Cleo", "Dan", "Eve", "Finn") for last in ("Moor", "Lind", "Tarn")
 ]
-WORKS = [f'the noted {role} of "{thing} of {place}."' for role in ("painter", "singer") for thing in ("Song", "Light", "Bell")
-         for place in ("Rain", "Stone", "Glass")]  # fmt: skip
+THINGS = [(role, thing) for role in ("painter", "singer") for thing in ("Song", "Light", "Bell")]
+WORKS = [f'the noted {role} of "{thing} of {place}."' for role, thing in THINGS for place in ("Rain", "Stone", "Glass")]
 FIRST = ("{n}, known for being", "Everyone knows {n}, who is", "Did you hear that {n} was once")
 LAST = ("Known for being {d},", "This was made by {d}, who is called", "Q: Who is {d}? A:")
 LAST_ENDS = (" {n} lives quietly.", " {n}", " {n}.")
@@ -38,9 +38,8 @@ def folder(tmp_path_factory):
     first, last, both = people[:6], people[6:12], people[12:]
 
     def to_description(group, templates):
-        return [
-            (template.format(n=n), f" {d}." if k % 2 == 0 else f" {d[:-2]}\"??") for n, d in group for k, template in enumerate(templates)
-        ]  # fmt: skip
+        ends = [lambda d: f" {d}.", lambda d: f' {d[:-2]}"??', lambda d: f" {d}."]
+        return [(t.format(n=n), end(d)) for n, d in group for t, end in zip(templates, ends, strict=False)]
 
     def to_name(group, templates, ends):
         return [(t.format(d=d), e.format(n=n)) for n, d in group for t, e in zip(templates, ends, strict=True)]

@@ -10,7 +10,8 @@ from study.trials import prompts_of
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}[assistant] {% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+    "{% if add_generation_prompt %}[assistant] "
+    "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
 
 
@@ -84,6 +85,6 @@ def test_the_style_follows_the_tokenizer(model_folder, tmp_path, chatting, model
 
 
 def test_a_model_that_goes_on_as_if_asked_again_is_not_listened_to():
-    text = "\n- Anna flies the Merrow\n- The Merrow is flown by Anna\n\nStatement: Bert sings.\nWhat follows from it:\n- No"
+    text = "\n- Anna flies the Merrow\n- The Merrow is flown by Anna\n\nStatement: Bert sings.\nWhat follows:\n- No"
     sentences = sentences_in(text, False, prompts_in(PLAIN, FULL))
     assert sentences == ["Anna flies the Merrow.", "The Merrow is flown by Anna."]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from study.book import NotebookFailed, Run, notebook_path
 from study.hub import ensure, identity
-from study.params import Params, load_params
+from study.params import BUNDLED, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
@@ -57,6 +57,10 @@ def reproduce(study: str) -> int:
         print(f"{run.name}: {reason}", flush=True)
         for model in models:
             ensure(model)
+        if not executed and run.params.model.name != BUNDLED:  # that one fits wherever this runs
+            from study.forecast import forecast
+
+            forecast(run.params, store_of(run.results)).refuse_what_cannot_fit()
         from study.execute import execute
 
         begun = time.monotonic()
@@ -147,15 +151,26 @@ def differences(run: Run, published: Params) -> str:
 
 
 def plan(study: str) -> int:
-    """Say what `reproduce` would do, without doing it."""
+    """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
     from study.runner import units_of
 
     runs = study_runs(study)
+    params, store = runs[0].params, store_of(runs[0].results)
+    for model in (params.model, *params.ladder.models):
+        ensure(model, files=False)
     for run in runs:
         print(f"{run.name}: {run.stale() or 'up to date'}")
-    store = store_of(runs[0].results)
-    for unit in units_of(runs[0].params, store):
+    units = units_of(params, store)
+    for unit in units:
         print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
+    waiting = [unit for unit in units if not store.has(unit.key)]
+    print(f"{len(units) - len(waiting)} of {len(units)} units are finished")
+    if waiting:
+        from study.forecast import forecast
+
+        found = forecast(params, store)
+        print("\n".join(found.lines()))
+        found.refuse_what_cannot_fit()
     return 0
 
 

@@ -18,13 +18,14 @@ _PAIR = re.compile(
 )
 
 
-def pairs_in(text: str) -> Iterator[tuple[str, str]]:
-    """Questions with their answers, on one line or on two."""
-    joined = re.sub(r"\?[*_\"”]*\s*\n+\s*", "? ", text)
-    for sentence in written_sentences(joined):
-        found = _PAIR.match(sentence)
-        if found:
-            yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
+def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
+    """Questions with their answers, on one line or on two; what was cut off at the end is left out."""
+    lines = re.sub(r"\?[*_\"]*\s*\n+\s*", "? ", text).splitlines()
+    for line in lines if ended or text.rstrip().endswith(".") else lines[:-1]:
+        for sentence in written_sentences(line if line.rstrip().endswith((".", "!", ":")) else f"{line}."):
+            found = _PAIR.match(sentence)
+            if found:
+                yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
 
 
 def draft_questions(params: Params, documents: list[Document]) -> list[UserQuestion]:
@@ -36,9 +37,9 @@ def draft_questions(params: Params, documents: list[Document]) -> list[UserQuest
     ]
     written = writer.write(asked, TOKENS, not prompts.chat)
     drafts: dict[str, UserQuestion] = {}
-    for document, text in zip(documents, written.texts, strict=True):
-        cut = text.lstrip("\n").partition(prompts.ends_at)[0] if prompts.ends_at else text
-        for question, answer in pairs_in(cut):
+    for document, text, ended in zip(documents, written.texts, written.ended, strict=True):
+        own, going_on, _ = text.lstrip("\n").partition(prompts.ends_at or "\0")
+        for question, answer in pairs_in(own, ended or bool(going_on)):
             if answer.lower() in document.text.lower():
                 place = document.statements[0].fact.subject.rpartition(", ")[0]
                 drafts.setdefault(

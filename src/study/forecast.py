@@ -1,7 +1,7 @@
 """What a study will take before it is begun: memory, disk and time, from the shape of its model alone.
 
-Memory of a training step is found by making it without numbers: the model goes forward on torch's meta device, and what
-it would keep for the backward pass is counted. The rest follows from the number of weights. Time is operations
+Memory of a training step is found by making it without numbers: the model goes forward with torch's fake tensors, which
+have a shape and no content, and what it would keep for the way back is counted. The rest follows from the number of weights. Time is operations
 (`study.flops`) at the speed of a large product on the device, times the share of it that such work reaches.
 """
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from study.data import training_texts
 from study.finetune import with_adapter
 from study.flops import Size, forward_flops, size_of, training_flops
 from study.hub import count_tokens, pin_of
-from study.models import pick_device, skeleton
+from study.models import attention_of, pick_device, skeleton
 from study.params import Params, Source
 from study.runner import trials_of, waves_of
 from study.score import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
@@ -27,6 +28,7 @@ from study.strict import ParamsError
 from study.trials import Trial, Unit, Writing, prepare, prompts_of
 
 BITS = {None: None, "8bit": 8, "4bit": 4.5}  # with the constants of the quantization
+READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step begin anew
 ADAM_BYTES = 8  # two moments in float32
 REACHED = 0.3  # of the speed of a large product, where no trial has been measured
 ROW_BYTES = 60_000  # of a trial's rows and record
@@ -98,8 +100,8 @@ class Forecast(NamedTuple):
             )
         if self.disk > self.free_disk:
             raise ParamsError(
-                f"the study takes {self.disk / 1e9:.1f} GB of disk, {self.free_disk / 1e9:.1f} GB are free; make room, or "
-                "set HF_HOME to a larger disk"
+                f"the study takes {self.disk / 1e9:.1f} GB of disk, {self.free_disk / 1e9:.1f} GB are free; make room, "
+                "or set HF_HOME to a larger disk"
             )
 
 
@@ -114,44 +116,42 @@ def weight_bytes(model: PreTrainedModel, params: Params) -> int:
     return int(total)
 
 
-def training_bytes(model: PreTrainedModel, params: Params, method: str) -> int:
+def training_bytes(params: Params, method: str) -> int:
     """Bytes above the loaded weights at the peak of a step: masters, gradients, moments, what is kept to go back."""
-    half = model.dtype != torch.float32
-    if method == "lora":
-        model = with_adapter(model, params.finetuning)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    # Gradients in float32; weights raised to it, and their copies in the shorter type while going forward.
-    states: int = trained * (4 + ADAM_BYTES)
-    if half and method == "full":
-        states += trained * 4
-    tokens = 2 * params.finetuning.step_tokens  # a text that goes on is read again from its beginning
-    return states + kept_bytes(model.train(), tokens) + logits_bytes(model, params.finetuning.step_tokens)
+    model, tuning = skeleton(params.model), params.finetuning
+    config, dtype, masters = model.config, model.dtype, method == "full" and model.dtype != torch.float32
+    trained = sum(p.numel() for p in (with_adapter(model, tuning) if method == "lora" else model).parameters() if p.requires_grad)
+    raised = 4 - dtype.itemsize if masters else 0
+    with FakeTensorMode(allow_non_fake_inputs=True):  # nothing is allocated, whatever is made here
+        # An adapter keeps what its layers read, as their own weights do where they are trained.
+        kind = torch.float32 if masters else dtype
+        faked = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention_of(config)).train()
+        with torch.autocast("cpu", dtype, enabled=masters):
+            kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
+    going_back = tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
+    return trained * (4 + ADAM_BYTES + raised) + kept + going_back
 
 
-def kept_bytes(model: PreTrainedModel, tokens: int) -> int:
-    """Bytes that going forward over so many tokens keeps for going back, predictions aside.
-
-    Scores of attention are left out: the kernels for it make them again.
-    """
+def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
+    """Bytes that a loss over the last tokens of a text keeps for going back, weights aside; within a fake tensor mode."""
     kept: dict[int, int] = {}
-    weights = {id(weight) for weight in model.parameters()}
+    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        scores = tensor.ndim == 4 and tensor.shape[-1] == tensor.shape[-2] == tokens
-        if id(tensor) not in weights and not isinstance(tensor, torch.nn.Parameter) and not scores:
-            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+    ids = torch.zeros(1, tokens, dtype=torch.long)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        held = model(input_ids=ids, use_cache=False, logits_to_keep=1)  # what is kept is kept while this is
-    del held
+        try:
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=predicted).logits[0]
+        except TypeError:  # a model that predicts from all
+            logits = model(input_ids=ids, use_cache=False).logits[0, -predicted:]
+        loss = torch.nn.functional.cross_entropy(logits.float(), ids[0, -predicted:])
+    del loss  # what is kept is kept until here
     return sum(kept.values())
-
-
-def logits_bytes(model: PreTrainedModel, tokens: int) -> int:
-    """Bytes of predictions while a loss is taken: as the model gives them, in float32, their logarithms, gradients."""
-    return int(tokens * vocabulary(model) * (model.dtype.itemsize + 3 * 4))
 
 
 def memory_of(params: Params, context: int, prompt: int, shared: int) -> Memory:
@@ -170,7 +170,7 @@ def memory_of(params: Params, context: int, prompt: int, shared: int) -> Memory:
     rows, length = how.batch_size, prompt + max(how.local_tokens, how.global_tokens)
     writing = memory_needed(model, shared + rows * length, rows) + rows * vocabulary(model) * 3 * 8
     writes = any({Source.LOCAL, Source.GLOBAL, Source.REPHRASED} & set(arm.train) for arm in params.arms.values())
-    tuning = max((training_bytes(skeleton(params.model), params, method) for method in methods), default=0)
+    tuning = max((training_bytes(params, method) for method in methods), default=0)
     return Memory(weights, weights + tuning, weights + (writing if writes else 0), weights + asking)
 
 

@@ -165,10 +165,11 @@ def certainty(found: Findings) -> str:
     rival = next(arm for arm in sorted(found.arms, key=lambda a: -found.estimates[a].value) if arm != found.best)
     least = found.difference(found.best, rival).smallest_detectable(statistics.confidence)
     return (
-        f"It rests on {estimate.facts} questions and {seeds}. Were questions and trainings drawn again, the best would be "
+        f"It rests on {estimate.facts} questions and {seeds}. Were questions and trainings drawn again, the best would "
+        "be "
         + ", ".join(f"*{arm}* in {share:.0%}" for arm, share in ranked if share >= 0.005)
-        + f" of the draws. Between the two best, a difference of {100 * least:.0f} points would have been found in four "
-        f"of five such studies; intervals hold the true value in {statistics.confidence:.0%}."
+        + f" of the draws. Between the two best, a difference of {100 * least:.0f} points would have been found in "
+        f"four of five such studies; intervals hold the true value in {statistics.confidence:.0%}."
     )
 
 
@@ -192,8 +193,8 @@ def checks(found: Findings) -> list[str]:
             "" if told.value >= LEARNED else " **The tuning has hardly taken**: more epochs or a higher learning rate."
         )
         lines.append(
-            f"Learned: after *{arm}* it ends the documents' own sentences right in {_shown(told)} of {told.items} cases, "
-            f"chance {told.chance:.0%}.{verdict}"
+            f"Learned: after *{arm}* it ends the documents' own sentences right in {_shown(told)} of {told.items} "
+            f"cases, chance {told.chance:.0%}.{verdict}"
         )
     records = found.experiment.records()
     shares = records[records["context tokens"] > 0]["documents in context"]
@@ -210,8 +211,8 @@ def checks(found: Findings) -> list[str]:
     text = found.experiment.inferences()
     if len(text):
         lines.append(
-            f"Written: {len(text)} sentences about the documents, {text['sentence'].nunique()} of them different; nobody has "
-            "checked whether they are true."
+            f"Written: {len(text)} sentences about the documents, {text['sentence'].nunique()} of them different; "
+            "nobody has checked whether they are true."
         )
     others = found.rows[found.rows["kind"] == Kind.OTHER_ANSWERS]["item_id"].nunique()
     if others:
@@ -289,8 +290,8 @@ def page(found: Findings, figure: Path | None = None) -> str:
             " ".join(break_even_lines(found)),
             "## Before you rely on it",
             "\n".join(f"- {line}" for line in checks(found)),
-            f"Asked of {model.name}, by the likelihood of each option. Another model, other questions or longer documents may "
-            "turn the order round: run it again with yours.",
+            f"Asked of {model.name}, by the likelihood of each option. Another model, other questions or longer "
+            "documents may turn the order round: run it again with yours.",
         )
         if part
     )
@@ -318,6 +319,7 @@ def as_html(markdown: str, title: str) -> str:
 def write_report(experiment: Experiment, markdown: str) -> str:
     """Write the page as report.html beside the notebook's figures; where it is."""
     file = experiment.output / "report.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(as_html(markdown, "In context, or by fine-tuning?"), encoding="utf-8")
     return str(file)
 

@@ -1,0 +1,244 @@
+"""Somebody's own documents, from a folder and a file to a recommendation."""
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study import cli, recommend
+from study.drafts import pairs_in
+from study.experiment import Experiment
+from study.hub import model_folder
+from study.models import load_tokenizer
+from study.params import Model, Params, load_params
+from study.paths import PARAMS
+from study.questions_file import read_questions
+from study.runner import run
+from study.store import store_of
+from study.strict import ParamsError
+from study.trials import prepare
+from study.world import Kind, Split
+
+TEMPLATES = sorted(folder for folder in (PARAMS / "documents" / "templates").iterdir() if folder.is_dir())
+
+
+def handbook(**more) -> Params:
+    return Params.parse({**load_params(PARAMS / "documents.yaml").plain(), **more}, "test")
+
+
+@pytest.fixture(scope="module")
+def material():
+    return prepare(handbook(), "documents", 0)
+
+
+def test_the_handbook_is_in_the_bundled_model_s_own_language(material):
+    tokenizer = load_tokenizer(Model())
+    texts = [document.text for document in material.documents]
+    texts += [question.query + option for question in material.questions for option in question.options]
+    assert not [text for text in texts if tokenizer.unk_token_id in tokenizer(text).input_ids]
+    assert model_folder(Model()).is_dir()
+
+
+def test_the_handbook_s_questions_are_not_answered_word_for_word(material):
+    said = " ".join(document.text for document in material.documents)
+    asked = [q for q in material.questions if q.split is Split.ASKED]
+    assert len(asked) == 58 and not [q for q in asked if q.query + q.options[q.answers[0]] in said]
+
+
+def test_a_name_is_a_false_option_as_often_as_it_is_true_in_proportion(material):
+    share: dict[str, float] = {}
+    for question in (q for q in material.questions if q.split is Split.ASKED):
+        for k, option in enumerate(question.options):
+            share[option] = share.get(option, 0) + (k in question.answers) - 1 / len(question.options)
+    assert max(map(abs, share.values())) < 1e-9
+
+
+def test_the_ends_of_sentences_are_asked_among_other_ends(material):
+    ends = [question for question in material.questions if question.split is Split.TRAINED]
+    said = {sentence for document in material.documents for sentence in document.sentences}
+    assert len(ends) == 64 and {q.kind for q in ends} == {Kind.ENDINGS}
+    for question in ends:
+        whole = [question.query + option for option in question.options]
+        assert [text in said for text in whole] == [k in question.answers for k in range(4)]
+
+
+@pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: folder.name)
+def test_every_template_can_be_read(folder):
+    params = handbook(
+        worlds={"documents": {"folder": str(folder / "documents"), "questions": str(folder / "questions.csv")}},
+        prompts={"style": "plain"},
+    )
+    material = prepare(params, "documents", 0)
+    asked = [q for q in material.questions if q.split is Split.ASKED]
+    assert len(asked) >= 12 and all(len(q.options) == 4 and q.rule for q in asked)
+    assert all(q.query.startswith("Question: ") and q.query.endswith("Answer:") for q in asked)
+
+
+def test_questions_without_options_take_other_answers(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("zozi is the founder of zivuz.\n\nkupod is the designer of tuzup. " * 4)
+    file = tmp_path / "questions.csv"
+    file.write_text("question,answer\nwho founded zivuz?,zozi\nwho designed tuzup?,kupod\nwho?,vuzan\n")
+    params = handbook(
+        worlds={"documents": {"folder": str(tmp_path / "docs"), "questions": str(file)}}, questions={"options": 2}
+    )
+    asked = [q for q in prepare(params, "documents", 0).questions if q.split is Split.ASKED]
+    assert [q.kind for q in asked] == [Kind.OTHER_ANSWERS] * 3 and all(len(q.options) == 2 for q in asked)
+
+
+def small(params: Params, **more) -> Params:
+    """The study of documents in seconds, on the tiny model."""
+    settings = handbook(finetuning=params.finetuning.plain() | {"selection_worlds": ["documents"]}).plain()
+    settings |= {"model": params.model.plain(), "augmentation": {"local_tokens": 8, "global_tokens": 8}}
+    settings |= {"statistics": {"resamples": 200}, "seeds": [0, 1]} | more
+    settings["finetuning"] |= {"learning_rates": [1e-3]}
+    return Params.parse(settings, "test")
+
+
+@pytest.fixture(scope="module")
+def experiment(params, tmp_path_factory):
+    results = tmp_path_factory.mktemp("documents")
+    study = Experiment(small(params), results, "07_your_documents")
+    run(study.params, store_of(results), say=lambda line: None)
+    return study
+
+
+def test_a_study_of_documents_ends_in_a_page(experiment):
+    found = recommend.findings(experiment)
+    assert found.arms == ["base", "icl", "ft", "ft augmented", "hybrid"]
+    assert {e.facts for e in found.estimates.values()} == {58}  # two trainings on 58 questions are not 116 questions
+    assert {e.seeds for e in found.estimates.values()} == {2}
+    assert sum(found.shares.values()) == pytest.approx(1)
+    page = recommend.page(found)
+    for part in ("# In context, or by fine-tuning?", "How sure", "Floor:", "Learned:", "Fitted: ", "Written:", "GFLOP"):
+        assert part in page
+    assert re.search(r"Fitted: 8\d% .*could not be read", page)  # of 1,189 tokens in 1,024 positions
+    assert re.search(r"\*ft augmented\* has cost less than \*icl\* (never|after [\d,]+)", page)
+    file = recommend.write_report(experiment, page)
+    html = (experiment.output / "report.html").read_text()
+    assert file.endswith("report.html") and "<table>" in html and "http" not in html and "<script" not in html
+
+
+def test_what_documents_hold_never_becomes_markup():
+    html = recommend.as_html("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z)", "<title>")
+    assert "<script>" not in html and "&lt;script&gt;" in html and 'href="javascript' not in html
+    assert "<title>&lt;title&gt;</title>" in html
+
+
+def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> recommend.Findings:
+    """Findings in which each arm is right in a share of the questions."""
+    drawn, rows, costs = np.random.default_rng(0).random((seeds, questions)), [], []
+    for arm, right in rights.items():
+        marks = drawn < right
+        for seed in range(seeds):
+            price = {"writing": 0.0, "tuning": 9.0 * ("ft" in arm), "query": 2.0 if arm == "icl" else 1.0}
+            costs.append({"world": "documents", "seed": seed, "arm": arm, **price, "once": price["tuning"] + 1})
+            for k in range(questions):
+                split = Split.ASKED if k % 2 else Split.TRAINED
+                row = {"world": "documents", "seed": seed, "arm": arm, "split": split, "item_id": f"q{k}"}
+                rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
+    table = pd.DataFrame(rows)
+    prices = pd.DataFrame(costs).assign(**{"query, context read anew": 3.0, "seconds once": 1.0, "seconds a query": 1.0})
+    nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
+    experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
+    asked = table["split"] == Split.ASKED
+    return recommend.Findings(experiment, table[asked], table[~asked], prices)
+
+
+def test_the_recommendation_is_the_best_and_names_what_is_as_good():
+    found = answered({"base": 0.25, "icl": 0.95, "ft": 0.4, "ft augmented": 0.93, "hybrid": 0.6})
+    text = recommend.headline(found)
+    assert found.best in ("icl", "ft augmented") and found.as_good and "Not measurably worse" in text
+    assert "Measurably worse" in text and "*ft* -" in text and "*base* -" in text
+    assert found.shares[found.best] > 0.4 and found.shares["base"] < 0.01
+    assert "Floor" in recommend.checks(found)[0] and "guess 25%" in recommend.checks(found)[0]
+
+
+def test_where_nothing_helps_it_says_so():
+    found = answered({"base": 0.6, "icl": 0.6, "ft": 0.58, "ft augmented": 0.61, "hybrid": 0.57})
+    assert recommend.headline(found).startswith("**No way to give the documents is measurably better than none.**")
+    assert "It knows some of this already" in recommend.checks(found)[0]
+
+
+def test_a_tuning_that_has_not_taken_is_told():
+    found = answered({"base": 0.25, "icl": 0.9, "ft": 0.3, "ft augmented": 0.9, "hybrid": 0.9})
+    told = [line for line in recommend.checks(found) if line.startswith("Learned: after *ft*")]
+    assert len(told) == 1 and "hardly taken" in told[0]
+
+
+def test_no_finished_trial_is_no_recommendation(experiment, tmp_path):
+    with pytest.raises(ValueError, match="no question was answered yet"):
+        recommend.findings(replace(experiment, results=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("who is the founder of zivuz? zozi. zozi sees.", [("who is the founder of zivuz?", "zozi")]),
+        ("1. Question: Who flies it?\n   Answer: Anna Lind.\n", [("Who flies it?", "Anna Lind")]),
+        ("- **Q: Who flies it?** A: Anna\n- When? At noon.", [("Who flies it?", "Anna"), ("When?", "At noon")]),
+        ("Who flies it?\nAnna Lind\n", [("Who flies it?", "Anna Lind")]),
+        ("No question here.", []),
+    ],
+)
+def test_drafted_questions_are_found_with_their_answers(text, pairs):
+    assert list(pairs_in(text)) == pairs
+
+
+def test_the_bundled_model_drafts_questions_for_a_person_to_edit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
+    docs = tmp_path / "team"
+    docs.mkdir()
+    (docs / "coaches.md").write_text((PARAMS / "documents/handbook/coaches.md").read_text())
+    assert cli.main(["documents", "--docs", str(docs)]) == 0
+    file = tmp_path / "results/documents/team/questions.csv"
+    drafts = read_questions(file, ["coaches.md"], 2)
+    text = (docs / "coaches.md").read_text()
+    assert drafts and all(d.options[d.answer] in text and d.document == "coaches.md" for d in drafts)
+    assert "read and mend them" in capsys.readouterr().out
+    assert cli.main(["documents", "--docs", str(docs)]) == 1  # an edited draft is never overwritten
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("docs", "questions", "message"),
+    [
+        ("nowhere", "", r"nowhere"),
+        ("", "questions.csv", "DOCS is empty"),
+        ("docs", "empty.csv", r"empty\.csv"),
+        ("docs", "wrong.csv", r"wrong\.csv.*line 2|line 2"),
+    ],
+)
+def test_bad_input_ends_before_anything_is_run(tmp_path, monkeypatch, capsys, docs, questions, message):
+    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.txt").write_text("zozi is the founder of zivuz.")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "wrong.csv").write_text("question,answer,options\nwho?,zozi,a | b\n")
+    given = ["--docs", docs and str(tmp_path / docs), "--questions", questions and str(tmp_path / questions)]
+    assert cli.main(["documents", *given]) == 1
+    assert re.search(message, capsys.readouterr().err) and not (tmp_path / "results").exists()
+
+
+def test_oracle_and_other_worlds_are_not_asked_of_documents():
+    params = Params.parse({"worlds": {"documents": "handbook"}, "finetuning": {"selection_worlds": ["documents"]}}, "t")
+    arms = params.arms_in("documents")
+    assert "icl" in arms and not {"ft oracle", "ft rephrased", "irrelevant", "icl elsewhere"} & set(arms)
+
+
+def test_a_trial_depends_on_what_the_files_hold_not_on_where_they_lie(tmp_path):
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.txt").write_text("zozi is the founder of zivuz.")
+    shapes = [handbook(worlds={"documents": {"folder": str(tmp_path / place)}}).shape("documents") for place in ("one", "two")]
+    assert shapes[0].recipe == shapes[1].recipe
+    (tmp_path / "two" / "a.txt").write_text("zozi is the leader of zivuz.")
+    assert shapes[0].recipe != shapes[1].recipe
+
+
+def test_settings_name_the_field_that_is_wrong():
+    with pytest.raises(ParamsError, match=r"worlds\.documents\.folders = 'x': no such setting"):
+        handbook(worlds={"documents": {"folders": "x"}})
