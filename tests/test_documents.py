@@ -141,7 +141,9 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> r
                 row = {"world": "documents", "seed": seed, "arm": arm, "split": split, "item_id": f"q{k}"}
                 rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
     table = pd.DataFrame(rows)
-    prices = pd.DataFrame(costs).assign(**{"query, context read anew": 3.0, "seconds once": 1.0, "seconds a query": 1.0})
+    prices = pd.DataFrame(costs).assign(
+        **{"query, context read anew": 3.0, "seconds once": 1.0, "seconds a query": 1.0}
+    )
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
     asked = table["split"] == Split.ASKED
@@ -223,6 +225,13 @@ def test_bad_input_ends_before_anything_is_run(tmp_path, monkeypatch, capsys, do
     assert re.search(message, capsys.readouterr().err) and not (tmp_path / "results").exists()
 
 
+def test_the_bundled_model_says_that_it_reads_no_english(tmp_path, capsys):
+    folder = PARAMS / "documents" / "templates" / "technical_support"
+    given = ["--docs", str(folder / "documents"), "--questions", str(folder / "questions.csv")]
+    assert cli.main(["documents", *given]) == 1
+    assert re.search(r"does not know \d\d% of the words .* such as '\w+'; take a model", capsys.readouterr().err)
+
+
 def test_oracle_and_other_worlds_are_not_asked_of_documents():
     params = Params.parse({"worlds": {"documents": "handbook"}, "finetuning": {"selection_worlds": ["documents"]}}, "t")
     arms = params.arms_in("documents")
@@ -233,7 +242,9 @@ def test_a_trial_depends_on_what_the_files_hold_not_on_where_they_lie(tmp_path):
     for place in ("one", "two"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "a.txt").write_text("zozi is the founder of zivuz.")
-    shapes = [handbook(worlds={"documents": {"folder": str(tmp_path / place)}}).shape("documents") for place in ("one", "two")]
+    shapes = [
+        handbook(worlds={"documents": {"folder": str(tmp_path / place)}}).shape("documents") for place in ("one", "two")
+    ]
     assert shapes[0].recipe == shapes[1].recipe
     (tmp_path / "two" / "a.txt").write_text("zozi is the leader of zivuz.")
     assert shapes[0].recipe != shapes[1].recipe

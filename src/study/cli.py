@@ -4,12 +4,10 @@ Each imports what it needs, so that one with nothing to do ends at once.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.book import NotebookFailed, Run, notebook_path
 from study.hub import ensure, identity
@@ -17,9 +15,6 @@ from study.params import BUNDLED, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
-
-if TYPE_CHECKING:
-    from study.data import Document
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 
@@ -198,61 +193,9 @@ def status(study: str) -> int:
 
 def documents(docs: str, questions: str, study: str) -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
-    base = load_params(study_file(study))
-    given = base.plain()["worlds"]["documents"]
-    if docs:
-        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
-    elif questions or not given:
-        raise ParamsError(
-            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
-        )
-    docs, questions = given["folder"], given["questions"] or ""
-    plain = {**base.plain(), "worlds": {"documents": given}}
-    params = Params.parse(plain, f"params/{study}.yaml with DOCS and QUESTIONS")
-    results = RESULTS / "documents" / Path(docs).resolve().name
-    from study.trials import prepare
+    from study.inquiry import inquire
 
-    material = prepare(
-        params, "documents", params.seeds[0]
-    )  # whatever is wrong with the files is said before anything is run
-    ensure(params.model)
-    if not questions:
-        return _draft(params, docs, results, list(material.documents))
-    results.mkdir(parents=True, exist_ok=True)
-    file = results / "params.yaml"
-    file.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
-    run = Run(notebook_path(DOCUMENTS), file, params, results)
-    reason, report = run.stale(), results / run.name / "report.html"
-    if reason:
-        from study.execute import execute
-
-        print(f"{run.name}: {reason}", flush=True)
-        execute(run)
-    print(f"the recommendation: {shown(report)}\nhow it came about: {shown(run.target)}")
-    return 0
-
-
-def _from_root(path: str) -> str:
-    """A path that a person gave, relative to the project if it lies inside."""
-    return shown(Path(path).resolve())
-
-
-def _draft(params: Params, docs: str, results: Path, about: "list[Document]") -> int:
-    from study.drafts import draft_questions
-    from study.questions_file import write_questions
-
-    file = results / "questions.csv"
-    if file.exists():
-        raise ParamsError(f"{shown(file)} is there already; edit it and give it as QUESTIONS, or move it away")
-    drafts = draft_questions(params, about)
-    if not drafts:
-        raise ParamsError(
-            f"DOCS = {docs!r}: the model drafted no question that the documents answer; write some yourself"
-        )
-    write_questions(file, drafts)
-    print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
-    print(f"  make documents DOCS={docs} QUESTIONS={shown(file)}")
-    return 0
+    return inquire(docs, questions, load_params(study_file(study)), RESULTS)
 
 
 def figures(study: str) -> int:

@@ -1,7 +1,7 @@
 """Questions about somebody's documents, drafted by the model for them to edit."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from study.augment import framed
 from study.data import Document
@@ -28,7 +28,7 @@ def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
                 yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
 
 
-def draft_questions(params: Params, documents: list[Document]) -> list[UserQuestion]:
+def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQuestion]:
     """What the model asks about each passage, each question once, where the passage holds the answer it gives."""
     prompts, writer = prompts_of(params), writer_of(params, seed=0)
     asked = [

@@ -1,8 +1,9 @@
 """What a study will take before it is begun: memory, disk and time, from the shape of its model alone.
 
-Memory of a training step is found by making it without numbers: the model goes forward with torch's fake tensors, which
-have a shape and no content, and what it would keep for the way back is counted. The rest follows from the number of weights. Time is operations
-(`study.flops`) at the speed of a large product on the device, times the share of it that such work reaches.
+Memory of a training step is found by making it without numbers: the model goes forward with torch's fake tensors,
+which have a shape and no content, and what it would keep for the way back is counted. The rest follows from the number
+of weights. Time is operations (`study.flops`) at the speed of a large product on the device, times the share of it that
+such work reaches.
 """
 
 import shutil
@@ -120,7 +121,8 @@ def training_bytes(params: Params, method: str) -> int:
     """Bytes above the loaded weights at the peak of a step: masters, gradients, moments, what is kept to go back."""
     model, tuning = skeleton(params.model), params.finetuning
     config, dtype, masters = model.config, model.dtype, method == "full" and model.dtype != torch.float32
-    trained = sum(p.numel() for p in (with_adapter(model, tuning) if method == "lora" else model).parameters() if p.requires_grad)
+    tuned = with_adapter(model, tuning) if method == "lora" else model
+    trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
     raised = 4 - dtype.itemsize if masters else 0
     with FakeTensorMode(allow_non_fake_inputs=True):  # nothing is allocated, whatever is made here
         # An adapter keeps what its layers read, as their own weights do where they are trained.
@@ -129,11 +131,11 @@ def training_bytes(params: Params, method: str) -> int:
         with torch.autocast("cpu", dtype, enabled=masters):
             kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
     going_back = tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
-    return trained * (4 + ADAM_BYTES + raised) + kept + going_back
+    return int(trained * (4 + ADAM_BYTES + raised) + kept + going_back)
 
 
 def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
-    """Bytes that a loss over the last tokens of a text keeps for going back, weights aside; within a fake tensor mode."""
+    """Bytes that a loss over the last tokens of a text keeps for going back, weights aside."""
     kept: dict[int, int] = {}
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
 

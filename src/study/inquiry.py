@@ -1,0 +1,106 @@
+"""What `make documents` does: from a folder of documents and a file of questions to a recommendation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from study.book import Run, notebook_path
+from study.data import Document
+from study.drafts import draft_questions
+from study.execute import execute
+from study.hub import ensure, model_folder
+from study.params import Params
+from study.paths import shown
+from study.questions_file import write_questions
+from study.strict import ParamsError
+from study.trials import prepare
+
+UNREAD = 0.02  # of the tokens of somebody's documents that a model may not know
+
+
+def inquire(docs: str, questions: str, base: Params, place: Path) -> int:
+    """Run the study of documents and questions, or draft questions if there are none; an exit status.
+
+    Args:
+        docs: folder; "" for the documents of the params.
+        questions: file; "" for those of the params if docs is "", and to draft some otherwise.
+        base: all other settings.
+        place: where results of all studies are.
+
+    Raises:
+        ParamsError: whatever is wrong with the files, before anything is run.
+    """
+    given = base.plain()["worlds"]["documents"]
+    if docs:
+        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
+    elif questions or not given:
+        raise ParamsError(
+            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
+        )
+    docs, questions = given["folder"], given["questions"] or ""
+    plain = {**base.plain(), "worlds": {"documents": given}}
+    params = Params.parse(plain, "DOCS and QUESTIONS")
+    results = place / "documents" / Path(docs).resolve().name
+    material = prepare(
+        params, "documents", params.seeds[0]
+    )  # whatever is wrong with the files is said before anything is run
+    ensure(params.model)
+    _refuse_what_it_cannot_read(params, [document.text for document in material.documents])
+    if not questions:
+        return _draft(params, docs, results, material.documents)
+    results.mkdir(parents=True, exist_ok=True)
+    file = results / "params.yaml"
+    file.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
+    run = Run(notebook_path("07"), file, params, results)
+    reason, report = run.stale(), results / run.name / "report.html"
+    if reason:
+        print(f"{run.name}: {reason}", flush=True)
+        execute(run)
+    print(f"the recommendation: {shown(report)}\nhow it came about: {shown(run.target)}")
+    return 0
+
+
+def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
+    """Refuse documents in a language whose words the model's tokenizer does not know.
+
+    Raises:
+        ParamsError: with one of the words.
+    """
+    file = model_folder(params.model) / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
+    unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
+    encoded = [tokenizer.encode(text, add_special_tokens=False) for text in texts] if tokenizer and unknown else []
+    words = [
+        text[slice(*place)]
+        for text, found in zip(texts, encoded, strict=False)
+        for token, place in zip(found.tokens, found.offsets, strict=True)
+        if token == unknown
+    ]
+    share = len(words) / max(1, sum(len(found.tokens) for found in encoded))
+    if share > UNREAD:
+        raise ParamsError(
+            f"model.name = {params.model.name!r}: it does not know {share:.0%} of the words of these documents, such "
+            f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_gpu does"
+        )
+
+
+def _from_root(path: str) -> str:
+    """A path that a person gave, relative to the project if it lies inside."""
+    return shown(Path(path).resolve())
+
+
+def _draft(params: Params, docs: str, results: Path, about: Sequence[Document]) -> int:
+    file = results / "questions.csv"
+    if file.exists():
+        raise ParamsError(f"{shown(file)} is there already; edit it and give it as QUESTIONS, or move it away")
+    drafts = draft_questions(params, about)
+    if not drafts:
+        raise ParamsError(
+            f"DOCS = {docs!r}: the model drafted no question that the documents answer; write some yourself"
+        )
+    write_questions(file, drafts)
+    print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
+    print(f"  make documents DOCS={docs} QUESTIONS={shown(file)}")
+    return 0

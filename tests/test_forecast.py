@@ -1,0 +1,103 @@
+"""What a study will take, told before it is begun."""
+
+import json
+
+import pytest
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from conftest import FAMILIES, build_family
+from study import cli, forecast
+from study.finetune import with_adapter
+from study.forecast import Forecast, Memory, kept_bytes, training_bytes, weight_bytes
+from study.models import skeleton
+from study.params import Params, load_params
+from study.paths import PARAMS
+from study.store import Store
+from study.strict import ParamsError
+
+EXPERTS = ("mixtral", "qwen3_moe")  # their routing depends on numbers, which fake tensors do not have
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in EXPERTS])
+def test_what_is_kept_for_the_way_back_is_counted_without_numbers(name):
+    real = kept_bytes(build_family(name, 512).train(), 48, 40)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        faked = kept_bytes(build_family(name, 512).train(), 48, 40)
+    # A fake text may be several packed into one, whose mask makes some models repeat keys; a real single one is not.
+    assert 0.99 * real < faked < 1.15 * real
+
+
+def test_weights_take_what_the_file_takes(model_folder, params):
+    file = (model_folder / "model.safetensors").stat().st_size
+    assert weight_bytes(skeleton(params.model), params) == pytest.approx(file, rel=0.05)
+    half = params.model_copy(update={"model": params.model.model_copy(update={"dtype": "bfloat16"})})
+    assert weight_bytes(skeleton(half.model), half) == pytest.approx(file / 2, rel=0.05)
+
+
+def test_an_adapter_takes_less_than_all_weights(params):
+    adapter, full = (training_bytes(params, method) for method in ("lora", "full"))
+    model = skeleton(params.model)
+    trained = sum(
+        p.numel() for p in with_adapter(skeleton(params.model), params.finetuning).parameters() if p.requires_grad
+    )
+    assert full - adapter == pytest.approx(12 * (model.num_parameters() - trained), rel=0.01)
+
+
+def test_more_tokens_in_a_step_take_more(params):
+    more = params.model_copy(update={"finetuning": params.finetuning.model_copy(update={"step_tokens": 256})})
+    assert training_bytes(more, "full") > 1.5 * training_bytes(params, "full")
+
+
+def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):
+    found = forecast.forecast(params, Store(tmp_path))
+    assert found.device == "cpu" and found.memory.weights < min(found.memory[1:])
+    assert found.flops > 0 and 0 < found.seconds < 3600 and found.disk < found.free_disk
+    found.refuse_what_cannot_fit()
+    assert [line.split(":")[0] for line in found.lines()] == ["memory on cpu", "disk", "time"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("memory", "remedy"),
+    [
+        (Memory(90, 91, 91, 91), r"tuning takes .* use finetuning\.method lora"),
+        (Memory(1, 1, 99, 1), r"writing takes .* use a smaller augmentation\.batch_size"),
+        (Memory(1, 1, 1, 99), r"asking takes .* use fewer questions\.context_tokens"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_what_would_help(memory, remedy):
+    giga = Memory(*(int(part * 1e9) for part in memory))
+    with pytest.raises(ParamsError, match=remedy):
+        Forecast(giga, int(80e9), "cuda", 0, 1, 1.0, 1.0).refuse_what_cannot_fit()
+
+
+def test_a_full_disk_is_foreseen():
+    with pytest.raises(ParamsError, match=r"takes 2\.0 GB of disk, 1\.0 GB are free; make room, or set HF_HOME"):
+        Forecast(Memory(1, 1, 1, 1), 2, "cpu", int(2e9), int(1e9), 1.0, 1.0).refuse_what_cannot_fit()
+
+
+def test_the_plan_of_a_study_too_large_ends_with_the_remedy(params, tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny.yaml").write_text(json.dumps(params.plain()))
+    monkeypatch.setattr(cli, "PARAMS", tmp_path)
+    monkeypatch.setattr(cli, "RESULTS", tmp_path / "results")
+    assert cli.main(["plan", "--study", "tiny"]) == 0
+    assert "memory on cpu" in capsys.readouterr().out
+    monkeypatch.setattr(forecast, "free_memory", lambda device: 1000)
+    assert cli.main(["plan", "--study", "tiny"]) == 1
+    assert "takes" in capsys.readouterr().err
+
+
+def test_the_studies_for_gpus_are_for_adapters_of_pinned_models():
+    for name in ("gpu", "gpu_8b", "berglund", "documents_gpu"):
+        params = load_params(PARAMS / f"{name}.yaml")
+        assert params.finetuning.method == "lora" and params.model.dtype == "bfloat16"
+        assert params.model.name.count("/") == 1
+
+
+def test_quantized_weights_are_not_tuned_whole():
+    quantized = {"name": "owner/name", "quantization": "4bit"}
+    with pytest.raises(
+        ParamsError, match=r"model\.quantization = '4bit': quantized weights cannot be tuned; use finetun"
+    ):
+        Params.parse({"model": quantized}, "test")
+    assert Params.parse({"model": quantized, "finetuning": {"method": "lora"}}, "test").model.quantization == "4bit"
