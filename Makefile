@@ -31,7 +31,7 @@ RUN := $(BIN)/python -m study
 .PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench lab lint clean
 
 help: ## list the targets
-	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install the pinned packages (the other targets do it themselves)
 
