@@ -1,11 +1,11 @@
 """Notebooks with params and a results folder, and whether they must be executed; nothing heavy is imported here."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.digest import sha256_of
 from study.hub import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, shown
@@ -75,12 +75,7 @@ class Run:
             path = self.results / name
             if not path.is_file():
                 return f"{shown(path)} is missing"
-            if digest(path) != recorded:
+            if sha256_of(path) != recorded:
                 return f"{shown(path)} was changed"
         missing = [key for key in stamp["trials"] if not store_of(self.results).has(key)]
         return f"{len(missing)} of its trials are missing" if missing else None
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

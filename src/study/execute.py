@@ -8,7 +8,8 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from study.book import NotebookFailed, Run, digest
+from study.book import NotebookFailed, Run
+from study.digest import sha256_of
 from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
 from study.paths import ROOT, shown
 from study.runner import trials_of
@@ -80,7 +81,7 @@ def execute(run: Run) -> None:
     part.replace(run.target)
     (run.results / "failed" / run.notebook.name).unlink(missing_ok=True)
     written = [path for path in sorted((run.results / run.name).rglob("*")) if path.is_file()]
-    files = {str(path.relative_to(run.results)): digest(path) for path in [run.target, *written]}
+    files = {str(path.relative_to(run.results)): sha256_of(path) for path in [run.target, *written]}
     run.stamp.parent.mkdir(exist_ok=True)
     stamp = run.stamp.with_suffix(".part")
     made = {"key": key, "files": files, "trials": [trial.key for trial in trials_in(run)]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from matplotlib.figure import Figure
 
 from study import runner, selection
@@ -23,6 +23,8 @@ from study.stats import accuracy, accuracy_table, contrast
 from study.store import Store, content_hash, store_of
 from study.trials import FINISHED, Material, Trial, prepare
 from study.world import Split
+
+disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
 @dataclass(frozen=True)

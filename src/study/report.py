@@ -17,6 +17,7 @@ from study.trials import Material, prompts_of
 from study.words import STUDY, lexicon_of
 from study.world import Split, Status, World
 from study.worlds import closed_class_words
+from study.worlds.shape import Shape
 
 OFFENCES = [
     "words of another lexicon",
@@ -40,7 +41,8 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     for name, seed, material in _materials(experiment):
         world, questions = material.world, material.questions
         words = {word for entity in world.entities for word in entity.split()} - closed
-        renamed = set(world.original_names) or not getattr(experiment.params.shape(name), "facts", None)
+        shape = experiment.params.shape(name)
+        renamed = set(world.original_names) or (isinstance(shape, Shape) and not getattr(shape, "facts", None))
         stated = {world.render(statement) for document in material.documents for statement in document.statements}
         lines.append(
             {
