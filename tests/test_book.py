@@ -154,7 +154,7 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
         (["nb", "03", "nowhere.yaml"], "nowhere.yaml: no such params file"),
         (
             ["reproduce", "--study", "nosuch"],
-            "STUDY = 'nosuch': no params/nosuch.yaml; there are: default, full, smoke",
+            "STUDY = 'nosuch': no params/nosuch.yaml; there are: berglund, default, documents",
         ),
     ],
 )

@@ -10,7 +10,8 @@ from study import score as scoring
 from study.attention import Kept, common_prefix, positions
 from study.data import make_documents, make_questions
 from study.finetune import with_adapter
-from study.params import Finetuning
+from study.models import load
+from study.params import Finetuning, Model
 from study.prompts import OF_BUNDLED
 from study.reading import Alone, Copied, InTwoParts, Masked, Trie, reader
 from study.score import chunk_that_fits, memory_needed, score_options
@@ -57,6 +58,21 @@ def test_a_text_longer_than_the_model_is_refused_not_cut(model, tokenizer):
 def test_an_option_without_tokens_is_refused(model, tokenizer):
     with pytest.raises(ValueError, match="no token to score"):
         score_options(model, tokenizer, "", [("vazed sees", [" ditav.", ""])])
+
+
+def test_a_whole_statement_is_asked_of_a_tokenizer_that_puts_nothing_before_a_text(english_folder):
+    model, tokenizer = load(Model(name=str(english_folder), device="cpu"))
+    assert not tokenizer("").input_ids
+    options = ["Ada is a painter.", "Bo is a singer."]
+    scores = score_options(model, tokenizer, "", [("", options), ("Everyone knows", [" Bo.", " Ada."])])
+    for option, log_prob, tokens in zip(options, scores[0].log_probs, scores[0].tokens, strict=True):
+        ids = [tokenizer.eos_token_id, *tokenizer(option).input_ids]
+        with torch.no_grad():
+            log_probs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        expected = sum(float(log_probs[k, token]) for k, token in enumerate(ids[1:]))
+        assert log_prob == pytest.approx(expected, abs=1e-4) and tokens == len(ids) - 1
+    (alone,) = score_options(model, tokenizer, "", [("Everyone knows", [" Bo.", " Ada."])])
+    assert scores[1].log_probs == pytest.approx(alone.log_probs, abs=1e-5)
 
 
 def test_no_questions_have_no_scores(model, tokenizer):

@@ -158,13 +158,13 @@ def augment(
     else:
         seen, tokens = [document.text for document in documents], how.global_tokens
         longest = max(seen, key=len)
-        limit = writer.positions - tokens if writer.positions else None
+        limits = [writer.positions and writer.positions - tokens, params.questions.context_tokens]
 
         def taken(some: Sequence[Document]) -> int:
             text = given(prompts.from_all([document.text for document in some], longest))
             return len(writer.tokenizer(text, add_special_tokens=not prompts.chat).input_ids)
 
-        view = fitting(documents, taken, limit, name)
+        view = fitting(documents, taken, min((limit for limit in limits if limit), default=None), name)
         asked = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
     written = writer.write(asked * how.samples, tokens, not prompts.chat)
     stated = stated_in(world, documents)

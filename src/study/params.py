@@ -138,7 +138,7 @@ class Questions(Strict):
     context_tokens: int | None = Field(
         None,
         ge=16,
-        description="most tokens of documents in context; by default as many as the model has positions for",
+        description="most tokens of documents in view; by default as many as the model has positions for",
     )
 
 

@@ -96,10 +96,12 @@ def tokens_of(
     stem_ids = tokenizer([text[tail_from:] for text in stems], **kwargs).input_ids
     whole_ids = iter(tokenizer([text[tail_from:] for text in wholes], **kwargs).input_ids)
     groups = [[next(whole_ids) for _ in options] for _, options in questions]
-    starts = []
-    for (query, options), stem, group in zip(questions, stem_ids, groups, strict=True):
-        start = min(common_prefix([stem, ids]) for ids in group)
-        if len(head) + start < 1 or any(len(ids) <= start for ids in group):
+    starts, begin = [], start_of_text(tokenizer)
+    for number, (query, options) in enumerate(questions):
+        start = min(common_prefix([stem_ids[number], ids]) for ids in groups[number])
+        if not head and not start and begin is not None:
+            groups[number], start = [[begin, *ids] for ids in groups[number]], 1
+        if len(head) + start < 1 or any(len(ids) <= start for ids in groups[number]):
             raise ValueError(f"no token to score in one of {options!r} after {query!r}")
         starts.append(start)
     # The token that predicts an option's first token is not part of the prefix.
@@ -112,6 +114,12 @@ def tokens_of(
         Asked([ids[shared:] for ids in group], start - shared) for group, start in zip(groups, starts, strict=True)
     ]
     return head + groups[0][0][:shared], asked
+
+
+def start_of_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token before an option that has nothing else before it, where the tokenizer itself puts none there."""
+    begin: int | None = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return begin
 
 
 def _head(tokenizer: PreTrainedTokenizerBase, lead: str, samples: Sequence[str]) -> tuple[list[int], int]:
