@@ -128,3 +128,33 @@ def test_facts_that_are_all_alike_still_leave_room_for_others():
     assert found.p_above(-0.05) == pytest.approx(0.95**60) and found.p_above(0) == found.p_above(0.1) == 1
     assert found.p_below(0.05) == pytest.approx(0.95**60) and found.p_below(0) == 1
     assert contrast(right, wrong, STATISTICS).p_above(0) == pytest.approx(1 / 2001)
+
+
+def test_facts_that_all_seeds_share_are_drawn_together_and_not_counted_again():
+    statistics = Statistics(resamples=4000)
+    right = np.random.default_rng(1).random(40) < 0.6
+    once = pd.DataFrame({"seed": 0, "cluster": [f"c{k}" for k in range(40)], "correct": right, "chance": 0.5})
+    shared = pd.concat([once.assign(seed=seed) for seed in range(3)])
+    apart = shared.assign(cluster=shared["cluster"] + shared["seed"].astype(str))
+    one, crossed, nested = (accuracy(rows, statistics) for rows in (once, shared, apart))
+    assert (crossed.facts, nested.facts, crossed.items) == (40, 120, 120)
+    width = crossed.high - crossed.low
+    assert width == pytest.approx(one.high - one.low, abs=0.03)  # the same answers again are no news
+    assert nested.high - nested.low < 0.75 * width
+
+
+def test_seeds_that_differ_widen_what_is_known_of_shared_facts():
+    statistics = Statistics(resamples=4000)
+    facts = [f"c{k}" for k in range(200)]
+    rows = pd.concat(
+        pd.DataFrame({"seed": seed, "cluster": facts, "correct": np.arange(200) < 200 * share, "chance": 0.5})
+        for seed, share in enumerate((0.2, 0.5, 0.8))
+    )
+    found = accuracy(rows, statistics)
+    assert found.value == pytest.approx(0.5) and found.high - found.low > 0.5
+
+
+def test_shared_facts_and_a_seed_s_own_go_together():
+    rows = pd.DataFrame({"seed": [0, 1, 0, 1], "cluster": ["both", "both", "a", "b"], "correct": True, "chance": 0.5})
+    found = accuracy(rows, Statistics())
+    assert (found.value, found.facts, found.items, found.seeds) == (1.0, 3, 4, 2)
