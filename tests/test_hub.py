@@ -16,7 +16,7 @@ from study import fetch as fetching
 from study import hub, public_data
 from study.cli import main
 from study.fetch import HEADER, fetch, fetch_data
-from study.models import load
+from study.models import load, skeleton
 from study.params import Model
 from study.paths import PACKAGE
 from study.public_data import PublicData, public_folder
@@ -232,9 +232,12 @@ def test_a_pinned_model_that_is_not_here_is_fetched_by_ensure_alone(tiny, tmp_pa
     assert NAME in capsys.readouterr().out
     shutil.rmtree(tmp_path / "cache")
     tiny.asked.clear()
-    hub.ensure(Model(name=NAME), files=False)
+    hub.ensure(Model(name=NAME), weights=False)
     hub.ensure(Model(name="bundled"))
-    assert not tiny.asked
+    assert tiny.asked and not [asked for asked in tiny.asked if "safetensors" in str(asked)]
+    assert skeleton(Model(name=NAME)).num_parameters() > 0 and hub.count_tokens(Model(name=NAME), ["vazed"]) == [2]
+    with pytest.raises(ParamsError, match="not all files"):
+        hub.model_folder(Model(name=NAME))
     hub.ensure(Model(name=NAME))
     (snapshot(tmp_path) / "tokenizer.json").unlink()
     offline(monkeypatch)

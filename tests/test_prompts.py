@@ -3,13 +3,14 @@ from transformers import PreTrainedTokenizerFast
 
 from study import prompts as module
 from study.augment import framed, sentences_in
+from study.language import _speaks
 from study.params import Model, Params
 from study.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
 from study.strict import ParamsError
 from study.trials import prompts_of
 
 TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}\n{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}<turn>\n{% endfor %}"
     "{% if add_generation_prompt %}[assistant] "
     "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
@@ -55,8 +56,8 @@ def chatting(tokenizer):
 
 def test_a_chat_model_is_asked_in_its_template_and_does_not_think_unless_told(chatting):
     prompts = prompts_in(CHAT, FULL)
-    assert framed(chatting, "hello", prompts, False) == "<s>[user] hello\n[assistant] <think>\n\n</think>\n\n"
-    assert framed(chatting, "hello", prompts, True) == "<s>[user] hello\n[assistant] "
+    assert framed(chatting, "hello", prompts, False) == "<s>[user] hello<turn>\n[assistant] <think>\n\n</think>\n\n"
+    assert framed(chatting, "hello", prompts, True) == "<s>[user] hello<turn>\n[assistant] "
     assert framed(chatting, "hello", prompts_in(PLAIN, FULL), False) == "hello"
 
 
@@ -78,13 +79,25 @@ def test_the_style_follows_the_tokenizer(model_folder, tmp_path, chatting, model
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     assert style(tmp_path) == PLAIN
     (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
-    from study.language import _speaks
-
+    _speaks.cache_clear()
+    assert style(tmp_path) == PLAIN  # it has a template, but does not end where the template ends a turn: a base model
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": {"content": "<turn>"}}')
     _speaks.cache_clear()
     assert style(tmp_path) == CHAT
 
 
 def test_a_model_that_goes_on_as_if_asked_again_is_not_listened_to():
     text = "\n- Anna flies the Merrow\n- The Merrow is flown by Anna\n\nStatement: Bert sings.\nWhat follows:\n- No"
-    sentences = sentences_in(text, False, prompts_in(PLAIN, FULL))
+    sentences = sentences_in("prompt", text, False, prompts_in(PLAIN, FULL))
     assert sentences == ["Anna flies the Merrow.", "The Merrow is flown by Anna."]
+
+
+def test_a_thought_that_the_template_begins_is_no_inference():
+    prompts = prompts_in(CHAT, FULL)
+    assert sentences_in("<think>\n", "It may be so.\n</think>\nAnna sings.", True, prompts) == ["Anna sings."]
+    assert sentences_in("<think>\n", "It may be so. It may not.", False, prompts) == []
+
+
+def test_thinking_needs_room(params):
+    with pytest.raises(ParamsError, match=r"prompts\.thinking = True: .* be 1024 at least"):
+        Params.parse({"prompts": {"thinking": True}}, "test")

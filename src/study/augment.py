@@ -21,6 +21,9 @@ from study.trials import prompts_of
 from study.world import Split, Stated, Statement, Status, World
 
 UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
+DATE = "01 Jan 2025"  # some templates say what day it is; a prompt must be the same tomorrow
+MARGIN = 4  # tokens that two texts may take more together than alone
+THINKS = "<think>"  # what a template ends with that has the model think whether it is to or not
 
 
 class Inference(NamedTuple):
@@ -117,17 +120,25 @@ def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, th
     if not tokenizer.chat_template:
         raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
     text: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=thinking
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=thinking,
+        date_string=DATE,
     )
     return text
 
 
-def sentences_in(text: str, ended: bool, prompts: Prompts) -> list[str]:
-    """The sentences of a written text, up to where a model that goes on as if asked again would begin to."""
-    if prompts.ends_at:
-        text, cut, _ = text.lstrip("\n").partition(prompts.ends_at)
-        ended = ended or bool(cut)
-    return written_sentences(text, ended)
+def own_part(text: str, ended: bool, prompts: Prompts) -> tuple[str, bool]:
+    """A written text up to where a model that goes on as if asked again begins to, and whether it ended there."""
+    own, cut, _ = text.lstrip("\n").partition(prompts.ends_at) if prompts.ends_at else (text, "", "")
+    return own, ended or bool(cut)
+
+
+def sentences_in(prompt: str, text: str, ended: bool, prompts: Prompts) -> list[str]:
+    """The sentences of a text written behind a prompt, thoughts and what is not its own left out."""
+    begun = THINKS if prompt.rstrip().endswith(THINKS) else ""
+    return written_sentences(*own_part(begun + text, ended, prompts))
 
 
 def augment(
@@ -157,8 +168,9 @@ def augment(
         asked = [given(prompts.from_one(sentence)) for sentence in seen]
     else:
         seen, tokens = [document.text for document in documents], how.global_tokens
-        longest = max(seen, key=len)
-        limits = [writer.positions and writer.positions - tokens, params.questions.context_tokens]
+        lengths = [len(ids) for ids in writer.tokenizer(seen, add_special_tokens=False).input_ids]
+        longest = seen[lengths.index(max(lengths))]
+        limits = [writer.positions and writer.positions - tokens - MARGIN, params.questions.context_tokens]
 
         def taken(some: Sequence[Document]) -> int:
             text = given(prompts.from_all([document.text for document in some], longest))
@@ -170,9 +182,9 @@ def augment(
     stated = stated_in(world, documents)
     inferences = [
         inference
-        for k, (text, ended) in enumerate(zip(written.texts, written.ended, strict=True))
+        for k, (prompt, text, ended) in enumerate(zip(asked * how.samples, written.texts, written.ended, strict=True))
         for inference in judge(
-            world, stated, source, seen[k % len(seen)], k // len(seen), sentences_in(text, ended, prompts)
+            world, stated, source, seen[k % len(seen)], k // len(seen), sentences_in(prompt, text, ended, prompts)
         )
     ]
     return inferences, written, len(view) / len(documents)

@@ -41,7 +41,7 @@ def reproduce(study: str) -> int:
     runs = study_runs(study)
     models = (runs[0].params.model, *runs[0].params.ladder.models)
     for model in models:
-        ensure(model, files=False)
+        ensure(model, weights=False)
         identity(model)  # no model: say so before any work
     started, executed = time.monotonic(), 0
     for run in runs:
@@ -152,7 +152,7 @@ def plan(study: str) -> int:
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in (params.model, *params.ladder.models):
-        ensure(model, files=False)
+        ensure(model, weights=False)
     for run in runs:
         print(f"{run.name}: {run.stale() or 'up to date'}")
     units = units_of(params, store)

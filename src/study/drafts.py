@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from study.augment import framed
+from study.augment import framed, own_part
 from study.data import Document
 from study.params import Params
 from study.questions_file import UserQuestion
@@ -38,8 +38,7 @@ def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQ
     written = writer.write(asked, TOKENS, not prompts.chat)
     drafts: dict[str, UserQuestion] = {}
     for document, text, ended in zip(documents, written.texts, written.ended, strict=True):
-        own, going_on, _ = text.lstrip("\n").partition(prompts.ends_at or "\0")
-        for question, answer in pairs_in(own, ended or bool(going_on)):
+        for question, answer in pairs_in(*own_part(text, ended, prompts)):
             if answer.lower() in document.text.lower():
                 place = document.statements[0].fact.subject.rpartition(", ")[0]
                 drafts.setdefault(

@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import ModelInfo
 
 from study import public_data
 from study.digest import sha256_of
-from study.hub import FILES, LOCK, File, Pin, read_pins, verify_files
+from study.hub import FILES, LOCK, File, Pin, is_weights, read_pins, verify_files
 from study.paths import shown
 from study.strict import ParamsError
 
@@ -29,12 +29,13 @@ GITHUB = "https://raw.githubusercontent.com"
 HEADER = "# Hub models: the commit each is pinned at, and what was fetched. `make fetch MODEL=owner/name` writes this."
 
 
-def fetch(name: str, revision: str | None = None, say: Callable[[str], None] = print) -> None:
+def fetch(name: str, revision: str | None = None, weights: bool = True, say: Callable[[str], None] = print) -> None:
     """Bring a hub model into the hub's cache and record its files in the lock file.
 
     Args:
         name: of the repository, owner/name.
         revision: commit, branch or tag to pin; by default the pinned commit, or the newest if there is none.
+        weights: whether to bring these, too; otherwise the hub's own hashes of them are recorded.
         say: takes a line about what is done.
 
     Raises:
@@ -58,14 +59,16 @@ def fetch(name: str, revision: str | None = None, say: Callable[[str], None] = p
         say(f"{name}: the pin moves from {pin.revision} to {commit}")
     at_hub = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     size = {file: at_hub[file].size or 0 if file in at_hub else 0 for file in names}
-    new = [file for file in names if not isinstance(try_to_load_from_cache(name, file, revision=commit), str)]
+    hashes = {file: lfs.sha256 if (lfs := sibling.lfs) else None for file, sibling in at_hub.items()}
+    later = [f for f in names if is_weights(f) and (f in recorded or hashes.get(f)) and not weights]
+    here = [file for file in names if isinstance(try_to_load_from_cache(name, file, revision=commit), str)]
+    new = [file for file in names if file not in (*here, *later)]
     _check_room(name, sum(size[file] for file in new), cache)
     say(f"{name} at {commit}: {len(names)} files, {_shown_size(sum(size.values()))}, in {cache}")
-    files = {}
-    for file in names:
+    files = {file: recorded.get(file) or File(sha256=hashes[file] or "", bytes=size[file]) for file in later}
+    for file in (file for file in names if file not in later):
         say(f"  {file}, {_shown_size(size[file])}" + ("" if file in new else ", is there"))
-        lfs = at_hub[file].lfs if file in at_hub else None
-        files[file] = _bring(api, name, commit, file, recorded.get(file), lfs.sha256 if lfs else None)
+        files[file] = _bring(api, name, commit, file, recorded.get(file), hashes.get(file))
     _write_pins({**pins, name: Pin(revision=commit, files=files)})
     say(f"  recorded in {shown(LOCK)}")
 

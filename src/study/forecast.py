@@ -30,6 +30,7 @@ from study.trials import Trial, Unit, Writing, prepare, prompts_of
 
 BITS = {None: None, "8bit": 8, "4bit": 4.5}  # with the constants of the quantization
 READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step begin anew
+CASTS = 1.2  # where types are mixed, copies that go through a cast; measured, as the allocator counts them
 ADAM_BYTES = 8  # two moments in float32
 REACHED = 0.3  # of the speed of a large product, where no trial has been measured
 ROW_BYTES = 60_000  # of a trial's rows and record
@@ -118,20 +119,25 @@ def weight_bytes(model: PreTrainedModel, params: Params) -> int:
 
 
 def training_bytes(params: Params, method: str) -> int:
-    """Bytes above the loaded weights at the peak of a step: masters, gradients, moments, what is kept to go back."""
+    """Bytes above the loaded weights at the peak of a step: masters, moments, and what is kept to go back or gradients.
+
+    Gradients come as what is kept goes, so that the larger of the two counts.
+    """
     model, tuning = skeleton(params.model), params.finetuning
-    config, dtype, masters = model.config, model.dtype, method == "full" and model.dtype != torch.float32
+    config, dtype, half = model.config, model.dtype, model.dtype != torch.float32
     tuned = with_adapter(model, tuning) if method == "lora" else model
     trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
-    raised = 4 - dtype.itemsize if masters else 0
+    masters = half and method == "full"
     with FakeTensorMode(allow_non_fake_inputs=True):  # nothing is allocated, whatever is made here
         # An adapter keeps what its layers read, as their own weights do where they are trained.
         kind = torch.float32 if masters else dtype
         faked = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention_of(config)).train()
-        with torch.autocast("cpu", dtype, enabled=masters):
+        with torch.autocast("cpu", dtype, enabled=half):
             kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
-    going_back = tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
-    return int(trained * (4 + ADAM_BYTES + raised) + kept + going_back)
+    kept += tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
+    kept = round(kept * CASTS) if half else kept
+    raised = 4 - dtype.itemsize if masters else 0
+    return int(trained * (ADAM_BYTES + raised) + max(kept, 4 * trained))
 
 
 def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:

@@ -67,29 +67,34 @@ def pin_of(params: Model) -> Pin | None:
     return pin
 
 
-def ensure(params: Model, files: bool = True) -> None:
+def ensure(params: Model, weights: bool = True) -> None:
     """Fetch a pinned hub model if it is not here.
 
     Args:
         params: the model; nothing is to be done for the bundled one or a folder.
-        files: whether its files are needed; otherwise their recorded hashes are enough.
+        weights: whether these are needed; otherwise its settings, its tokenizer and the recorded hashes are enough.
 
     Raises:
         ParamsError: if it cannot be had.
     """
     pin = pin_of(params)
-    if pin and (pin.files is None or (files and not _cached(params.name, pin))):
+    if pin and not (pin.files and _cached(params.name, pin, weights)):
         import study.fetch  # not `from`, which makes a module part of the hash of finished work
 
-        study.fetch.fetch(params.name)
+        study.fetch.fetch(params.name, weights=weights)
 
 
-def _cached(name: str, pin: Pin) -> Path | None:
-    """The folder of the hub's cache that holds all recorded files of a model; None if one is missing."""
+def is_weights(file: str) -> bool:
+    """Whether a file of a model holds weights, and not its settings or tokenizer."""
+    return file.endswith(".safetensors")
+
+
+def _cached(name: str, pin: Pin, weights: bool) -> Path | None:
+    """The folder of the hub's cache that holds the recorded files of a model; None if one is missing."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    files = list(pin.files or ())
+    files = [file for file in pin.files or () if weights or not is_weights(file)]
     try:
         folder = Path(snapshot_download(name, revision=pin.revision, allow_patterns=files, local_files_only=True))
     except LocalEntryNotFoundError:
@@ -97,15 +102,19 @@ def _cached(name: str, pin: Pin) -> Path | None:
     return folder if files and all((folder / file).is_file() for file in files) else None
 
 
-def model_folder(params: Model) -> Path:
+def model_folder(params: Model, weights: bool = True) -> Path:
     """The local folder of a model's files; one folder serves model and tokenizer, so both are of the same revision.
+
+    Args:
+        params: the model.
+        weights: whether a hub model's weights must be there, and not only its settings and tokenizer.
 
     Raises:
         ParamsError: if the folder holds no model, or the hub model was not fetched.
     """
     pin = pin_of(params)
     if pin:
-        cached = _cached(params.name, pin)
+        cached = _cached(params.name, pin, weights)
         if cached is None:
             raise ParamsError(
                 f"model.name = {params.name!r}: not all files of revision {pin.revision!r} are here; fetch them with "
@@ -164,7 +173,7 @@ def identity(params: Model) -> str:
 
 def count_tokens(params: Model, texts: Sequence[str]) -> list[int]:
     """Tokens of each text under the model's tokenizer, special tokens not counted."""
-    file = model_folder(params) / "tokenizer.json"
+    file = model_folder(params, weights=False) / "tokenizer.json"
     if not file.is_file():  # an old kind, which only transformers reads
         from study.models import load_tokenizer
 

@@ -1,8 +1,9 @@
-"""How a model wants to be spoken to, told from its tokenizer's files."""
+"""How a model wants to be spoken to, told from its settings and its tokenizer's files."""
 
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -12,14 +13,28 @@ from study.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
 
 
 def speaks(params: Model) -> str:
-    """The style of prompts for a model: the bundled ones' own language, chat with a template, or plain text."""
-    return _speaks(model_folder(params))
+    """The style of prompts for a model: the bundled ones' own language, chat for one that was tuned to it, plain text.
+
+    A template alone does not make a model one to chat with: it must also end its texts as the template ends a turn.
+    """
+    return _speaks(model_folder(params, weights=False))
 
 
 @cache
 def _speaks(folder: Path) -> str:
-    tokenizer, config = folder / "tokenizer.json", folder / "tokenizer_config.json"
-    if tokenizer.is_file() and Tokenizer.from_file(str(tokenizer)).token_to_id(CONSIDER) is not None:
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
+    if tokenizer and tokenizer.token_to_id(CONSIDER) is not None:
         return BUNDLED
-    in_config = config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("chat_template")
-    return CHAT if in_config or (folder / "chat_template.jinja").is_file() else PLAIN
+    config, jinja = _settings(folder / "tokenizer_config.json"), folder / "chat_template.jinja"
+    template = jinja.read_text(encoding="utf-8") if jinja.is_file() else json.dumps(config.get("chat_template") or "")
+    ids = _settings(folder / "generation_config.json").get("eos_token_id")
+    ends = [tokenizer.id_to_token(k) for k in (ids if isinstance(ids, list) else [ids]) if tokenizer and k is not None]
+    named = config.get("eos_token")
+    ends += [named.get("content") if isinstance(named, dict) else named, "eos_token"]
+    return CHAT if any(end in template for end in ends if end) else PLAIN
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return settings

@@ -25,9 +25,9 @@ def pick_device(params: Model) -> str:
     Raises:
         ParamsError: if the device asked for is not there.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {"cpu": True, "cuda": torch.cuda.is_available()}
     if params.device == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if there[device])
+        return "cuda" if there["cuda"] else "cpu"
     if not there[params.device]:
         names = ", ".join(device for device, present in there.items() if present)
         raise ParamsError(f"model.device = {params.device!r}: not on this machine; here are: {names}")
@@ -36,7 +36,7 @@ def pick_device(params: Model) -> str:
 
 def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
     """The tokenizer of a model; one without a padding token pads with the end of the text."""
-    tokenizer = AutoTokenizer.from_pretrained(model_folder(params), local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(params, weights=False), local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -88,7 +88,7 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def skeleton(params: Model) -> PreTrainedModel:
     """The model without weights: its shape alone, which takes no memory."""
-    config = AutoConfig.from_pretrained(model_folder(params), local_files_only=True)
+    config = AutoConfig.from_pretrained(model_folder(params, weights=False), local_files_only=True)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(
             config, dtype=getattr(torch, params.dtype), attn_implementation=attention_of(config)

@@ -14,6 +14,7 @@ from study.worlds import WORLDS
 from study.worlds.shape import Given, Shape
 
 BUNDLED = "bundled"
+THOUGHT_TOKENS = 1024
 
 
 class Source(StrEnum):
@@ -103,7 +104,7 @@ class Model(Strict):
     name: str = Field(BUNDLED, description="'bundled', a folder, or a model of the hub such as owner/name")
     revision: str | None = Field(None, description="40-hex commit of a hub model; that of params/models/lock.yaml")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where it runs")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
     quantization: Literal["8bit", "4bit"] | None = Field(
         None,
         description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
@@ -180,7 +181,8 @@ class Prompting(Strict):
     """In which words models are told what to do; the words are in params/prompts/english.yaml."""
 
     style: Literal["auto", "bundled", "plain", "chat"] = Field(
-        "auto", description="by default chat where the tokenizer has a template, and the bundled model's own for it"
+        "auto",
+        description="by default chat to write for models tuned to it, and for the bundled one its own",
     )
     wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: no more than must be said")
     thinking: bool = Field(False, description="whether a model that can think before it writes does")
@@ -254,6 +256,12 @@ class Params(Strict):
             raise ValueError(
                 f"finetuning.selection_seeds = {list(self.finetuning.selection_seeds)}: {sorted(both)} also in seeds; "
                 "learning rates are chosen on seeds that the study does not test on"
+            )
+        written = min(self.augmentation.local_tokens, self.augmentation.global_tokens)
+        if self.prompts.thinking and written < THOUGHT_TOKENS:
+            raise ValueError(
+                "prompts.thinking = True: a thought would be cut off before anything is written; let "
+                f"augmentation.local_tokens and global_tokens be {THOUGHT_TOKENS} at least"
             )
         full = [
             label for label, arm in self.arms.items() if arm.train and (arm.method or self.finetuning.method) == "full"

@@ -5,13 +5,15 @@ import re
 # Words whose full stop ends no sentence. Single letters (initials) are told by their length.
 ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr e.g i.e etc vs approx cf fig inc ltd".split())
 _END = re.compile(r"[.!…]+[\"'\u201d\u2019)\]]*(?=\s|$)")
-_THINKING = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
-_BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.):]|[a-zA-Z][.)](?=\s))\s+")
+_BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.):]|[a-z][.)](?=\s))\s+")
 _LABEL = re.compile(
     r"^(?:inference|conclusion|statement|fact|implication|rephrasing|reversal|output|answer)s?\s*\d*\s*:\s+",
     re.IGNORECASE,
 )
+_REMARK = re.compile(r"^(?:sure|certainly|of course|okay|ok|here (?:is|are)|here's)\b", re.IGNORECASE)
+FEWEST_WORDS = 3  # of a line that counts as a sentence without ending as one
 
 
 def split_sentences(text: str) -> list[str]:
@@ -36,24 +38,25 @@ def split_sentences(text: str) -> list[str]:
 def written_sentences(text: str, ended: bool = True) -> list[str]:
     """The sentences that a model wrote, each ending in a full stop.
 
-    Thoughts, code fences, headings, remarks before a list, numbers and marks of lists, and emphasis are taken off. A
-    list's line needs no full stop of its own.
+    Thoughts, code fences, headings, remarks before a list, numbers and marks of lists, and emphasis are taken off. Of
+    several lines each is a sentence, and needs no full stop of its own.
 
     Args:
         text: as it was written.
         ended: whether the model ended it; a last line without full stop was cut off otherwise, and is left out.
     """
-    lines = _FENCE.sub("", _THINKING.sub("", text)).strip().splitlines()
+    lines = _FENCE.sub("", _THOUGHT.sub("", text)).strip().splitlines()
     sentences: list[str] = []
     for number, line in enumerate(lines):
-        listed, last = _BULLET.match(line) is not None, number == len(lines) - 1
-        bare = _LABEL.sub("", re.sub(r"\*\*|__|`", "", _BULLET.sub("", line)).strip())
-        if len(bare) > 1 and bare[0] in "\"“'" and bare[-1] in "\"”'":
+        several, last = len(lines) > 1 or _BULLET.match(line) is not None, number == len(lines) - 1
+        bare = _LABEL.sub("", re.sub(r"\*\*|`", "", _BULLET.sub("", line)).strip())
+        if len(bare) > 1 and bare[0] in "\"'\u201c" and bare[-1] in "\"'\u201d":
             bare = bare[1:-1].strip()
-        if line.lstrip().startswith("#") or (bare.endswith(":") and len(lines) > 1):
+        if line.lstrip().startswith("#") or (several and (bare.endswith(":") or _REMARK.match(bare))):
             continue
         whole = split_sentences(bare)
         sentences += whole
-        if listed and bare and not whole and not bare.endswith("?") and (ended or not last):
+        unended = several and not whole and len(bare.split()) >= FEWEST_WORDS and not bare.endswith("?")
+        if unended and (ended or not last):
             sentences.append(f"{bare}.")
     return sentences

@@ -92,7 +92,6 @@ class Unit:
             "model_sha256": self.model_sha256,
             "dtype": self.params.model.dtype,
             "quantization": self.params.model.quantization,
-            "prompts": [*prompts_of(self.params), self.params.prompts.thinking],
             "code": code_hash("work", *(f"worlds/{name}" for name in self._worlds)),
         }
 
@@ -125,8 +124,16 @@ class Writing(Unit):
         return {
             **super().recipe,
             "writes": str(self.source),
-            "augmentation": self.params.augmentation.plain(),
+            "told": self.told,
         }
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """In which words the model is told to write, and how much."""
+        prompts = prompts_of(self.params)
+        asked = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
+        how = {"asked": asked, "chat": prompts.chat, "ends_at": prompts.ends_at}
+        return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
 
     @property
     def label(self) -> str:
@@ -169,7 +176,7 @@ class Trial(Unit):
             "reseed": self.spec.reseed,
         }
         if self.writings:
-            training["augmentation"] = self.params.augmentation.plain()
+            training["told"] = {str(writing.source): writing.told for writing in self.writings}
         return training
 
     @property
@@ -178,7 +185,9 @@ class Trial(Unit):
         spec = self.spec
         looks = self.params.finetuning.looks if spec.curve else 0
         context = {"context": spec.context, "shots": spec.shots, "elsewhere": spec.elsewhere, "looks": looks}
-        return {**super().recipe, "training": self.training, **context}
+        prompts = prompts_of(self.params)
+        words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
+        return {**super().recipe, "training": self.training, "prompts": words, **context}
 
     @property
     def label(self) -> str:

@@ -17,7 +17,17 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.attention import Kept, positions
-from study.augment import Inference, Writer, asked, augment, closure_facts, oracle_sentences, quality, writer_with
+from study.augment import (
+    MARGIN,
+    Inference,
+    Writer,
+    asked,
+    augment,
+    closure_facts,
+    oracle_sentences,
+    quality,
+    writer_with,
+)
 from study.context import fitting
 from study.data import Document, Question, nested_subset, training_texts
 from study.finetune import Diverged, finetune, steps_for
@@ -30,7 +40,6 @@ from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Wri
 from study.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
-MARGIN = 4  # tokens that two texts may take more together than alone
 SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
 
 

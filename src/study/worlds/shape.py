@@ -30,9 +30,14 @@ class Given(Strict):
 
 
 def _contents(path: Path) -> dict[str, str]:
-    """SHA-256 of each file that is named or in the folder that is; of none if there is none."""
+    """SHA-256 of each file that is named or in the folder that is, hidden ones left out; of none if there is none."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return {str(file.relative_to(path)): sha256_of(file) for file in files if file.is_file()}
+    names = {file.relative_to(path): file for file in files if file.is_file()}
+    return {
+        name.as_posix(): sha256_of(file)
+        for name, file in names.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
 
 
 class Shape(Given):
