@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from study import cli, recommend
+from study.book import Run, notebook_path
 from study.drafts import pairs_in
 from study.experiment import Experiment
 from study.hub import model_folder
@@ -140,10 +141,10 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> r
                 split = Split.ASKED if k % 2 else Split.TRAINED
                 row = {"world": "documents", "seed": seed, "arm": arm, "split": split, "item_id": f"q{k}"}
                 rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
+                rows[-1]["correct_by_token_mean"] = marks[seed, k]
     table = pd.DataFrame(rows)
-    prices = pd.DataFrame(costs).assign(
-        **{"query, context read anew": 3.0, "seconds once": 1.0, "seconds a query": 1.0}
-    )
+    prices = pd.DataFrame(costs).assign(**{"seconds once": 1.0, "seconds a query": 1.0})
+    prices["query, context read anew"] = prices["query"] + 5.0 * prices["arm"].isin(["icl", "hybrid"])
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
     asked = table["split"] == Split.ASKED
@@ -167,8 +168,45 @@ def test_where_nothing_helps_it_says_so():
 
 def test_a_tuning_that_has_not_taken_is_told():
     found = answered({"base": 0.25, "icl": 0.9, "ft": 0.3, "ft augmented": 0.9, "hybrid": 0.9})
-    told = [line for line in recommend.checks(found) if line.startswith("Learned: after *ft*")]
-    assert len(told) == 1 and "hardly taken" in told[0]
+    told = {
+        arm: next(line for line in recommend.checks(found) if f"after *{arm}*" in line)
+        for arm in ("ft", "ft augmented")
+    }
+    assert "hardly taken" in told["ft"] and "hardly taken" not in told["ft augmented"]
+    assert "untouched" in told["ft"]
+
+
+def test_what_the_untouched_model_does_as_well_is_not_learned():
+    found = answered({"base": 0.9, "icl": 0.9, "ft": 0.9, "ft augmented": 0.9, "hybrid": 0.9})
+    assert all("hardly taken" in line for line in recommend.checks(found) if line.startswith("Learned"))
+
+
+def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
+    found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0})
+    table = recommend.by_volume(found)
+    assert found.best == "icl" and found.as_good == ["ft augmented", "hybrid"]
+    assert list(table.columns[1:]) == ["for 100 questions", "for 10,000 questions", "for 1,000,000 questions"]
+    assert table.iloc[0]["for 1,000,000 questions"] == "ft augmented"  # the context is read anew for each
+    assert not re.search(r"difference of 0 points", recommend.certainty(found))
+
+
+def test_options_of_unlike_length_are_told():
+    found = answered({"base": 0.2, "icl": 0.9, "ft": 0.5})
+    rows = found.rows.assign(correct_by_token_mean=found.rows["arm"] == "ft")
+    lines = recommend.checks(replace(found, rows=rows))
+    assert any(line.startswith("**Lengths**") and "*ft* would be best" in line for line in lines)
+
+
+def test_a_report_is_not_shown_again_when_the_questions_have_changed(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("zozi is the founder of zivuz. kupod is the designer of tuzup.")
+    questions = tmp_path / "questions.csv"
+    keys = []
+    for answer in ("zozi", "kupod"):
+        questions.write_text(f"question,answer,options\nwho is the founder of zivuz?,{answer},zozi | kupod\n")
+        worlds = {"documents": {"folder": str(tmp_path / "docs"), "questions": str(questions)}}
+        keys.append(Run(notebook_path("07"), tmp_path / "params.yaml", handbook(worlds=worlds), tmp_path).key)
+    assert keys[0] != keys[1]
 
 
 def test_no_finished_trial_is_no_recommendation(experiment, tmp_path):
@@ -196,11 +234,12 @@ def test_the_bundled_model_drafts_questions_for_a_person_to_edit(tmp_path, monke
     docs.mkdir()
     (docs / "coaches.md").write_text((PARAMS / "documents/handbook/coaches.md").read_text())
     assert cli.main(["documents", "--docs", str(docs)]) == 0
-    file = tmp_path / "results/documents/team/questions.csv"
+    (file,) = tmp_path.glob("results/documents/team-*/questions.csv")
     drafts = read_questions(file, ["coaches.md"], 2)
     text = (docs / "coaches.md").read_text()
     assert drafts and all(d.options[d.answer] in text and d.document == "coaches.md" for d in drafts)
-    assert "read and mend them" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "read and mend them" in out and "make documents STUDY=documents DOCS=" in out
     assert cli.main(["documents", "--docs", str(docs)]) == 1  # an edited draft is never overwritten
     assert "is there already" in capsys.readouterr().err
 

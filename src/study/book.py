@@ -11,6 +11,7 @@ from study.params import Params
 from study.paths import NOTEBOOKS, shown
 from study.store import content_hash, imports_hash, store_of
 from study.strict import ParamsError
+from study.trials import prompts_of
 
 
 class NotebookFailed(RuntimeError):
@@ -56,13 +57,16 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Content hash of all the notebook depends on: its source, the resolved params, the package, the model."""
+        """Content hash of all the notebook depends on: its source, the resolved params, what they name, the package."""
         cells = json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]
-        study = isinstance(self.params, Params)
-        models = [identity(m) for m in (self.params.model, *self.params.ladder.models)] if study else []
+        given: list[Any] = []
+        if isinstance(self.params, Params):  # what its settings name, too: models, files of worlds, wordings of prompts
+            given += [identity(model) for model in (self.params.model, *self.params.ladder.models)]
+            given += [self.params.shape(world).recipe for world in self.params.world_names]
+            given += [list(prompts_of(self.params))]
         sources = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
         code = imports_hash("\n".join(source for kind, source in sources if kind == "code"))
-        return content_hash([sources, self.params.plain(), code, models])
+        return content_hash([sources, self.params.plain(), code, given])
 
     def stale(self) -> str | None:
         """Why the notebook must be executed; None if it is up to date."""

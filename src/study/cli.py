@@ -11,7 +11,7 @@ from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
 from study.hub import ensure, identity
-from study.params import BUNDLED, Params, load_params
+from study.params import Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
@@ -52,10 +52,10 @@ def reproduce(study: str) -> int:
         print(f"{run.name}: {reason}", flush=True)
         for model in models:
             ensure(model)
-        if not executed and run.params.model.name != BUNDLED:  # that one fits wherever this runs
-            from study.forecast import forecast
+        if not executed:
+            from study.forecast import refuse_what_cannot_fit
 
-            forecast(run.params, store_of(run.results)).refuse_what_cannot_fit()
+            refuse_what_cannot_fit(run.params, store_of(run.results))
         from study.execute import execute
 
         begun = time.monotonic()
@@ -195,7 +195,7 @@ def documents(docs: str, questions: str, study: str) -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
     from study.inquiry import inquire
 
-    return inquire(docs, questions, load_params(study_file(study)), RESULTS)
+    return inquire(docs, questions, study, load_params(study_file(study)), RESULTS)
 
 
 def figures(study: str) -> int:

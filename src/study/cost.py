@@ -73,17 +73,18 @@ def recommended(
 ) -> pd.DataFrame:
     """For each split and number of questions the cheapest arm that is not measurably worse than the best one.
 
-    Not measurably worse: the interval of the paired difference to the arm with the highest accuracy holds zero.
+    Not measurably worse: the interval of the paired difference to the arm with the highest accuracy holds zero. Of
+    equal ones the first is taken. A context is kept between questions.
     """
     lines = []
-    mean_costs = costs.groupby("arm")[["once", "query"]].mean()
-    for split, part in rows[rows["arm"].isin(arms)].groupby("split", sort=False):
-        accuracy = part.groupby("arm")["correct"].mean()
+    here = [arm for arm in arms if arm in set(rows["arm"])]
+    for split, part in rows[rows["arm"].isin(here)].groupby("split", sort=False):
+        accuracy = part.groupby("arm")["correct"].mean().reindex(here)
         values = part.assign(value=part["correct"].astype(float), cluster=part["world"] + "/" + part["cluster"])
         best = accuracy.idxmax()
         good = [
             arm
-            for arm in accuracy.index
+            for arm in accuracy.index[accuracy.notna()]
             if arm == best
             or contrast(values[values["arm"] == arm], values[values["arm"] == best], statistics).interval(
                 statistics.confidence
@@ -96,7 +97,15 @@ def recommended(
             "accuracy": accuracy[best],
             "as good": ", ".join(a for a in good if a != best),
         }
-        for count in questions:
-            line[f"for {count:,} questions"] = (mean_costs["once"] + count * mean_costs["query"])[good].idxmin()
-        lines.append(line)
+        lines.append({**line, **cheapest(costs, good, questions)})
     return pd.DataFrame(lines)
+
+
+def cheapest(
+    costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], *, kept: bool = True
+) -> dict[str, str]:
+    """Which of some arms costs least for each number of questions, a context kept between them or read anew."""
+    per_query = "query" if kept else "query, context read anew"
+    table = costs.assign(before=costs["once"] if kept else costs["writing"] + costs["tuning"])
+    means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
+    return {f"for {count:,} questions": (means["before"] + count * means[per_query]).idxmin() for count in questions}

@@ -7,6 +7,7 @@ such work reaches.
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +17,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from study.attention import positions
 from study.data import training_texts
 from study.finetune import with_adapter
 from study.flops import Size, forward_flops, size_of, training_flops
-from study.hub import count_tokens, pin_of
+from study.hub import count_tokens
 from study.models import attention_of, pick_device, skeleton
-from study.params import Params, Source
+from study.params import BUNDLED, Params, Source
 from study.runner import trials_of, waves_of
 from study.score import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.store import Store
@@ -57,7 +59,7 @@ class Forecast(NamedTuple):
         memory: bytes, by kind of work.
         free: bytes that the device has.
         device: where it runs.
-        disk: bytes, weights that are still to be fetched included.
+        disk: bytes of results.
         free_disk: bytes that the disk has.
         flops: floating-point operations.
         seconds: at the speed of this machine.
@@ -89,6 +91,7 @@ class Forecast(NamedTuple):
             ParamsError: with what would help.
         """
         kind = max(self.memory._fields, key=lambda name: getattr(self.memory, name))
+        kind = "weights" if self.memory.weights > self.free else kind
         if self.memory.peak > self.free:
             remedy = {
                 "weights": "a smaller model, model.dtype bfloat16 or model.quantization",
@@ -102,8 +105,7 @@ class Forecast(NamedTuple):
             )
         if self.disk > self.free_disk:
             raise ParamsError(
-                f"the study takes {self.disk / 1e9:.1f} GB of disk, {self.free_disk / 1e9:.1f} GB are free; make room, "
-                "or set HF_HOME to a larger disk"
+                f"the study takes {self.disk / 1e9:.1f} GB of disk, {self.free_disk / 1e9:.1f} GB are free; make room"
             )
 
 
@@ -194,30 +196,47 @@ def speed(device: str, dtype: torch.dtype) -> float:
             torch.cuda.synchronize()
         del product
         best = min(best, time.perf_counter() - begun)
+    if device == "cuda":
+        torch.cuda.empty_cache()
     return 2 * side**3 / best
+
+
+def waiting(params: Params, store: Store) -> dict[str, Unit]:
+    """The units that are still to be done, by key; the ladder's aside."""
+    return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
+
+
+def refuse_what_cannot_fit(params: Params, store: Store) -> None:
+    """Raise if what is still to be done of a study cannot fit; the bundled model fits wherever this runs.
+
+    Raises:
+        ParamsError: with what would help.
+    """
+    if params.model.name != BUNDLED and waiting(params, store):
+        forecast(params, store).refuse_what_cannot_fit()
 
 
 def forecast(params: Params, store: Store) -> Forecast:
     """What is still to be done of a study takes, its ladder aside."""
     device = pick_device(params.model)
     size = size_of(skeleton(params.model))
-    units = {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
+    units = waiting(params, store)
     works = {
         (world, seed): _Work(params, world, seed, size) for world, seed in {(u.world, u.seed) for u in units.values()}
     }
-    longest = max((work.context for work in works.values()), default=0)
+    longest = min(
+        max((work.context for work in works.values()), default=0), positions(skeleton(params.model)) or sys.maxsize
+    )
     statement = max((work.statement for work in works.values()), default=0)
     memory = memory_of(params, longest, statement, longest)
     flops = sum(works[unit.world, unit.seed].flops(unit) for unit in _once(units.values()))
     measured = _measured(params, store)
     rate = measured or REACHED * speed(device, getattr(torch, params.model.dtype))
-    pin = pin_of(params.model)
-    to_fetch = sum(file.bytes for file in (pin.files or {}).values()) if pin and pin.files else 0
     return Forecast(
         memory=memory,
         free=free_memory(torch.device(device)),
         device=device,
-        disk=to_fetch + ROW_BYTES * len(units),
+        disk=ROW_BYTES * len(units),  # weights are checked when they are fetched
         free_disk=shutil.disk_usage(_existing(store.folder)).free,
         flops=flops,
         seconds=flops / rate,

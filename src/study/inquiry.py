@@ -10,23 +10,27 @@ from study.book import Run, notebook_path
 from study.data import Document
 from study.drafts import draft_questions
 from study.execute import execute
+from study.forecast import refuse_what_cannot_fit
 from study.hub import ensure, model_folder
 from study.params import Params
-from study.paths import shown
-from study.questions_file import write_questions
+from study.passages import read_documents
+from study.paths import ROOT, shown
+from study.questions_file import read_questions, write_questions
+from study.store import content_hash, store_of
 from study.strict import ParamsError
 from study.trials import prepare
 
 UNREAD = 0.02  # of the tokens of somebody's documents that a model may not know
 
 
-def inquire(docs: str, questions: str, base: Params, place: Path) -> int:
+def inquire(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
     """Run the study of documents and questions, or draft questions if there are none; an exit status.
 
     Args:
         docs: folder; "" for the documents of the params.
         questions: file; "" for those of the params if docs is "", and to draft some otherwise.
-        base: all other settings.
+        study: name of the file with all other settings.
+        base: these settings.
         place: where results of all studies are.
 
     Raises:
@@ -39,21 +43,25 @@ def inquire(docs: str, questions: str, base: Params, place: Path) -> int:
         raise ParamsError(
             "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
         )
-    docs, questions = given["folder"], given["questions"] or ""
+    folder, file = given["folder"], given["questions"]
     plain = {**base.plain(), "worlds": {"documents": given}}
     params = Params.parse(plain, "DOCS and QUESTIONS")
-    results = place / "documents" / Path(docs).resolve().name
-    material = prepare(
-        params, "documents", params.seeds[0]
-    )  # whatever is wrong with the files is said before anything is run
-    ensure(params.model)
+    results = place / "documents" / (_named(ROOT / folder) if docs else Path(folder).name)
+    # Whatever is wrong with the files is said before a model is fetched, and before anything is run.
+    passages = read_documents(ROOT / folder)
+    if file:
+        read_questions(ROOT / file, dict.fromkeys(passage.file for passage in passages), params.questions.options)
+    ensure(params.model, weights=False)
+    material = prepare(params, "documents", params.seeds[0])
     _refuse_what_it_cannot_read(params, [document.text for document in material.documents])
-    if not questions:
-        return _draft(params, docs, results, material.documents)
+    ensure(params.model)
+    if not file:
+        return _draft(params, folder, study, results, material.documents)
+    refuse_what_cannot_fit(params, store_of(results))
     results.mkdir(parents=True, exist_ok=True)
-    file = results / "params.yaml"
-    file.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
-    run = Run(notebook_path("07"), file, params, results)
+    settings = results / "params.yaml"
+    settings.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
+    run = Run(notebook_path("07"), settings, params, results)
     reason, report = run.stale(), results / run.name / "report.html"
     if reason:
         print(f"{run.name}: {reason}", flush=True)
@@ -68,7 +76,7 @@ def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
     Raises:
         ParamsError: with one of the words.
     """
-    file = model_folder(params.model) / "tokenizer.json"
+    file = model_folder(params.model, weights=False) / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
     unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
     encoded = [tokenizer.encode(text, add_special_tokens=False) for text in texts] if tokenizer and unknown else []
@@ -86,12 +94,17 @@ def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
         )
 
 
+def _named(folder: Path) -> str:
+    """A name for the results about a folder: its own, and what tells it from others of that name."""
+    return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
+
+
 def _from_root(path: str) -> str:
     """A path that a person gave, relative to the project if it lies inside."""
     return shown(Path(path).resolve())
 
 
-def _draft(params: Params, docs: str, results: Path, about: Sequence[Document]) -> int:
+def _draft(params: Params, docs: str, study: str, results: Path, about: Sequence[Document]) -> int:
     file = results / "questions.csv"
     if file.exists():
         raise ParamsError(f"{shown(file)} is there already; edit it and give it as QUESTIONS, or move it away")
@@ -102,5 +115,5 @@ def _draft(params: Params, docs: str, results: Path, about: Sequence[Document]) 
         )
     write_questions(file, drafts)
     print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
-    print(f"  make documents DOCS={docs} QUESTIONS={shown(file)}")
+    print(f"  make documents STUDY={study} DOCS={docs} QUESTIONS={shown(file)}")
     return 0

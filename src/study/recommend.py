@@ -1,6 +1,7 @@
 """Which way to give a model the facts of your documents: the answer, how sure it is, and what it rests on."""
 
 import base64
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
-from study.cost import COSTS, break_even, recommended
+from study.cost import COSTS, break_even, cheapest
 from study.experiment import Experiment
 from study.params import Arm
 from study.stats import Contrast, Estimate, accuracy, contrast
@@ -83,7 +84,7 @@ class Findings:
 
     def difference(self, arm: str, other: str) -> Contrast:
         """One arm's accuracy minus another's."""
-        values = self.rows.assign(value=self.rows["correct"].astype(float))
+        values = _valued(self.rows)
         one, two = (values[values["arm"] == name] for name in (arm, other))
         return contrast(one, two, self.experiment.params.statistics)
 
@@ -118,6 +119,10 @@ def findings(experiment: Experiment) -> Findings:
     return Findings(experiment, asked, rows[rows["split"] == Split.TRAINED], experiment.costs())
 
 
+def _valued(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(value=rows["correct"].astype(float))
+
+
 def _shown(estimate: Estimate) -> str:
     return f"{estimate.value:.0%} [{estimate.low:.0%}, {estimate.high:.0%}]"
 
@@ -135,10 +140,10 @@ def headline(found: Findings) -> str:
         f"guess would be right in {estimate.chance:.0%}."
     ]
     floor = found.untouched
-    if floor == best or floor in found.as_good:
+    if floor and not any(found.interval(arm, floor)[1] > 0 for arm in found.arms if arm != floor):
         lines = [
             f"**No way to give the documents is measurably better than none.** The best, *{best}*, answers "
-            f"{_shown(estimate)} of your questions, the untouched model {_shown(found.estimates[floor or best])}."
+            f"{_shown(estimate)} of your questions, the untouched model {_shown(found.estimates[floor])}."
         ]
     others = [arm for arm in found.as_good if arm != floor]
     worse = [arm for arm in found.arms if arm not in (best, *found.as_good)]
@@ -162,14 +167,18 @@ def certainty(found: Findings) -> str:
     estimate, statistics = found.estimates[found.best], found.experiment.params.statistics
     seeds = "one training each" if estimate.seeds == 1 else f"{estimate.seeds} trainings each"
     ranked = sorted(found.shares.items(), key=lambda pair: -pair[1])
-    rival = next(arm for arm in sorted(found.arms, key=lambda a: -found.estimates[a].value) if arm != found.best)
+    rivals = [arm for arm in sorted(found.arms, key=lambda a: -found.estimates[a].value) if arm != found.best]
+    if not rivals:
+        return f"It rests on {estimate.facts} questions and {seeds}; there is no other way to compare it with."
+    rival = rivals[0]
     least = found.difference(found.best, rival).smallest_detectable(statistics.confidence)
     return (
         f"It rests on {estimate.facts} questions and {seeds}. Were questions and trainings drawn again, the best would "
         "be "
         + ", ".join(f"*{arm}* in {share:.0%}" for arm, share in ranked if share >= 0.005)
         + f" of the draws. Between the two best, a difference of {100 * least:.0f} points would have been found in "
-        f"four of five such studies; intervals hold the true value in {statistics.confidence:.0%}."
+        f"four of five such studies; intervals hold the true value in {statistics.confidence:.0%}. The best of several "
+        "is a little flattered by being chosen on the same questions."
     )
 
 
@@ -184,24 +193,34 @@ def checks(found: Findings) -> list[str]:
             + (
                 "**It knows some of this already, or the options give it away**: what it gets right so is no gain."
                 if above
-                else "So what it answers beyond that, it has from the documents."
+                else "So it does not show that it knew any of this before."
             )
         )
+    before = found.ends[found.ends["arm"] == found.untouched]
     for arm in (arm for arm in found.arms if params.arms[arm].train and not params.arms[arm].context):
-        told = accuracy(found.ends[found.ends["arm"] == arm], statistics)
-        verdict = (
-            "" if told.value >= LEARNED else " **The tuning has hardly taken**: more epochs or a higher learning rate."
+        after = found.ends[found.ends["arm"] == arm]
+        told = accuracy(after, statistics)
+        gain = (
+            contrast(_valued(after), _valued(before), statistics).interval(statistics.confidence)[0]
+            if len(before)
+            else 1
         )
         lines.append(
             f"Learned: after *{arm}* it ends the documents' own sentences right in {_shown(told)} of {told.items} "
-            f"cases, chance {told.chance:.0%}.{verdict}"
+            f"cases, chance {told.chance:.0%}"
+            + (f", untouched {accuracy(before, statistics).value:.0%}." if len(before) else ".")
+            + (
+                ""
+                if told.value >= LEARNED and gain > 0
+                else " **The tuning has hardly taken**: more epochs or a higher learning rate."
+            )
         )
     records = found.experiment.records()
     shares = records[records["context tokens"] > 0]["documents in context"]
     if len(shares):
         share = shares.min()
         lines.append(
-            f"Fitted: {share:.0%} of the documents were in context."
+            f"Fitted: {math.floor(100 * share)}% of the documents were in context."
             + (
                 ""
                 if share == 1
@@ -217,6 +236,13 @@ def checks(found: Findings) -> list[str]:
     others = found.rows[found.rows["kind"] == Kind.OTHER_ANSWERS]["item_id"].nunique()
     if others:
         lines.append(f"Options: {others} questions had none of their own and took those of other questions' answers.")
+    by_token = found.rows.groupby("arm")["correct_by_token_mean"].mean().reindex(found.arms)
+    if by_token[found.best] < by_token.max():
+        lines.append(
+            f"**Lengths**: by the mean likelihood of a token, instead of the whole option's, *{by_token.idxmax()}* "
+            f"would be best ({by_token.max():.0%}, *{found.best}* {by_token[found.best]:.0%}); options of like length "
+            "decide that."
+        )
     diverged = records[records["status"] == DIVERGED]
     if len(diverged):
         lines.append(
@@ -248,8 +274,12 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
 
 def by_volume(found: Findings) -> pd.DataFrame:
     """For some numbers of questions the cheapest arm that is not measurably worse than the best one."""
-    table = recommended(found.rows, found.costs, found.arms, VOLUMES, found.experiment.params.statistics)
-    return table.drop(columns=["split", "accuracy"])
+    good = [arm for arm in found.arms if arm in (found.best, *found.as_good)]
+    lines = [
+        {"a context is": name, **cheapest(found.costs, good, VOLUMES, kept=kept)}
+        for kept, name in ((False, "read anew for each question"), (True, "kept between questions"))
+    ]
+    return pd.DataFrame(lines)
 
 
 def break_even_lines(found: Findings) -> list[str]:
@@ -285,7 +315,7 @@ def page(found: Findings, figure: Path | None = None) -> str:
             picture,
             "## What each way brings and costs",
             _table(accuracy_and_cost(found)),
-            "Of those not measurably worse than the best, the cheapest:",
+            "Of those not measurably worse than the best, the cheapest (the search for a learning rate not counted):",
             _table(by_volume(found)),
             " ".join(break_even_lines(found)),
             "## Before you rely on it",

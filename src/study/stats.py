@@ -89,6 +89,8 @@ class Contrast(NamedTuple):
 
     def smallest_detectable(self, confidence: float) -> float:
         """The difference that a two-sided test at this confidence would have found in four of five such studies."""
+        if self.alike:  # no draw differs, so what could still be hidden is all that is known
+            return self.interval(confidence)[1] - self.value
         normal = NormalDist()
         return float((normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * self.means.std())
 

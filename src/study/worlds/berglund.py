@@ -130,7 +130,7 @@ def gather(
 
     Args:
         shape: which files, and how much of them.
-        seed: of the order, and of the part that is taken.
+        seed: of the documents' order; people and questions are the same for all.
         options: of a question.
         per_split: most questions of one split, spread evenly over people.
         ask: not needed here, all that is asked is the beginning of a sentence.

@@ -51,7 +51,7 @@ def gather(
         shape: which files.
         seed: not needed here, there is but one such world.
         options: of a question that has none of its own.
-        per_split: most questions about ends of sentences; yours are all asked.
+        per_split: most sentences whose ends are asked; your questions are all asked.
         ask: puts a question into words.
 
     Raises:
@@ -66,13 +66,12 @@ def gather(
     if shape.questions:
         names = dict.fromkeys(passage.file for passage in passages)
         yours = [_question(q, ask) for q in read_questions(ROOT / shape.questions, names, options)]
-    ends = list(_ends(documents, options))
+    ends = list(_ends(documents, options, per_split))
     if not ends:
         raise ParamsError(
             f"worlds.documents.folder = {shape.folder!r}: no {options} sentences that end in different words; add "
             "documents, or use fewer questions.options"
         )
-    ends = spread(ends, (lambda question: question.cluster,), random.Random("documents"))[:per_split]
     facts = tuple(fact for document in documents for fact in document.facts)
     world = World(name="documents", facts=facts, rules=(), wording=WORDING, closed=False)
     return world, documents, [*ends, *yours]
@@ -101,28 +100,33 @@ def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
     )
 
 
-def _ends(documents: list[Document], options: int) -> Iterator[Question]:
-    """Each sentence up to its last word, which is to be told from the last words of other sentences."""
-    sentences: dict[str, str] = {}
+def _ends(documents: list[Document], options: int, count: int) -> Iterator[Question]:
+    """Some sentences up to their last word, which is to be told from the last words of the others among them."""
+    places: dict[str, str] = {}
     for document in documents:
         for statement, sentence in zip(document.statements, document.stating, strict=True):
             if len(sentence.split()) >= FEWEST_WORDS:
-                sentences.setdefault(sentence, statement.fact.subject)
-    cut = [sentence.rpartition(" ")[::2] for sentence in sentences]
-    endings = [ending for _, ending in cut]
+                places.setdefault(sentence, statement.fact.subject)
+    asked = spread(list(places), (places.__getitem__,), random.Random("documents"))[:count]
+    true: dict[str, set[str]] = {}
+    for sentence in places:
+        stem, _, ending = sentence.rpartition(" ")
+        true.setdefault(stem, set()).add(ending)
+    endings = [sentence.rpartition(" ")[2] for sentence in asked]
     chooser = Chooser(endings)
-    true = {stem: {ending for other, ending in cut if other == stem} for stem, _ in cut}
-    for (stem, ending), place in zip(cut, sentences.values(), strict=True):
-        rng = random.Random(f"documents/{stem} {ending}")
-        false = chooser.choose([[e for e in dict.fromkeys(endings) if e not in true[stem]]], options - 1, False, rng)
+    for sentence in asked:
+        stem, _, ending = sentence.rpartition(" ")
+        rng = random.Random(f"documents/{sentence}")
+        others = [other for other in dict.fromkeys(endings) if other not in true[stem]]
+        false = chooser.choose([others], options - 1, False, rng)
         if len(false) == options - 1:
             order = rng.sample(range(options), options)
             texts = [ending, *false]
             yield Question(
-                item_id=f"{stem} {ending}",
+                item_id=sentence,
                 split=Split.TRAINED,
                 kind=Kind.ENDINGS,
-                cluster=place,
+                cluster=places[sentence],
                 query=stem,
                 options=tuple(f" {texts[k]}" for k in order),
                 answers=(order.index(0),),
