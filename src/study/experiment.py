@@ -16,6 +16,7 @@ from study import runner, selection
 from study.cost import cost_lines
 from study.data import Document
 from study.hub import identity
+from study.language import speaks
 from study.logic import Fact
 from study.params import Params, Source, load_params
 from study.paths import ROOT, shown
@@ -53,7 +54,7 @@ class Experiment:
 
     def provenance(self) -> pd.DataFrame:
         """What is about to be run, as a table."""
-        model, tuning = self.params.model, self.params.finetuning
+        model, tuning, told = self.params.model, self.params.finetuning, self.params.prompts
         rows = {
             "worlds": ", ".join(self.params.world_names),
             "seeds": ", ".join(map(str, self.params.seeds)),
@@ -61,6 +62,7 @@ class Experiment:
             "model": model.name + (f" at {model.revision}" if model.revision else ""),
             "model SHA-256": identity(model)[:16],
             "device, dtype": f"{model.device}, {model.dtype}",
+            "prompts": f"{speaks(model) if told.style == 'auto' else told.style}, {told.wording}",
             "fine-tuning": f"{tuning.method}, {tuning.epochs} epochs and {tuning.fewest_steps} steps at least, "
             f"{tuning.step_tokens} tokens a step, learning rates {', '.join(f'{r:g}' for r in tuning.learning_rates)}",
             "params SHA-256": content_hash(self.params.plain())[:16],
