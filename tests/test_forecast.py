@@ -1,15 +1,17 @@
 """What a study will take, told before it is begun."""
 
+import itertools
 import json
 
 import pytest
+import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from conftest import FAMILIES, build_family
 from study import cli, forecast
-from study.finetune import with_adapter
+from study.finetune import finetune, with_adapter
 from study.forecast import Forecast, Memory, kept_bytes, training_bytes, weight_bytes
-from study.models import skeleton
+from study.models import load, skeleton
 from study.params import Params, load_params
 from study.paths import PARAMS
 from study.store import Store
@@ -102,3 +104,21 @@ def test_quantized_weights_are_not_tuned_whole():
     ):
         Params.parse({"model": quantized}, "test")
     assert Params.parse({"model": quantized, "finetuning": {"method": "lora"}}, "test").model.quantization == "4bit"
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("full", "float32"), ("lora", "float32"), ("lora", "bfloat16")])
+def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
+    """Against every allocation of a real training, as torch's profiler records them."""
+    sizes = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "max_position_embeddings": 512}
+    build_family("llama", 4000, **sizes).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    tuning = {"method": method, "step_tokens": 192, "learning_rates": [1e-4]}
+    model = {"name": str(tmp_path), "device": "cpu", "dtype": dtype}
+    study = Params.parse({"model": model, "finetuning": tuning, "arms": {"ft": {"train": ["documents"]}}}, "test")
+    loaded, _ = load(study.model)
+    encoded = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+        finetune(loaded, tokenizer, encoded, study.finetuning, 1e-4, 2, 0)
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    peak = max(itertools.accumulate(event.nbytes() for event in events))
+    assert training_bytes(study, method) == pytest.approx(peak, rel=0.15)

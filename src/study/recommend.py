@@ -390,3 +390,11 @@ def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:
         return text
     shown = text.groupby("source", sort=False).head(count)
     return shown[["source", "document", "sentence"]].set_index("source")
+
+
+def by_document(found: Findings) -> pd.DataFrame:
+    """Share of right answers by the document that questions name, arms as columns; nothing if none names any."""
+    named = found.rows[found.rows["rule"] != ""].rename(columns={"rule": "document"})
+    table = named.pivot_table("correct", "document", "arm", sort=True).reindex(columns=found.arms)
+    table.insert(0, "questions", named.groupby("document")["item_id"].nunique())
+    return table.round(2)
