@@ -22,6 +22,7 @@ from study.store import store_of
 from study.strict import ParamsError
 from study.trials import prepare
 from study.world import Kind, Split
+from study.worlds.documents import cut
 
 TEMPLATES = sorted(folder for folder in (PARAMS / "documents" / "templates").iterdir() if folder.is_dir())
 
@@ -64,6 +65,30 @@ def test_the_ends_of_sentences_are_asked_among_other_ends(material):
     for question in ends:
         whole = [question.query + option for option in question.options]
         assert [text in said for text in whole] == [k in question.answers for k in range(4)]
+
+
+def test_documents_whose_words_no_space_parts_are_read_and_asked_about(tmp_path):
+    places = "北京 上海 广州 成都 武汉 杭州".split()
+    text = "".join(f"第{k}号蓝色的灯笼挂在{place}。" for k, place in enumerate(places))
+    (tmp_path / "lamps.txt").write_text(text, encoding="utf-8")
+    material = prepare(handbook(worlds={"documents": {"folder": str(tmp_path)}}), "documents", 0)
+    assert [len(document.sentences) for document in material.documents] == [6]
+    ends = [question for question in material.questions if question.split is Split.TRAINED]
+    assert {q.query + q.options[q.answers[0]] for q in ends} == set(material.documents[0].sentences)
+    assert {option for q in ends for option in q.options} == {f"{place}。" for place in places}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("the lamp is green.", ("the lamp is", " green.")),
+        ("it is green.", None),
+        ("灯是绿的。", None),
+        ("請把 API 的說明書放在桌子上面。", ("請把 API 的說明書放在桌子", "上面。")),
+    ],
+)
+def test_the_last_word_of_a_sentence_is_asked_for_if_it_is_long_enough(sentence, parts):
+    assert cut(sentence) == parts
 
 
 @pytest.mark.parametrize("folder", TEMPLATES, ids=lambda folder: folder.name)

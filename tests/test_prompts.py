@@ -2,7 +2,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from study import prompts as module
-from study.augment import framed, sentences_in
+from study.augment import DATE, framed, sentences_in
 from study.language import _speaks
 from study.params import Model, Params
 from study.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
@@ -47,6 +47,21 @@ def test_a_prompt_that_lacks_what_it_must_show_is_refused(tmp_path, monkeypatch)
         prompts_in.__wrapped__(CHAT, FULL)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("    draft: |-", "    drfat: |-", r"chat\.full\.drfat: no such prompt; there are: between, context, .*draft"),
+        ("chat:\n", "chat: no\nelse:\n", r"chat\.full = False: no mapping of prompts"),
+    ],
+)
+def test_a_misspelt_prompt_is_named(tmp_path, monkeypatch, before, after, message):
+    file = tmp_path / "english.yaml"
+    file.write_text(module.PROMPTS.read_text().replace(before, after, 1))
+    monkeypatch.setattr(module, "PROMPTS", file)
+    with pytest.raises(ParamsError, match=message):
+        prompts_in.__wrapped__(CHAT, FULL)
+
+
 @pytest.fixture
 def chatting(tokenizer):
     copy = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<s>", eos_token="</s>")  # noqa: S106
@@ -59,6 +74,12 @@ def test_a_chat_model_is_asked_in_its_template_and_does_not_think_unless_told(ch
     assert framed(chatting, "hello", prompts, False) == "<s>[user] hello<turn>\n[assistant] <think>\n\n</think>\n\n"
     assert framed(chatting, "hello", prompts, True) == "<s>[user] hello<turn>\n[assistant] "
     assert framed(chatting, "hello", prompts_in(PLAIN, FULL), False) == "hello"
+
+
+def test_a_template_that_writes_today_s_date_writes_the_same_tomorrow(chatting):
+    clock = "{% if strftime_now is defined %}{{ strftime_now('%d %B %Y') }}{% else %}{{ date_string }}{% endif %} "
+    chatting.chat_template = clock + TEMPLATE
+    assert framed(chatting, "hello", prompts_in(CHAT, FULL), True) == f"{DATE} <s>[user] hello<turn>\n[assistant] "
 
 
 def test_chat_without_a_template_is_refused(tokenizer):

@@ -13,6 +13,8 @@ from study.sentences import split_sentences, written_sentences
         ('He saw "A Journey." Version 2.5 came!', ['He saw "A Journey."', "Version 2.5 came!"]),
         ("It costs 3.50 e.g. in May. Fine.", ["It costs 3.50 e.g. in May.", "Fine."]),
         ("plan a. plan b. ", ["plan a.", "plan b."]),
+        ("灯在北京。「书在上海！」门关着", ["灯在北京。", "「书在上海！」"]),
+        ("दीप हरा है। द्वार", ["दीप हरा है।"]),
     ],
 )
 def test_running_text_is_cut_at_the_ends_of_sentences(text, expected):

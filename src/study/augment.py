@@ -21,7 +21,9 @@ from study.trials import prompts_of
 from study.world import Split, Stated, Statement, Status, World
 
 UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
-DATE = "01 Jan 2025"  # some templates say what day it is; a prompt must be the same tomorrow
+# Some templates say what day it is, by a setting or by a clock; a prompt must be the same tomorrow.
+DATE = "01 Jan 2025"
+NO_CLOCK = f"{{% macro strftime_now(format) %}}{DATE}{{% endmacro %}}"
 MARGIN = 4  # tokens that two texts may take more together than alone
 THINKS = "<think>"  # what a template ends with that has the model think whether it is to or not
 
@@ -121,6 +123,7 @@ def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, th
         raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
     text: str = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}],
+        chat_template=NO_CLOCK + tokenizer.get_chat_template(),
         tokenize=False,
         add_generation_prompt=True,
         enable_thinking=thinking,

@@ -67,7 +67,7 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     figure, axes = plt.subplots(
         len(worlds),
         columns,
-        figsize=(1.4 + 1.9 * columns, len(worlds) * (0.75 + 0.17 * len(shown))),
+        figsize=(1.4 + 1.9 * columns, 0.5 + len(worlds) * (0.75 + 0.17 * len(shown))),
         sharex=True,
         squeeze=False,
     )

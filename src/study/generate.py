@@ -29,6 +29,7 @@ from study.parallel import side_by_side, threads_on
 
 WORTH_SHARING = 16  # tokens that all prompts begin with
 WORTH_DROPPING = 7 / 8  # of rows still going on
+ENCODED_AT_ONCE = 256  # prompts; a tokenizer's own record of a long one is many times its tokens
 
 
 class Generation(NamedTuple):
@@ -159,7 +160,10 @@ def generate(
     """
     if not prompts:
         return Generation([], 0, 0, 0, [])
-    encoded: list[list[int]] = tokenizer(list(prompts), add_special_tokens=special_tokens).input_ids
+    encoded: list[list[int]] = []
+    for at in range(0, len(prompts), ENCODED_AT_ONCE):
+        some = list(prompts[at : at + ENCODED_AT_ONCE])
+        encoded += tokenizer(some, add_special_tokens=special_tokens, return_attention_mask=False).input_ids
     longest = max(map(len, encoded)) + max_new_tokens
     limit = positions(model)
     if beyond(longest, limit):

@@ -79,32 +79,48 @@ OF_BUNDLED = Prompts(
 )
 
 
+# What must be in each text of the file; global is a word of Python's, so it has another name in `Prompts`.
+SLOTS = {
+    "between": (),
+    "context": ("documents",),
+    "question": ("question",),
+    "local": ("statement",),
+    "global": ("documents", "target"),
+    "draft": ("target",),
+    "ends_at": (),
+}
+
+
 @cache
 def prompts_in(style: str, wording: str) -> Prompts:
     """The prompts of a style (bundled, plain, chat) in a wording (full, bare).
 
     Raises:
-        ParamsError: if the file lacks one of them, or a slot that it needs.
+        ParamsError: if the file lacks one of them, or a slot that it needs, or holds another.
     """
     if style == BUNDLED:
         return OF_BUNDLED
-    styles = read_yaml(PROMPTS)
-    texts = {**styles.get(style, {}).get(FULL, {}), **styles.get(style, {}).get(wording, {})}
-    texts["global_"] = texts.pop("global", None)
-    for name, slots in {
-        "between": "",
-        "context": "documents",
-        "question": "question",
-        "local": "statement",
-        "global_": "documents target",
-        "draft": "target",
-        "ends_at": "",
-    }.items():
+    texts = {**_texts(style, FULL), **_texts(style, wording)}
+    for name, slots in SLOTS.items():
         text = texts.get(name)
-        missing = [slot for slot in slots.split() if not isinstance(text, str) or f"{{{slot}}}" not in text]
+        missing = [slot for slot in slots if not isinstance(text, str) or f"{{{slot}}}" not in text]
         if not isinstance(text, str) or missing:
             raise ParamsError(
-                f"{shown(PROMPTS)}: {style}.{wording}.{name.rstrip('_')} = {text!r}: give a text"
+                f"{shown(PROMPTS)}: {style}.{wording}.{name} = {text!r}: give a text"
                 + (f" that holds {' and '.join(f'{{{slot}}}' for slot in missing)}" if missing else "")
             )
-    return Prompts(**texts, chat=style == CHAT)
+    return Prompts(global_=texts.pop("global"), **texts, chat=style == CHAT)
+
+
+def _texts(style: str, wording: str) -> dict[str, str]:
+    """What the file says under a style and a wording."""
+    here: object = read_yaml(PROMPTS)
+    for place in (style, wording):
+        here = here.get(place, {}) if isinstance(here, dict) else here
+    if not isinstance(here, dict) or (unknown := sorted(set(here) - set(SLOTS), key=str)):
+        what = f"{unknown[0]}: no such prompt" if isinstance(here, dict) else f"= {here!r}: no mapping of prompts"
+        raise ParamsError(
+            f"{shown(PROMPTS)}: {style}.{wording}{'.' if isinstance(here, dict) else ' '}{what}; there are: "
+            f"{', '.join(SLOTS)}"
+        )
+    return here

@@ -25,7 +25,8 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem aut
 body { color: #1a1a1a; background: #fff; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap; }
+th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
+td { white-space: nowrap; }
 img { max-width: 100%; height: auto; } code { font-size: .9em; }
 @media (prefers-color-scheme: dark) {
   body { color: #e8e8e8; background: #161616; } th, td { border-color: #444; } img { background: #fff; }

@@ -1,5 +1,6 @@
 """Run units side by side, each in a process of its own, and say how it goes line by line."""
 
+import math
 import multiprocessing
 import os
 import time
@@ -136,7 +137,9 @@ def _ending(store: Store, unit: Unit) -> str:
     if record["status"] == DIVERGED:
         return f"DIVERGED: {record['error']}"
     if isinstance(unit, Writing):
-        return f"precision {record['quality']['precision']:.2f} of {record['quality']['sentences']} sentences"
+        quality = record["quality"]
+        judged = not math.isnan(quality["precision"])  # of people's own documents nobody knows what is true
+        return f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
     right = store.rows(unit.key).groupby("split")["correct"].mean()
     shown = [str(split) for split in (Split.TRAINED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)

@@ -4,7 +4,10 @@ import re
 
 # Words whose full stop ends no sentence. Single letters (initials) are told by their length.
 ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr e.g i.e etc vs approx cf fig inc ltd".split())
-_END = re.compile(r"[.!…]+[\"'\u201d\u2019)\]]*(?=\s|$)")
+# Where words are parted by spaces, a space follows; the full stops of Chinese and Japanese need none.
+_END = re.compile(
+    r"[.!…\u0964\u0965\u06d4]+[\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff61]+[\"'\u201d\u2019)\]\u300d\u300f\uff09]*"
+)
 _THOUGHT = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022\u2013]|\(?\d{1,3}[.):]|[a-z][.)](?=\s))\s+")
@@ -19,7 +22,8 @@ FEWEST_WORDS = 3  # of a line that counts as a sentence without ending as one
 def split_sentences(text: str) -> list[str]:
     """The complete sentences of running text; a last one without its end was cut off and does not count.
 
-    A question stays with the answer behind it: "who wrote it? ditav." is one sentence.
+    A question stays with the answer behind it: "who wrote it? ditav." is one sentence. Full stops are those of Latin
+    scripts and their like, of Chinese and Japanese, of Hindi and its neighbours, and of Urdu.
     """
     sentences, begin = [], 0
     for end in _END.finditer(text):

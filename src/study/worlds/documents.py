@@ -6,6 +6,7 @@ rates are chosen by it, so that your questions decide nothing but the result.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +29,10 @@ ELSEWHERE = ""  # and there is no other world of their kind
 SAYS = "says"
 WORDING = {SAYS: templates("{s} says {o}.")}  # a place and the number of a sentence there
 FEWEST_WORDS = 4  # of a sentence whose last word is asked for
+FEWEST_LETTERS = 6  # before the last two, where no space parts words
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese.
+_UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+_UNSPACED_END = re.compile(rf"{_UNSPACED}{{2}}\W*$")
 
 
 class Params(Given):
@@ -100,22 +105,35 @@ def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
     )
 
 
+def cut(sentence: str) -> tuple[str, str] | None:
+    """A sentence up to its last word, and that word with the space before it; None if it is too short to ask for it.
+
+    Of scripts that put no space between words, the last two letters are taken.
+    """
+    stem, _, word = sentence.rpartition(" ")
+    if unspaced := _UNSPACED_END.search(word):
+        whole = len(sentence) - len(word) + unspaced.start()
+        return (sentence[:whole], sentence[whole:]) if whole >= FEWEST_LETTERS else None
+    return (stem, f" {word}") if len(sentence.split()) >= FEWEST_WORDS else None
+
+
 def _ends(documents: list[Document], options: int, count: int) -> Iterator[Question]:
     """Some sentences up to their last word, which is to be told from the last words of the others among them."""
     places: dict[str, str] = {}
+    parts: dict[str, tuple[str, str]] = {}
     for document in documents:
         for statement, sentence in zip(document.statements, document.stating, strict=True):
-            if len(sentence.split()) >= FEWEST_WORDS:
+            if found := cut(sentence):
                 places.setdefault(sentence, statement.fact.subject)
+                parts[sentence] = found
     asked = spread(list(places), (places.__getitem__,), random.Random("documents"))[:count]
     true: dict[str, set[str]] = {}
-    for sentence in places:
-        stem, _, ending = sentence.rpartition(" ")
+    for stem, ending in parts.values():
         true.setdefault(stem, set()).add(ending)
-    endings = [sentence.rpartition(" ")[2] for sentence in asked]
+    endings = [parts[sentence][1] for sentence in asked]
     chooser = Chooser(endings)
     for sentence in asked:
-        stem, _, ending = sentence.rpartition(" ")
+        stem, ending = parts[sentence]
         rng = random.Random(f"documents/{sentence}")
         others = [other for other in dict.fromkeys(endings) if other not in true[stem]]
         false = chooser.choose([others], options - 1, False, rng)
@@ -128,7 +146,7 @@ def _ends(documents: list[Document], options: int, count: int) -> Iterator[Quest
                 kind=Kind.ENDINGS,
                 cluster=places[sentence],
                 query=stem,
-                options=tuple(f" {texts[k]}" for k in order),
+                options=tuple(texts[k] for k in order),
                 answers=(order.index(0),),
                 rule="stated",
                 hops=1,
