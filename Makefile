@@ -14,6 +14,7 @@ REVISION ?=
 DATA ?=
 QUICK ?=
 ONLY ?=
+WHOLE ?=
 DOCS ?=
 QUESTIONS ?=
 PYTHON3 ?= python3
@@ -53,8 +54,8 @@ reproduce: $(READY) ## run the study: STUDY=default (or smoke, or any file in pa
 smoke: $(READY) ## run the same study in small
 	@$(RUN) reproduce --study smoke
 
-test: $(READY) ## run the tests
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2
+test: $(READY) ## run the tests; WHOLE=1: whole studies on every family of models, an hour
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(WHOLE),-m whole,-n 2)
 
 nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
