@@ -9,21 +9,24 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from conftest import FAMILIES, build_family, english_tokenizer
-from test_berglund import folder as berglund_folder  # noqa: F401 (a fixture)
 from transformers import PreTrainedTokenizerFast
 
+from conftest import FAMILIES, build_family, english_tokenizer
 from study import cli
 from study.params import load_params
 from study.paths import NOTEBOOKS, PARAMS
 from study.runner import trials_of
 from study.store import Store
 from study.trials import FINISHED
+from test_berglund import folder as berglund_folder  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.whole
 
 ROOM = 4096  # positions: a byte-level tokenizer cuts nonsense words into letters
-CHAT = "{% for message in messages %}<s>{{ message['content'] }}</s>{% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
+CHAT = (
+    "{% for message in messages %}<s>{{ message['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>{% endif %}"
+)
 SMALL = {
     "seeds": [0],
     "worlds": {
