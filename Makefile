@@ -29,7 +29,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench lab lint clean
+.PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench site site-test lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,16 @@ bench: $(READY).bench ## measure speed against what others use, on this machine:
 
 $(READY).bench: $(READY) requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements-bench.lock --constraint requirements.lock
+	@touch $@
+
+site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
+	@$(RUN) site --study "$(STUDY)"
+
+site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
+	@$(BIN)/python -m pytest -m browser -n 2
+
+$(READY).site: $(READY) requirements-site.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-site.lock --constraint requirements.lock
 	@touch $@
 
 lab: $(READY) ## open the notebooks in JupyterLab

@@ -7,7 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from study import runner, selection, work
+from study import report, runner, selection, work
 from study.architecture import build_model
 from study.augment import Inference, asked, judge, stated_in
 from study.experiment import Experiment
@@ -409,3 +409,16 @@ def test_a_question_is_covered_by_its_true_answer_in_any_wording_and_misled_by_a
             assert work.answers_told(world, question, set()) == (False, False)
             assert work.answers_told(world, question, {asked(world, true[0])}) == (True, False)
             assert work.answers_told(world, question, {asked(world, s) for s in false}) == (False, True)
+
+
+def test_a_table_says_which_arms_have_no_answers_and_refuses_arms_with_other_questions(params, studied, tmp_path):
+    _, rows = studied
+    experiment = Experiment(params, tmp_path, "05_compare")
+    whole = report.same_questions(experiment, rows)
+    counts = rows[rows["arm"] == "ft"].groupby("world").size()
+    assert whole["questions"].xs("itself", level=2).droplevel(1).to_dict() == counts.to_dict()
+    assert set(whole["without answers"]) == {""}
+    table = report.same_questions(experiment, rows[(rows["arm"] != "ft") | (rows["world"] != "family")])
+    assert table.loc[("family", 0, "itself"), "without answers"] == "ft"
+    with pytest.raises(ValueError, match="the arms of reversals, seed 0, did not answer the same questions"):
+        report.same_questions(experiment, rows.drop(index=rows.index[rows["arm"] == "icl"][0]))

@@ -227,6 +227,15 @@ def verify(study: str) -> int:
     return int(wrong > 0)
 
 
+def site(study: str) -> int:
+    """Make the site of a study from its results."""
+    from study.site.build import SITE, build
+
+    build(load_params(study_file(study)), RESULTS / study)
+    print(f"open {shown(SITE / 'index.html')}")
+    return 0
+
+
 def fetch(model: str, revision: str, data: str) -> int:
     """Fetch a hub model and pin it, or a public data set."""
     from study.fetch import fetch, fetch_data
@@ -293,6 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("status", status),
         ("figures", figures),
         ("verify", verify),
+        ("site", site),
     ):
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")

@@ -262,23 +262,28 @@ def mean_quality(experiment: Experiment) -> pd.DataFrame:
 
 
 def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """Questions answered by each arm, by world and seed; the arms of one line must agree.
+    """Questions by world and seed, and how many arms answered them; the arms of one line must agree.
 
     Raises:
         ValueError: if two finished arms did not answer the same questions.
     """
-    key = ["world", "seed", "elsewhere"]
-    items = rows.groupby([*key, "arm"])["item_id"].agg(lambda ids: hash_of(ids)).unstack()
-    for place, line in items.iterrows():
-        if len(set(line.dropna())) > 1:
-            raise ValueError(f"the arms of {place} did not answer the same questions")
-    counts = rows.groupby([*key, "arm"]).size().unstack().reindex(columns=list(experiment.params.arms))
-    return counts.astype("Int64")
-
-
-def hash_of(items: pd.Series) -> str:
-    """A name for a set of items, whatever their order."""
-    return "\n".join(sorted(items))
+    params, lines = experiment.params, []  # rows come in the order of the trials
+    for (world, seed, elsewhere), part in rows.groupby(["world", "seed", "elsewhere"], sort=False):
+        items = part.groupby("arm", sort=False)["item_id"].agg(lambda ids: tuple(sorted(ids)))
+        if items.nunique() > 1:
+            raise ValueError(f"the arms of {world}, seed {seed}, did not answer the same questions")
+        due = [arm for arm in params.arms_in(world) if params.arms[arm].elsewhere == elsewhere]
+        lines.append(
+            {
+                "world": world,
+                "seed": seed,
+                "asked about": "another world" if elsewhere else "itself",
+                "questions": len(items.iloc[0]),
+                "arms": len(items),
+                "without answers": ", ".join(arm for arm in due if arm not in items.index),
+            }
+        )
+    return pd.DataFrame(lines).set_index(["world", "seed", "asked about"])
 
 
 def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,264 @@
+"""The generated parts of the site's pages, as Markdown: claims, worlds, arms, settings, costs."""
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlencode
+
+import pandas as pd
+import yaml
+
+from study.book import notebook_path
+from study.claims import CLAIMS, NOT_TESTED, REFUTED, UNRESOLVED, Claim, load_claims
+from study.cli import flat
+from study.data import Question
+from study.params import Arm, Params
+from study.settings import settings_of
+from study.site.markdown import escaped, interval, link, plain_table, share, table
+from study.site.published import Published
+from study.trials import Material, prepare
+from study.world import Split
+from study.worlds import WORLDS
+
+# Where an executed notebook shows what a claim is about, if not in the table of all claims.
+SECTIONS = {
+    1: ("02_in_context", ""),
+    2: ("03_finetune", ""),
+    12: ("05_compare", "controls"),
+    13: ("06_mechanism_and_cost", "the-gain-sits-where-the-text-has-the-answer"),
+    14: ("06_mechanism_and_cost", "what-each-arm-costs"),
+    17: ("06_mechanism_and_cost", "what-tuning-costs-elsewhere"),
+}
+EXAMPLES = 3
+STATES = (UNRESOLVED, REFUTED, NOT_TESTED)  # of which a claim is one, while it does replicate
+
+
+def explorer_link(text: str, **state: str) -> str:
+    """A link to the explorer showing some of the rows."""
+    return link(text, f"explorer.html#{urlencode(state)}")
+
+
+def verdict(claim: pd.Series) -> str:
+    """A verdict in its colour, and in words."""
+    return f'<span class="verdict {claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span>'
+
+
+def section_of(number: int) -> str:
+    """A link to where a notebook shows what a claim is about."""
+    notebook, anchor = SECTIONS.get(number, ("05_compare", "the-claims"))
+    return f"[{notebook[:2]}](notebooks/{notebook}.ipynb{f'#{anchor}' if anchor else ''})"
+
+
+def claims_table(published: Published) -> str:
+    """Every claim with its verdict and the effect that decides it."""
+    lines = []
+    for claim in published.claims.to_dict("records"):
+        number = claim["number"]
+        lines.append(
+            [
+                f"[{number}](#claim-{number})",
+                escaped(claim["claim"]),
+                escaped({"source": "source", "ours": "this study"}[claim["origin"]]),
+                verdict(pd.Series(claim)),
+                _effect(claim),
+                _where(claim),
+                section_of(number),
+            ]
+        )
+    return table(lines, ["claim", "what is claimed", "of", "verdict", "effect that decides", "where", "notebook"])
+
+
+def _effect(line: dict[str, float]) -> str:
+    return interval(line["effect"], line["low"], line["high"]) if line["tests"] else ""
+
+
+def _where(line: dict[str, str]) -> str:
+    if "compared" not in line or pd.isna(line["compared"]):
+        return ""
+    where = "all worlds" if line["world"] == "all" else f"{line['world']}, {line['split']}"
+    return f"{escaped(line['compared'])} ({escaped(where)})"
+
+
+def claim_sections(published: Published) -> str:
+    """Each claim at length: what was declared, every effect, and the way to its rows."""
+    effects, verdicts = published.effects, published.claims.set_index("number")
+    return "\n\n".join(_claim_section(claim, verdicts.loc[claim.number], effects) for claim in load_claims())
+
+
+def _claim_section(claim: Claim, judged: pd.Series, effects: pd.DataFrame) -> str:
+    part = effects[effects["number"] == claim.number]
+    lines = [
+        [
+            _rows_link(line),
+            escaped(line["compared"]),
+            escaped(line["claimed"]),
+            interval(line["effect"], line["low"], line["high"]),
+            f"{line['smallest detectable']:.2f}",
+            f"{line['items']} / {line['facts']} / {line['seeds']}",
+            f"{line['p']:.3g}",
+        ]
+        for line in part.to_dict("records")
+    ]
+    columns = ["rows", "compared", "claimed", "effect", "smallest detectable", "items / facts / seeds", "p"]
+    declared = next(
+        c for c in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))["claims"] if c["number"] == claim.number
+    )
+    text = yaml.safe_dump(declared, sort_keys=False, width=100, allow_unicode=True)
+    return "\n\n".join(
+        [
+            f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
+            f"{verdict(judged)} Refuted if {escaped(claim.refuted_if)}. Shown in notebook {section_of(claim.number)}.",
+            table(lines, columns) if lines else "This study's arms do not test it.",
+            f"<details><summary>As it was declared before the run</summary>\n\n```yaml\n{text}```\n\n</details>",
+        ]
+    )
+
+
+def _rows_link(line: dict[str, str]) -> str:
+    arm = line["compared"].split(" - ")[0].split(",")[0]
+    if line["world"] == "all":
+        return "all worlds"
+    return explorer_link(f"{line['world']}, {line['split']}", world=line["world"], split=line["split"], arm=arm)
+
+
+def verdicts(published: Published) -> str:
+    """How many claims got which verdict, as a sentence."""
+    counts = published.claims["verdict"].value_counts()
+    told = ", ".join(f"{count} {'are ' if name in STATES else ''}{name}" for name, count in counts.items())
+    return f"Of {len(published.claims)} claims {told}."
+
+
+def worlds_table(names: Sequence[str]) -> str:
+    """What each world is, with a link to its page."""
+    lines = [[f"[{name}](worlds/{name}.md)", escaped(_about(name)[0])] for name in names]
+    return table(lines, ["world", "what it is"])
+
+
+def _about(name: str) -> list[str]:
+    """What a world's module says of it, in paragraphs."""
+    return (inspect.getdoc(WORLDS[name]) or name).split("\n\n")
+
+
+def settings_table(params: Params) -> str:
+    """Every setting with its value in the study, what is allowed, its default and its meaning."""
+    here = flat(params.plain())
+    lines = [
+        [f"`{one.field}`", escaped(here.get(one.field, "")), *map(escaped, (one.default, one.allowed, one.description))]
+        for one in settings_of(notebook_path("05"))
+    ]
+    return table(lines, ["setting", "here", "default", "allowed", "meaning"])
+
+
+def arms_table(arms: Mapping[str, Arm]) -> str:
+    """What each arm trains on and what it has in context."""
+    lines = []
+    for name, arm in arms.items():
+        trained = ", ".join(map(str, arm.train)) or "nothing"
+        notes = [
+            f"documents {arm.splitting}" if arm.train and arm.splitting != Arm().splitting else "",
+            f"{arm.method} only" if arm.method else "",
+            f"as many steps as {arm.as_long_as}" if arm.as_long_as else "",
+            "texts in another order" if arm.reseed else "",
+            f"{arm.shots} documents" if arm.shots else "",
+            "asked about another world" if arm.elsewhere else "",
+            f"in {', '.join(arm.worlds)}" if arm.worlds else "",
+        ]
+        lines.append(
+            [
+                escaped(name),
+                escaped(trained),
+                escaped(arm.context or "nothing"),
+                escaped(", ".join(filter(None, notes))),
+            ]
+        )
+    return table([list(map(escaped, line)) for line in lines], ["arm", "tuned on", "has in context", "otherwise"])
+
+
+def world_page(published: Published, name: str, picture: str) -> str:
+    """A page about a world: what it is, what is stated and asked, and how the arms did.
+
+    Args:
+        published: the study.
+        name: of the world.
+        picture: Markdown of a figure; "" for none.
+    """
+    material = prepare(published.params, name, published.params.seeds[0])
+    first, *rest = _about(name)
+    return "\n\n".join(
+        part
+        for part in (
+            f"# {name}",
+            f"*{escaped(first)}*",
+            *map(escaped, rest),
+            picture,
+            "## How the arms did",
+            "Share of right answers with its interval, over all seeds. Chance is what a guess is right in.",
+            accuracy_table_of(published, name),
+            f"Each answer: {link('explorer', f'../explorer.html#world={name}')}.",
+            "## What is stated",
+            "The first documents of the first seed:",
+            *(f"> {escaped(document.text)}" for document in material.documents[:EXAMPLES]),
+            "## What follows",
+            f"{len(material.world.facts)} facts are stated, and more follow:",
+            _derivations(material),
+            "## What is asked",
+            *_examples(material),
+            "## Data card",
+            _card(published, name, material),
+        )
+        if part
+    )
+
+
+def accuracy_table_of(published: Published, name: str) -> str:
+    """Accuracy of every arm in a world, a column for each split."""
+    found = published.accuracy(name)
+    splits = [str(split) for split in Split if str(split) in set(found["split"])]
+    cells = {(line.arm, line.split): share(line.value, line.low, line.high) for line in found.itertuples()}
+    chance = found.groupby("split")["chance"].mean()
+    arms = [arm for arm in published.params.arms if arm in set(found["arm"])]
+    lines = [["*chance*", *(f"{chance[split]:.2f}" for split in splits)]]
+    lines += [[escaped(arm), *(cells.get((arm, split), "") for split in splits)] for arm in arms]
+    return table(lines, ["arm", *map(escaped, splits)])
+
+
+def _derivations(material: Material) -> str:
+    """How many facts follow by each rule."""
+    why = [(derivation.rule, derivation.hops) for derivation in material.world.closure.values() if derivation.supports]
+    lines = [(rule, hops, count) for (rule, hops), count in sorted(Counter(why).items())]
+    return plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
+
+
+def _examples(material: Material) -> Iterator[str]:
+    """A question of each split."""
+    firsts: dict[str, Question] = {}
+    for question in material.questions:
+        firsts.setdefault(str(question.split), question)
+    for split in (str(split) for split in Split if str(split) in firsts):
+        question = firsts[split]
+        options = [f"**{escaped(o)}**" if k in question.answers else escaped(o) for k, o in enumerate(question.options)]
+        yield f"**{escaped(split)}**: {escaped(question.query)} ... {' / '.join(options)}"
+
+
+def _card(published: Published, name: str, material: Material) -> str:
+    counts = published.table("01_generate_data", "questions")
+    shape = published.params.shape(name)
+    settings = ", ".join(f"{key} {value}" for key, value in shape.plain().items() if value is not None)
+    lines = [
+        ["purpose", "to ask what follows from facts that no model can have met before"],
+        ["origin", "written by this repository from a seed; no person, no real text, no other source"],
+        ["settings", escaped(settings)],
+        ["documents, first seed", str(len(material.documents))],
+        ["seeds", escaped(", ".join(map(str, published.params.seeds)))],
+        ["questions", escaped(counts_of(counts, name))],
+        ["truth", "what is entailed and what is not, by the deductive closure, held against the solver clingo"],
+        ["licence", "Apache-2.0, as the repository"],
+    ]
+    return table(lines, ["", ""])
+
+
+def counts_of(counts: pd.DataFrame, name: str) -> str:
+    """Number of questions by split, from the published table."""
+    here = counts[counts["world"] == name]
+    column = next(c for c in counts.columns if "question" in c)
+    return ", ".join(f"{split} {part[column].sum():,.0f}" for split, part in here.groupby("split", sort=False))

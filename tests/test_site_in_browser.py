@@ -1,0 +1,137 @@
+"""The site in a real browser, from its files and without a network: `make site-test`."""
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pandas as pd
+import pytest
+
+from study.paths import RESULTS
+from study.site import SITE
+from study.verify import published_rows
+
+pytestmark = pytest.mark.browser
+
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "files" not in path.parts)
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium as it is installed here, else the one that Playwright brought."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a page; what the browser complains of, or asks another host for, fails the test at its end."""
+    complaints, contexts = [], []
+
+    def open_it(address: str, viewport=WIDE, scheme="light"):
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
+        page.on("requestfailed", lambda request: complaints.append(f"cannot be read: {request.url}"))
+        name, _, state = address.partition("#")
+        page.goto((SITE / name).as_uri() + (f"#{state}" if state else ""))
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_there_is_a_site_and_it_is_that_of_the_published_results():
+    assert "index.html" in PAGES and len(PAGES) > 20, "make it first: `make site`"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_and_every_link_in_it_leads_somewhere(name, open_page):
+    page = open_page(name)
+    missing = []
+    for address in page.eval_on_selector_all("a[href]", "links => links.map(link => link.href)"):
+        place, anchor = urldefrag(urljoin(page.url, address))
+        if not place.startswith("file:"):
+            assert re.match(r"https://|mailto:", place), place
+            continue
+        path = Path(unquote(place.removeprefix("file://")))
+        inside = path.is_relative_to(SITE) and path.is_file()
+        anchored = anchor and "=" not in anchor and path.suffix == ".html"
+        if not inside or (anchored and f'id="{unquote(anchor)}"' not in path.read_text(encoding="utf-8")):
+            missing.append(address)
+    assert missing == []
+
+
+def serious(page) -> list[str]:
+    """What axe finds that would keep people from reading the page."""
+    from axe_core_python.sync_playwright import Axe
+
+    found = Axe().run(page)["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:160]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(name, scheme, open_page):
+    assert serious(open_page(name, scheme=scheme)) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_read_on_a_phone(name, open_page):
+    page = open_page(name, NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert serious(page) == []
+
+
+def test_the_search_finds_pages(open_page):
+    page = open_page("index.html")
+    page.fill("input[name=q] >> nth=0", "syllogisms")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#search-results li a")
+    found = page.eval_on_selector_all("#search-results li a", "links => links.map(link => link.textContent)")
+    assert any("syllogisms" in text.lower() for text in found)
+
+
+def test_a_table_sorts_by_a_click_or_a_key(open_page):
+    page = open_page("index.html")
+    table = page.locator("table", has_text="what is claimed")
+    column = "td:first-child"
+    assert [int(text) for text in table.locator(column).all_inner_texts()] == list(range(1, 18))
+    table.get_by_role("button", name="claim", exact=True).press("Enter")
+    table.get_by_role("button", name="claim", exact=True).click()
+    assert [int(text) for text in table.locator(column).all_inner_texts()] == list(range(17, 0, -1))
+    table.get_by_role("button", name="verdict").click()
+    verdicts = [text.strip() for text in table.locator(".verdict").all_inner_texts()]
+    assert verdicts == sorted(verdicts)
+
+
+def test_the_front_page_shows_the_verdicts_of_the_rows(open_page):
+    published = pd.read_csv(RESULTS / "default" / "05_compare" / "claims.csv")
+    shown = [text.strip() for text in open_page("index.html").locator("td .verdict").all_inner_texts()]
+    assert shown == list(published["verdict"])
+
+
+def test_the_explorer_shows_the_rows(open_page):
+    rows = published_rows(RESULTS / "default")
+    row = rows[(rows["world"] == "family") & (rows["seed"] == 1) & (rows["arm"] == "icl")].iloc[7]
+    page = open_page(f"explorer.html#world=family&seed=1&arm=icl&split={row['split']}&item={row['item_id']}")
+    page.wait_for_selector(f"text={row['query']}")
+    text = page.locator("article").inner_text().replace("\N{MINUS SIGN}", "-")
+    for option, value in zip(row["options"], row["option_log_probs"], strict=True):
+        assert option.strip() in text and f"{value:.2f}" in text
