@@ -29,7 +29,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ test: $(READY) ## run the tests; WHOLE=1: whole studies on every family of model
 
 nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
+
+help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
+	@$(RUN) help-nb "$(NB)"
 
 plan: $(READY) ## say what `make reproduce` would do: STUDY=default
 	@$(RUN) plan --study "$(STUDY)"

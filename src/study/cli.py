@@ -123,6 +123,17 @@ def one_notebook(number: str, params_file: str) -> int:
     return 0
 
 
+def help_notebook(number: str) -> int:
+    """Say what a notebook asks, and every setting that it can be run with."""
+    notebook = notebook_path(number)
+    from papermill import inspect_notebook
+
+    from study.settings import show
+
+    show(notebook, inspect_notebook(str(notebook)))
+    return 0
+
+
 def differences(run: Run, published: Params) -> str:
     """Accuracy of a notebook's arms here and in the published study, side by side."""
     from study.execute import trials_in
@@ -301,6 +312,9 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
+    sub = verbs.add_parser("help-nb", help=(help_notebook.__doc__ or "").splitlines()[0])
+    sub.add_argument("number", help="first digits of the notebook's name, such as 03")
+    sub.set_defaults(does=lambda given: help_notebook(given.number))
     sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
     sub.add_argument("--model", default="", help="model of the hub, owner/name")
     sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")
