@@ -119,7 +119,7 @@ def one_notebook(number: str, params_file: str) -> int:
         print(f"  {key}: {theirs.get(key)!r} -> {mine.get(key)!r}")
     if not changed:
         print("  none")
-    print(differences(run, published))
+    show_differences(run)
     return 0
 
 
@@ -134,26 +134,22 @@ def help_notebook(number: str) -> int:
     return 0
 
 
-def differences(run: Run, published: Params) -> str:
-    """Accuracy of a notebook's arms here and in the published study, side by side."""
+def show_differences(run: Run) -> None:
+    """Print what a notebook's arms answer otherwise than in the published study, in words and as a table."""
+    from study.difference import difference_table, in_short, rows_listed, show
     from study.execute import trials_in
-    from study.runner import rows_of, trials_of
-    from study.stats import accuracy_table
+    from study.runner import rows_of
 
-    keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
-    trials = trials_in(run)
+    trials = [trial for trial in trials_in(run) if trial.params == run.params]  # the ladder's models are others
     here = rows_of(trials, store_of(run.results))
-    arms = [arm for arm in published.arms if arm in {trial.arm for trial in trials}]
-    there = rows_of(trials_of(published, store_of(PUBLISHED), arms), store_of(PUBLISHED))
     if here.empty:
-        return "this notebook runs no trials"
-    mine = accuracy_table(here, run.params.statistics).set_index(keys)[columns]
-    if there.empty:
-        return f"\naccuracy here (nothing is published to compare with)\n{mine.round(2).to_string()}"
-    theirs = accuracy_table(there, published.statistics).set_index(keys)[columns]
-    table = mine.join(theirs, rsuffix=" published", how="left")
-    table["difference"] = table["value"] - table["value published"]
-    return f"\naccuracy here and in {shown(PUBLISHED)}\n{table.round(2).to_string()}"
+        print("\nthis notebook runs no trials, so no accuracy is compared")
+        return
+    table = difference_table(
+        here, rows_listed(PUBLISHED, [*dict.fromkeys(trial.arm for trial in trials)]), run.params.statistics
+    )
+    print(f"\naccuracy here and in {shown(PUBLISHED)}\n{in_short(table, run.params.statistics.confidence)}\n")
+    show(table)
 
 
 def plan(study: str) -> int:
