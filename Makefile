@@ -14,6 +14,7 @@ REVISION ?=
 DATA ?=
 QUICK ?=
 ONLY ?=
+VERBOSE ?=
 WHOLE ?=
 DOCS ?=
 QUESTIONS ?=
@@ -63,8 +64,8 @@ nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
 	@$(RUN) help-nb "$(NB)"
 
-plan: $(READY) ## say what `make reproduce` would do: STUDY=default
-	@$(RUN) plan --study "$(STUDY)"
+plan: $(READY) ## say what `make reproduce` would do: STUDY=default; VERBOSE=1: every unit
+	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
 
 status: $(READY) ## say what is finished, diverged or failed: STUDY=default
 	@$(RUN) status --study "$(STUDY)"

@@ -152,22 +152,25 @@ def show_differences(run: Run) -> None:
     show(table)
 
 
-def plan(study: str) -> int:
+def plan(study: str, verbose: bool = False) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
     from study.runner import units_of
+    from study.terminal import TO_RUN, show_pages, show_units, states_of
 
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in (params.model, *params.ladder.models):
         ensure(model, weights=False)
-    for run in runs:
-        print(f"{run.name}: {run.stale() or 'up to date'}")
+    show_pages(runs)
     units = units_of(params, store)
-    for unit in units:
-        print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
-    waiting = [unit for unit in units if not store.has(unit.key)]
-    print(f"{len(units) - len(waiting)} of {len(units)} units are finished")
-    if waiting:
+    states = states_of(units, store)
+    print()
+    show_units(units, states, params)
+    for unit, state in zip(units, states, strict=True):
+        if verbose:
+            print(f"  {state:8}  {unit.key}  {unit.label}")
+    print(f"\n{len(units) - states.count(TO_RUN)} of {len(units)} units are finished")
+    if TO_RUN in states:
         from study.forecast import forecast
 
         found = forecast(params, store)
@@ -179,22 +182,19 @@ def plan(study: str) -> int:
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
     from study.runner import units_of
+    from study.terminal import show_pages, show_units, states_of
+    from study.trials import DIVERGED
 
     runs = study_runs(study)
     store = store_of(runs[0].results)
     units = units_of(runs[0].params, store)
-    states = [store.record(unit.key)["status"] if store.has(unit.key) else "to run" for unit in units]
-    for state in dict.fromkeys(states):
-        print(f"{states.count(state):4d} units {state}")
+    states = states_of(units, store)
+    show_units(units, states, runs[0].params)
     for unit, state in zip(units, states, strict=True):
-        if state == "diverged":
-            print(f"     {unit.label}: {store.record(unit.key)['error']}")
-    for run in runs:
-        failed = run.results / "failed" / run.notebook.name
-        print(
-            f"{run.name}: {run.stale() or 'up to date'}"
-            + (f"; it failed: see {shown(failed)}" if failed.exists() else "")
-        )
+        if state == DIVERGED:
+            print(f"diverged: {unit.label}: {store.record(unit.key)['error']}")
+    print()
+    show_pages(runs)
     return 0
 
 
@@ -296,7 +296,6 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, does in (
         ("reproduce", reproduce),
-        ("plan", plan),
         ("status", status),
         ("figures", figures),
         ("verify", verify),
@@ -304,6 +303,10 @@ def main(arguments: list[str] | None = None) -> int:
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")
         sub.set_defaults(does=lambda given, does=does: does(given.study))
+    sub = verbs.add_parser("plan", help=(plan.__doc__ or "").splitlines()[0])
+    sub.add_argument("--study", default="default", help="name of a file in params/")
+    sub.add_argument("--verbose", action="store_true", help="list every unit")
+    sub.set_defaults(does=lambda given: plan(given.study, given.verbose))
     sub = verbs.add_parser("nb", help=(one_notebook.__doc__ or "").splitlines()[0])
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
