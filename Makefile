@@ -30,7 +30,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 
 verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
 	@$(RUN) verify --study "$(STUDY)"
+
+release: $(READY) ## write build/release/*.zip, an RO-Crate of the repository as it is committed: STUDY=default
+	@$(RUN) release --study "$(STUDY)"
 
 documents: $(READY) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"

@@ -10,15 +10,19 @@ import random
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from study.architecture import build_model
+from study.claims import effect_table, judge, load_claims
 from study.models import attention_of
 from study.params import Params
 from study.recipe import Architecture
+from study.runner import run, trials_of
+from study.store import Store
 from study.tokenizer import build_tokenizer
 from study.words import STUDY
 from study.worlds import DRAWN
@@ -175,6 +179,27 @@ def params(model_folder) -> Params:
         },
         "test",
     )
+
+
+@pytest.fixture(scope="session")
+def published(params, tmp_path_factory):
+    """A tiny study and its last page's tables."""
+    results = tmp_path_factory.mktemp("results")
+    arms = {name: params.arms[name].plain() for name in ("base", "icl", "ft", "irrelevant")}
+    values = {**params.plain(), "arms": arms, "worlds": {"reversals": params.worlds.reversals.plain()}}
+    values["finetuning"]["learning_rates"] = [1e-3]
+    small = Params.parse(values, "test")
+    store = Store(results / "trials")
+    rows = run(small, store, say=lambda line: None)
+    (results / "05_compare").mkdir()
+    trials = [
+        {"world": t.world, "arm": t.arm, "trial": t.key, "status": store.record(t.key)["status"]}
+        for t in trials_of(small, store)
+    ]
+    pd.DataFrame(trials).to_csv(results / "05_compare" / "trials.csv", index=False)
+    effects = effect_table(load_claims(), rows, small.statistics)
+    judge(load_claims(), effects, small.statistics).to_csv(results / "05_compare" / "claims.csv", index=False)
+    return small, results
 
 
 @pytest.fixture(params=list(DRAWN))

@@ -6,34 +6,11 @@ import nbformat
 import pandas as pd
 import pytest
 
-from study.claims import REFUTED, UNRESOLVED, effect_table, judge, load_claims
-from study.params import Params
+from study.claims import REFUTED, UNRESOLVED
 from study.paths import NOTEBOOKS, ROOT
-from study.runner import run, trials_of
-from study.store import PUBLISHED, Store
+from study.store import PUBLISHED
 from study.strict import ParamsError
 from study.verify import PAGE, published_rows, verify
-
-
-@pytest.fixture(scope="module")
-def published(params, tmp_path_factory):
-    """A tiny study and its last page's tables."""
-    results = tmp_path_factory.mktemp("results")
-    arms = {name: params.arms[name].plain() for name in ("base", "icl", "ft", "irrelevant")}
-    values = {**params.plain(), "arms": arms, "worlds": {"reversals": params.worlds.reversals.plain()}}
-    values["finetuning"]["learning_rates"] = [1e-3]
-    small = Params.parse(values, "test")
-    store = Store(results / "trials")
-    rows = run(small, store, say=lambda line: None)
-    (results / PAGE).mkdir()
-    trials = [
-        {"world": t.world, "arm": t.arm, "trial": t.key, "status": store.record(t.key)["status"]}
-        for t in trials_of(small, store)
-    ]
-    pd.DataFrame(trials).to_csv(results / PAGE / "trials.csv", index=False)
-    effects = effect_table(load_claims(), rows, small.statistics)
-    judge(load_claims(), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
-    return small, results
 
 
 def test_the_published_verdicts_follow_from_the_rows(published):

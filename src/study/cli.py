@@ -1,4 +1,4 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, documents, fetch, base-model, and more.
+"""The verbs of the launcher, what the targets of the Makefile call: reproduce, nb, plan, status, verify, and more.
 
 Each imports what it needs, so that one with nothing to do ends at once.
 """
@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
+from study.digest import sha256_of
 from study.hub import ensure, identity
 from study.params import Params, load_params
-from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
 
@@ -234,6 +235,15 @@ def verify(study: str) -> int:
     return int(wrong > 0)
 
 
+def release(study: str) -> int:
+    """Write the repository, with a study's results, as an RO-Crate; refuse what is stale or does not follow."""
+    from study.release import release
+
+    file = release(study_runs(study), ROOT)
+    print(f"written to {shown(file)}, {file.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256_of(file)}")
+    return 0
+
+
 def fetch(model: str, revision: str, data: str) -> int:
     """Fetch a hub model and pin it, or a public data set."""
     from study.fetch import fetch, fetch_data
@@ -299,6 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("status", status),
         ("figures", figures),
         ("verify", verify),
+        ("release", release),
     ):
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")
