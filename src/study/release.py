@@ -152,7 +152,8 @@ class _Metadata:
         self.root, self.files, self.runs = root, sorted(files), runs
         self.citation = read_yaml(root / "CITATION.cff")
         params = runs[0].params
-        self.models = {model_folder(model, weights=False): model for model in (params.model, *params.ladder.models)}
+        models = (params.model, *params.ladder.models)
+        self.models = {root / model_folder(model, weights=False): model for model in models}
 
     def id_of(self, file: Path) -> str:
         """The name of a file in the crate, as a URI."""
@@ -246,28 +247,28 @@ class _Metadata:
 
     def actions(self) -> Iterator[Entity]:
         """The execution of each page, before them that of the pages which made the models."""
-        weights = [{"@id": self.id_of(file)} for folder in self.models for file in self.weights(folder)]
         for folder in self.models:
             if folder / "stamps" / "00_base_model.json" in self.files:
-                yield self.action(folder, "00_base_model", [])
+                # The model is what this page writes, and so it lies beside it.
+                yield self.action(folder, "00_base_model", [], [file for file in self.files if file.parent == folder])
+        weights = [{"@id": self.id_of(file)} for folder in self.models for file in self.weights(folder)]
         for run in self.runs:
-            yield self.action(run.results, run.name, [*weights, *_references([*self.hubs()])])
+            stamp = json.loads(run.stamp.read_text(encoding="utf-8"))
+            rows = [f"trials/{key}/{name}" for key in stamp["trials"] for name in ("rows.parquet", "record.json")]
+            written = [run.results / name for name in (*stamp["files"], *rows)]
+            yield self.action(run.results, run.name, [*weights, *_references([*self.hubs()])], written)
 
-    def action(self, results: Path, name: str, objects: Sequence[Entity]) -> Entity:
-        """The execution of one page into a folder, as its stamp has it.
+    def action(self, results: Path, name: str, objects: Sequence[Entity], written: Sequence[Path]) -> Entity:
+        """The execution of one page.
 
         Args:
-            results: the folder.
+            results: the folder it was executed into.
             name: of the notebook, without its ending.
             objects: references to what it read besides its params.
+            written: its files.
         """
-        stamp = json.loads((results / "stamps" / f"{name}.json").read_text(encoding="utf-8"))
-        written = [results / file for file in stamp["files"]]
-        written += [
-            results / "trials" / key / file for key in stamp["trials"] for file in ("rows.parquet", "record.json")
-        ]
         params = self.root / _params_of(results / f"{name}.ipynb")
-        entity: Entity = {
+        return {
             "@id": f"#execution-of-{quote(results.name)}-{name}",
             "@type": "CreateAction",
             "name": f"Execution of {name} into {results.relative_to(self.root).as_posix()}",
@@ -275,7 +276,6 @@ class _Metadata:
             "object": [{"@id": self.id_of(params)}, *objects],
             "result": [{"@id": self.id_of(file)} for file in sorted(set(written) & set(self.files))],
         }
-        return entity | ({"description": f"Took {stamp['seconds']} s."} if "seconds" in stamp else {})
 
 
 def _params_of(page: Path) -> str:
