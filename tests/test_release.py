@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -122,6 +123,28 @@ def test_a_page_is_the_result_of_its_source_its_params_and_a_model(repository):
     assert entities["#package-torch"]["softwareVersion"] == "2.13.0"
     needed = entities["notebooks/05_compare.ipynb"]["softwareRequirements"]
     assert {"@id": "#package-torch"} in needed
+
+
+def test_a_model_made_here_is_the_result_of_its_page_and_its_weights_are_what_the_others_read(repository, model_folder):
+    runs, root = repository
+    folder = root / "results" / "base_model"
+    shutil.copytree(model_folder, folder)
+    (folder / "stamps").mkdir()
+    (folder / "stamps" / "00_base_model.json").write_text(json.dumps({"key": "", "files": {}}))
+    for place in (folder, root / "notebooks"):
+        (place / "00_base_model.ipynb").write_text(json.dumps(SOURCE))
+    file = runs[0].params_file
+    file.write_text(file.read_text().replace(str(model_folder), str(folder)))
+    runs = [replace(run, params=load_params(file)) for run in runs]
+    for run in runs:
+        stamp(run)
+    commit(root)
+    _, entities, graph = opened(release(runs, root))
+    made, *pages = [entity for entity in graph if entity["@type"] == "CreateAction"]
+    weights = {"@id": "results/base_model/model.safetensors"}
+    assert made["instrument"] == {"@id": "notebooks/00_base_model.ipynb"} and weights in made["result"]
+    assert len(pages) == 2 and all(page["object"] == [{"@id": "params/default.yaml"}, weights] for page in pages)
+    assert entities[weights["@id"]]["description"].startswith("Weights of a model")
 
 
 def test_the_same_commit_gives_the_same_bytes(repository):
