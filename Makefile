@@ -14,6 +14,7 @@ REVISION ?=
 DATA ?=
 QUICK ?=
 ONLY ?=
+VERBOSE ?=
 WHOLE ?=
 DOCS ?=
 QUESTIONS ?=
@@ -29,7 +30,7 @@ else
 endif
 RUN := $(BIN)/python -m study
 
-.PHONY: help setup reproduce smoke test nb plan status figures verify documents fetch base-model base-report bench site site-test lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench site site-test lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,8 +61,11 @@ test: $(READY) ## run the tests; WHOLE=1: whole studies on every family of model
 nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
 
-plan: $(READY) ## say what `make reproduce` would do: STUDY=default
-	@$(RUN) plan --study "$(STUDY)"
+help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
+	@$(RUN) help-nb "$(NB)"
+
+plan: $(READY) ## say what `make reproduce` would do: STUDY=default; VERBOSE=1: every unit
+	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
 
 status: $(READY) ## say what is finished, diverged or failed: STUDY=default
 	@$(RUN) status --study "$(STUDY)"
@@ -71,6 +75,9 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 
 verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
 	@$(RUN) verify --study "$(STUDY)"
+
+release: $(READY) ## write build/release/*.zip, an RO-Crate of the repository as it is committed: STUDY=default
+	@$(RUN) release --study "$(STUDY)"
 
 documents: $(READY) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"

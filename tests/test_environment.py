@@ -52,7 +52,19 @@ def test_what_is_installed_is_what_is_pinned(name):
 
 def test_make_alone_lists_every_target():
     out = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("reproduce", "smoke", "test", "nb", "plan", "status", "figures", "base-model", "lab", "clean"):
+    for target in (
+        "reproduce",
+        "smoke",
+        "test",
+        "nb",
+        "help-nb",
+        "plan",
+        "status",
+        "figures",
+        "base-model",
+        "lab",
+        "clean",
+    ):
         assert re.search(rf"make {target} +\S", out), target
 
 
@@ -67,7 +79,9 @@ def test_the_launcher_sets_threads_before_torch_is_imported():
 
 @pytest.mark.parametrize("module", ["study.cli", "study.experiment", "study.draw", "study.report", "study.verify"])
 def test_what_needs_no_model_does_not_wait_for_torch(module):
-    heavy = ["torch", "transformers", "peft"] + (["pandas", "papermill", "nbformat"] if module == "study.cli" else [])
+    heavy = ["torch", "transformers", "peft"] + (
+        ["pandas", "papermill", "nbformat", "rich"] if module == "study.cli" else []
+    )
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The verbs of the launcher: reproduce, nb, plan, status, figures, verify, documents, fetch, base-model, and more.
+"""The verbs of the launcher, what the targets of the Makefile call: reproduce, nb, plan, status, verify, and more.
 
 Each imports what it needs, so that one with nothing to do ends at once.
 """
@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
+from study.digest import sha256_of
 from study.hub import ensure, identity
 from study.params import Params, load_params
-from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, shown
 from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
 
@@ -119,48 +120,58 @@ def one_notebook(number: str, params_file: str) -> int:
         print(f"  {key}: {theirs.get(key)!r} -> {mine.get(key)!r}")
     if not changed:
         print("  none")
-    print(differences(run, published))
+    show_differences(run)
     return 0
 
 
-def differences(run: Run, published: Params) -> str:
-    """Accuracy of a notebook's arms here and in the published study, side by side."""
+def help_notebook(number: str) -> int:
+    """Say what a notebook asks, and every setting that it can be run with."""
+    notebook = notebook_path(number)
+    from papermill import inspect_notebook
+
+    from study.settings import show
+
+    show(notebook, inspect_notebook(str(notebook)))
+    return 0
+
+
+def show_differences(run: Run) -> None:
+    """Print what a notebook's arms answer otherwise than in the published study, in words and as a table."""
+    from study.difference import difference_table, in_short, rows_listed, show
     from study.execute import trials_in
-    from study.runner import rows_of, trials_of
-    from study.stats import accuracy_table
+    from study.runner import rows_of
 
-    keys, columns = ["world", "split", "arm"], ["value", "low", "high"]
-    trials = trials_in(run)
+    trials = [trial for trial in trials_in(run) if trial.params == run.params]  # the ladder's models are others
     here = rows_of(trials, store_of(run.results))
-    arms = [arm for arm in published.arms if arm in {trial.arm for trial in trials}]
-    there = rows_of(trials_of(published, store_of(PUBLISHED), arms), store_of(PUBLISHED))
     if here.empty:
-        return "this notebook runs no trials"
-    mine = accuracy_table(here, run.params.statistics).set_index(keys)[columns]
-    if there.empty:
-        return f"\naccuracy here (nothing is published to compare with)\n{mine.round(2).to_string()}"
-    theirs = accuracy_table(there, published.statistics).set_index(keys)[columns]
-    table = mine.join(theirs, rsuffix=" published", how="left")
-    table["difference"] = table["value"] - table["value published"]
-    return f"\naccuracy here and in {shown(PUBLISHED)}\n{table.round(2).to_string()}"
+        print("\nthis notebook runs no trials, so no accuracy is compared")
+        return
+    table = difference_table(
+        here, rows_listed(PUBLISHED, [*dict.fromkeys(trial.arm for trial in trials)]), run.params.statistics
+    )
+    print(f"\naccuracy here and in {shown(PUBLISHED)}\n{in_short(table, run.params.statistics.confidence)}\n")
+    show(table)
 
 
-def plan(study: str) -> int:
+def plan(study: str, verbose: bool = False) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
     from study.runner import units_of
+    from study.terminal import TO_RUN, show_pages, show_units, states_of
 
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in (params.model, *params.ladder.models):
         ensure(model, weights=False)
-    for run in runs:
-        print(f"{run.name}: {run.stale() or 'up to date'}")
+    show_pages(runs)
     units = units_of(params, store)
-    for unit in units:
-        print(f"  {'finished' if store.has(unit.key) else 'to run  '}  {unit.key}  {unit.label}")
-    waiting = [unit for unit in units if not store.has(unit.key)]
-    print(f"{len(units) - len(waiting)} of {len(units)} units are finished")
-    if waiting:
+    states = states_of(units, store)
+    print()
+    show_units(units, states, params)
+    for unit, state in zip(units, states, strict=True):
+        if verbose:
+            print(f"  {state:8}  {unit.key}  {unit.label}")
+    print(f"\n{len(units) - states.count(TO_RUN)} of {len(units)} units are finished")
+    if TO_RUN in states:
         from study.forecast import forecast
 
         found = forecast(params, store)
@@ -172,22 +183,19 @@ def plan(study: str) -> int:
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
     from study.runner import units_of
+    from study.terminal import show_pages, show_units, states_of
+    from study.trials import DIVERGED
 
     runs = study_runs(study)
     store = store_of(runs[0].results)
     units = units_of(runs[0].params, store)
-    states = [store.record(unit.key)["status"] if store.has(unit.key) else "to run" for unit in units]
-    for state in dict.fromkeys(states):
-        print(f"{states.count(state):4d} units {state}")
+    states = states_of(units, store)
+    show_units(units, states, runs[0].params)
     for unit, state in zip(units, states, strict=True):
-        if state == "diverged":
-            print(f"     {unit.label}: {store.record(unit.key)['error']}")
-    for run in runs:
-        failed = run.results / "failed" / run.notebook.name
-        print(
-            f"{run.name}: {run.stale() or 'up to date'}"
-            + (f"; it failed: see {shown(failed)}" if failed.exists() else "")
-        )
+        if state == DIVERGED:
+            print(f"diverged: {unit.label}: {store.record(unit.key)['error']}")
+    print()
+    show_pages(runs)
     return 0
 
 
@@ -233,6 +241,15 @@ def site(study: str) -> int:
 
     build(load_params(study_file(study)), RESULTS / study)
     print(f"open {shown(SITE / 'index.html')}")
+    return 0
+
+
+def release(study: str) -> int:
+    """Write the repository, with a study's results, as an RO-Crate; refuse what is stale or does not follow."""
+    from study.release import release
+
+    file = release(study_runs(study), ROOT)
+    print(f"written to {shown(file)}, {file.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256_of(file)}")
     return 0
 
 
@@ -298,19 +315,26 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, does in (
         ("reproduce", reproduce),
-        ("plan", plan),
         ("status", status),
         ("figures", figures),
         ("verify", verify),
         ("site", site),
+        ("release", release),
     ):
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")
         sub.set_defaults(does=lambda given, does=does: does(given.study))
+    sub = verbs.add_parser("plan", help=(plan.__doc__ or "").splitlines()[0])
+    sub.add_argument("--study", default="default", help="name of a file in params/")
+    sub.add_argument("--verbose", action="store_true", help="list every unit")
+    sub.set_defaults(does=lambda given: plan(given.study, given.verbose))
     sub = verbs.add_parser("nb", help=(one_notebook.__doc__ or "").splitlines()[0])
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.add_argument("params_file", help="YAML file of differences from the defaults")
     sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
+    sub = verbs.add_parser("help-nb", help=(help_notebook.__doc__ or "").splitlines()[0])
+    sub.add_argument("number", help="first digits of the notebook's name, such as 03")
+    sub.set_defaults(does=lambda given: help_notebook(given.number))
     sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
     sub.add_argument("--model", default="", help="model of the hub, owner/name")
     sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -46,7 +47,7 @@ def execute(run: Run) -> None:
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
     """
-    key = run.key  # of what is about to be run, whatever is edited meanwhile
+    begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
     run.results.mkdir(parents=True, exist_ok=True)
     part = run.results / f".{run.name}.part.ipynb"
     given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
@@ -84,7 +85,8 @@ def execute(run: Run) -> None:
     files = {str(path.relative_to(run.results)): sha256_of(path) for path in [run.target, *written]}
     run.stamp.parent.mkdir(exist_ok=True)
     stamp = run.stamp.with_suffix(".part")
-    made = {"key": key, "files": files, "trials": [trial.key for trial in trials_in(run)]}
+    when = {"executed": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "seconds": round(time.monotonic() - begun)}
+    made = {"key": key, **when, "files": files, "trials": [trial.key for trial in trials_in(run)]}
     stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     stamp.replace(run.stamp)
 

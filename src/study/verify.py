@@ -14,6 +14,11 @@ from study.trials import likeliest
 PAGE = "05_compare"
 
 
+def listed_trials(results: Path) -> Path:
+    """The list of the trials that a published study's last page rests on."""
+    return results / PAGE / "trials.csv"
+
+
 def published_rows(results: Path) -> pd.DataFrame:
     """The rows of every trial that the study's last page lists, what is right decided anew from log-probabilities.
 
@@ -21,7 +26,7 @@ def published_rows(results: Path) -> pd.DataFrame:
         ParamsError: if nothing is published there.
         ValueError: if a row's mark does not follow from its log-probabilities.
     """
-    listed = results / PAGE / "trials.csv"
+    listed = listed_trials(results)
     if not listed.is_file():
         raise ParamsError(f"{shown(results)} holds no published study ({shown(listed)} is missing); `make reproduce`")
     store, parts = Store(results / "trials"), []
