@@ -25,6 +25,13 @@ from study.verify import PAGE, published_rows
 from study.work import SAME_DIRECTION, answers_told
 from study.world import World
 
+TEXTS = {
+    Source.DOCUMENTS: "documents",
+    Source.REPHRASED: "what it wrote that says the same in the same direction",
+    Source.LOCAL: "what it wrote with one statement in view",
+    Source.GLOBAL: "what it wrote with all documents in view",
+    Source.ORACLE: "everything that truly follows",
+}
 # What a text's recipe shares with that of a trial which trains on it; the rest is what is written, and how.
 SHARED = ("world", "seed", "questions", "model_sha256", "dtype", "quantization", "code")
 
@@ -80,7 +87,7 @@ def index_of(params: Params, rows: pd.DataFrame) -> dict[str, Any]:
 
 def described(arm: Arm) -> dict[str, Any]:
     """What an arm trains on and has in context, in words."""
-    trains = [" and ".join([", ".join(arm.train[:-1]), arm.train[-1]]) if len(arm.train) > 1 else "".join(arm.train)]
+    trains = [TEXTS[source] for source in arm.train] or ["nothing"]
     if arm.splitting is not Splitting.SENTENCES:
         trains.append(
             {Splitting.WHOLE: "documents not split", Splitting.CUMULATIVE: "as growing beginnings"}[arm.splitting]
@@ -94,7 +101,7 @@ def described(arm: Arm) -> dict[str, Any]:
     context = {None: "nothing", Source.DOCUMENTS: "all documents", Source.IRRELEVANT: "documents of another world"}
     given = f"{arm.shots} of the documents" if arm.shots else context[arm.context]
     asked = ", of another world, which it is asked about" if arm.elsewhere else ""
-    return {"train": arm.train, "trains on": ", ".join(trains) or "nothing", "in context": given + asked}
+    return {"train": arm.train, "trains on": ", ".join(trains), "in context": given + asked}
 
 
 def texts_written(recipes: Sequence[dict[str, Any]], store: Store) -> pd.DataFrame:
