@@ -193,9 +193,10 @@ def test_the_files_are_the_same_bytes_in_every_process(published, folder, tmp_pa
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_the_index_names_what_there_is(folder):
+def test_what_there_is_is_named_in_the_order_of_the_params(folder):
     index = read(folder / "index.js")
-    assert index["worlds"] == [{"name": "reversals", "seeds": [0, 1], "arms": list(ARMS)}]
+    assert index["worlds"] == [{"name": "reversals", "seeds": [0, 1]}] and list(index["arms"]) == list(ARMS)
+    assert list(read(folder / "reversals-1.js")["arms"]) == list(ARMS)
     assert index["arms"]["base"] == {"train": [], "trains on": "nothing", "in context": "nothing"}
     assert index["arms"]["icl elsewhere"]["in context"] == "all documents, of another world, which it is asked about"
 

@@ -73,13 +73,9 @@ def columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def index_of(params: Params, rows: pd.DataFrame) -> dict[str, Any]:
-    """What there is: worlds with their seeds and arms, and what each arm is."""
+    """What there is: worlds with their seeds, and what each arm is."""
     worlds = [
-        {
-            "name": world,
-            "seeds": sorted(map(int, part["seed"].unique())),
-            "arms": [arm for arm in params.arms if arm in set(part["arm"])],
-        }
+        {"name": world, "seeds": sorted(map(int, part["seed"].unique()))}
         for world, part in rows.groupby("world", sort=False)
     ]
     return {"worlds": worlds, "arms": {name: described(arm) for name, arm in params.arms.items()}}
@@ -122,8 +118,8 @@ def texts_written(recipes: Sequence[dict[str, Any]], store: Store) -> pd.DataFra
         for recipe in recipes
         for source, told in ((recipe["training"] or {}).get("told") or {}).items()
     }
-    columns = ["source", "sentence", "document", "status", "split", "fact"]
-    rows = pd.concat([pd.DataFrame(columns=columns), *(store.rows(key)[columns] for key in keys)])
+    fields = ["source", "sentence", "document", "status", "split", "fact"]
+    rows = pd.concat([pd.DataFrame(columns=fields), *(store.rows(key)[fields] for key in keys)])
     rows = rows.astype(object).where(rows.notna(), None)
     times = rows.groupby(["source", "sentence"], sort=False).size().rename("times")
     return rows.drop_duplicates(["source", "sentence"]).join(times, on=["source", "sentence"])
@@ -175,13 +171,7 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
     """
     texts, places, kept = Texts(), {}, written[:0]
     for elsewhere, part in rows.groupby("elsewhere"):
-        material = prepare(params, name, seed, bool(elsewhere))
-        for arm, answered in part.groupby("arm", sort=False):
-            if _identity(answered.to_dict("records")) != _identity([q._asdict() for q in material.questions]):
-                raise ParamsError(
-                    f"worlds.{name}: what arm {arm!r}, seed {seed}, was asked is not what these params "
-                    "and this code give; take the params it was run with, or `make reproduce`"
-                )
+        material = prepared(params, name, seed, part)
         wanted = [facts_wanted(material.world, q) if material.world.closed else [] for q in material.questions]
         if not elsewhere:  # no arm writes about the world elsewhere
             kept = written[written["fact"].isin({fact for options in wanted for facts in options for fact in facts})]
@@ -191,6 +181,19 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
     arms = {str(arm): _answers(part) for arm, part in rows.groupby("arm", sort=False)}
     sentences = columns([_sentence(row, texts) for row in kept.to_dict("records")])
     return {"texts": list(texts), "places": places, "written": sentences, "arms": arms}
+
+
+def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Material:
+    """What arms were asked about, if its questions are those of their rows."""
+    material = prepare(params, name, seed, bool(rows["elsewhere"].iloc[0]))
+    asked = _identity([question._asdict() for question in material.questions])
+    for arm, part in rows.groupby("arm", sort=False):
+        if _identity(part.to_dict("records")) != asked:
+            raise ParamsError(
+                f"worlds.{name}: what arm {arm!r}, seed {seed}, was asked is not what these params and this code give; "
+                "take the params it was run with, or `make reproduce`"
+            )
+    return material
 
 
 def _identity(questions: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ var explorerData = {};
   const root = document.querySelector("[data-explorer]");
   if (!root) return;
   const form = root.querySelector("form");
-  const [armLine, status, list, article] = ["arm", "status", "list", "question"].map((name) =>
+  const [armLine, status, spoken, list, article] = ["arm", "status", "spoken", "list", "question"].map((name) =>
     root.querySelector(`.explorer-${name}`),
   );
   const FIELDS = ["world", "seed", "arm", "split", "show", "find", "item"];
@@ -39,7 +39,9 @@ var explorerData = {};
   // Columns, {id: [1, 2], hops: [1, 1]}, as rows, [{id: 1, hops: 1}, {id: 2, hops: 1}].
   function rowsOf(columns) {
     const fields = Object.keys(columns);
-    return fields.length ? columns[fields[0]].map((_, n) => Object.fromEntries(fields.map((f) => [f, columns[f][n]]))) : [];
+    return fields.length
+      ? columns[fields[0]].map((_, n) => Object.fromEntries(fields.map((f) => [f, columns[f][n]])))
+      : [];
   }
 
   function fill(name, values, label = (value) => value) {
@@ -96,15 +98,23 @@ var explorerData = {};
     try {
       await load("index.js");
       const worlds = explorerIndex.worlds;
-      state.world = among(worlds.map((world) => world.name), state.world);
-      const { seeds, arms } = worlds.find((world) => world.name === state.world);
+      state.world = among(
+        worlds.map((world) => world.name),
+        state.world,
+      );
+      const { seeds } = worlds.find((world) => world.name === state.world);
       state.seed = among(seeds.map(String), state.seed);
-      state.arm = among(arms, state.arm);
       const key = `${state.world}/${state.seed}`;
       await load(`${state.world}-${state.seed}.js`);
       if (key !== `${state.world}/${state.seed}`) return; // something else was chosen meanwhile
-      fill("world", worlds.map((world) => world.name), (name) => name.replaceAll("_", " "));
+      fill(
+        "world",
+        worlds.map((world) => world.name),
+        (name) => name.replaceAll("_", " "),
+      );
       fill("seed", seeds.map(String));
+      const arms = Object.keys(explorerData[key].arms);
+      state.arm = among(arms, state.arm);
       fill("arm", arms);
       form.hidden = false;
       showQuestions(explorerData[key]);
@@ -138,7 +148,12 @@ var explorerData = {};
 
   function listed(question, withKind, data) {
     const kind = withKind ? [make("small", {}, question.text(question.kind))] : [];
-    const button = make("button", { type: "button" }, markOf(question.right), make("span", {}, titleOf(question), ...kind));
+    const button = make(
+      "button",
+      { type: "button" },
+      markOf(question.right),
+      make("span", {}, titleOf(question), ...kind),
+    );
     button.addEventListener("click", () => choose(question, data));
     return button;
   }
@@ -160,6 +175,7 @@ var explorerData = {};
       ...sectionOfWriting(question, data),
       ...sectionOfArms(question, data),
     );
+    spoken.textContent = `${titleOf(question)} ${article.querySelector("p").textContent}`;
     remember();
   }
 
@@ -190,7 +206,9 @@ var explorerData = {};
 
   function table(caption, names, rows) {
     const isNumber = (k) => rows[0].children[k].className === "explorer-number";
-    const head = names.map((name, k) => make("th", { scope: "col", class: isNumber(k) ? "explorer-number" : "" }, name));
+    const head = names.map((name, k) =>
+      make("th", { scope: "col", class: isNumber(k) ? "explorer-number" : "" }, name),
+    );
     return make(
       "table",
       {},
@@ -232,7 +250,9 @@ var explorerData = {};
         `${has(misled[question.number])} a false one.`
       : `${state.arm} trains on none of it.`;
     const trainsOn = ({ source, rephrased }) =>
-      explorerIndex.arms[state.arm].train.some((own) => own === question.text(source) || (own === "rephrased" && rephrased));
+      explorerIndex.arms[state.arm].train.some(
+        (own) => own === question.text(source) || (own === "rephrased" && rephrased),
+      );
     const saying = (isTrue) =>
       question.said
         .flatMap((numbers, k) => (question.answers.includes(k) === isTrue ? numbers : []))
@@ -263,16 +283,15 @@ var explorerData = {};
 
   function sectionOfArms(question, data) {
     const { place } = data.arms[state.arm];
-    const names = explorerIndex.worlds.find((world) => world.name === state.world).arms;
-    const rows = names
+    const rows = Object.keys(data.arms)
       .filter((name) => data.arms[name].place === place)
       .map((name) => {
         const { chosen, log_probs: logProbs } = data.arms[name];
         const k = chosen[question.number];
         const best = Math.max(...question.answers.map((answer) => logProbs[question.number][answer]));
         const button = make("button", { type: "button" }, name);
-        button.addEventListener("click", () => {
-          change({ arm: name });
+        button.addEventListener("click", async () => {
+          await change({ arm: name }); // the table is made anew
           article.querySelector("[aria-current] button")?.focus();
         });
         return make(
