@@ -270,7 +270,7 @@ def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     params, lines = experiment.params, []  # rows come in the order of the trials
     for (world, seed, elsewhere), part in rows.groupby(["world", "seed", "elsewhere"], sort=False):
         items = part.groupby("arm", sort=False)["item_id"].agg(lambda ids: tuple(sorted(ids)))
-        if items.nunique() > 1:
+        if len(set(items)) > 1:
             raise ValueError(f"the arms of {world}, seed {seed}, did not answer the same questions")
         due = [arm for arm in params.arms_in(world) if params.arms[arm].elsewhere == elsewhere]
         lines.append(
