@@ -203,8 +203,10 @@ def figures(study: str) -> int:
     from study.draw import redraw
 
     params = load_params(study_file(study))
-    for file in redraw(params, RESULTS / study):
-        print(f"drawn: {file}")
+    changed = redraw(params, RESULTS / study)
+    for file in (file for file, new in changed.items() if new):
+        print(f"changed: {file}")
+    print(f"{sum(changed.values())} of {len(changed)} files changed")
     return 0
 
 
