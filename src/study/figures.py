@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from study.params import Arm
 from study.style import (
@@ -112,8 +113,9 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         next(axis for axis in row if axis.get_visible()).tick_params(labelleft=True)
     axes[0, 0].set_ylim(-0.03, 1.06)
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", "½", "1"])
+    seeds = curves["seed"].nunique()
     figure.supxlabel(
-        f"share of the training; thin: each of {counted(curves['seed'].nunique(), 'seed')}, thick: their mean"
+        "share of the training" + (f"; thin: each of {seeds} seeds, thick: their mean" if seeds > 1 else "")
     )
     figure.supylabel("accuracy")
     legend_above(figure, shown)
@@ -186,7 +188,8 @@ def training_losses(losses: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
             for _, trial in here[here["arm"] == arm].groupby("seed"):
                 axis.plot(trial["step"], trial["loss"], markevery=[-1], **look.line(5) | {"linewidth": 1})
         axis.set_yscale("log")
-        axis.set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
         heading(axis, world, counted(here["seed"].nunique(), "seed"))
     for axis in axes.flat[len(worlds) :]:
