@@ -1,11 +1,24 @@
-import random
+import base64
+import json
+import subprocess
+import sys
+from itertools import combinations, pairwise
+from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 
-from study import figures
-from study.words import STUDY
-from study.worlds import WORLDS, family, semantic
+from study import captions, comparisons, draw, experiment, figures
+from study.experiment import Experiment
+from study.params import ARMS, Params
+from study.paths import RESULTS, ROOT
+from study.stats import accuracy_table, difference_table
+from study.style import arm_look
+
+ANSWERED = ("base", "icl", "ft", "ft augmented", "hybrid")
+PARAMS = Params.parse({"statistics": {"resamples": 100}}, "test")
 
 
 @pytest.fixture(autouse=True)
@@ -15,32 +28,201 @@ def no_window():
     plt.close("all")
 
 
-def texts(figure) -> set[str]:
-    return {text.get_text() for axis in figure.axes for text in axis.texts}
+def answers(arms=ANSWERED, worlds=("reversals", "family"), splits=("trained direction", "reversal")) -> pd.DataFrame:
+    """Some right and wrong answers of each arm."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "world": world, "split": split, "arm": arm, "seed": seed, "item_id": str(k), "cluster": f"{seed}/{k // 2}",
+            "correct": bool(rng.random() < 0.2 + 0.15 * arms.index(arm)), "chance": 0.25, "elsewhere": False,
+        }
+        for world in worlds for split in splits for arm in arms for seed in (0, 1) for k in range(8)
+    )  # fmt: skip
 
 
-def test_a_node_stands_above_the_middle_of_those_below_it_and_no_two_at_one_place():
-    place = figures.tree_layout({"a": ["b", "c"], "c": ["d", "e", "f"]}, ["a", "g"])
-    assert place["c"][0] == pytest.approx((place["d"][0] + place["f"][0]) / 2)
-    assert place["a"][0] == pytest.approx((place["b"][0] + place["c"][0]) / 2)
-    assert [place[node][1] for node in "abdg"] == [0, -1, -2, 0]
-    assert len(set(place.values())) == 7
+def costs() -> pd.DataFrame:
+    """What each arm costs."""
+    lines = []
+    for arm in ANSWERED:
+        once, context = 100.0 * bool(ARMS[arm].train), 10.0 * bool(ARMS[arm].context)
+        line = {"writing": 0.0, "tuning": once, "once": once + context, "query": 1 + context / 10}
+        line["query, context read anew"] = line["query"] + context
+        lines += [{"world": "family", "seed": seed, "arm": arm, **line} for seed in (0, 1)]
+    return pd.DataFrame(lines)
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A study with these answers and costs."""
+    monkeypatch.setattr(Experiment, "rows", lambda self: answers())
+    monkeypatch.setattr(Experiment, "costs", lambda self: costs())
+    return Experiment(PARAMS, tmp_path, "05_compare")
+
+
+def drawn(look) -> np.ndarray:
+    """A marker on a piece of line, as somebody sees it who sees no colours."""
+    figure = plt.figure(figsize=(0.4, 0.4), dpi=100)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.plot([0.5], [0.5], **look.point(12))
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.axis("off")
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] @ [0.299, 0.587, 0.114]
+    plt.close(figure)
+    return pixels / 255
+
+
+def test_no_two_arms_look_alike_even_without_colours():
+    looks = {name: arm_look(arm) for name, arm in ARMS.items()}
+    pictures = {name: drawn(look) for name, look in looks.items()}
+    for one, other in combinations(ARMS, 2):
+        assert looks[one][1:3] != looks[other][1:3], (one, other)
+        assert np.abs(pictures[one] - pictures[other]).sum() > 10, (one, other)
+
+
+def test_what_an_arm_trains_on_decides_its_colour_and_its_fill():
+    trained = {name: tuple(arm_look(arm))[::2] for name, arm in ARMS.items()}  # colour and fill
+    for one, other in combinations(ARMS, 2):
+        same = set(ARMS[one].train) == set(ARMS[other].train)
+        oracle = "ft oracle" in (one, other)  # full, too, but a star
+        assert (trained[one] == trained[other]) == same or oracle
+    assert all(arm_look(ARMS[name]).marker == "D" for name in ("icl", "hybrid"))
+
+
+def curves() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "world": world, "arm": arm, "seed": seed, "split": "reversal", "trained": share, "accuracy": share / 2,
+            "chance": 0.25, "items": 8, "facts": 4,
+        }
+        for world in ("reversals", "family") for arm in ("ft", "ft augmented")
+        for seed in (0, 1) for share in (0, 0.5, 1)
+    )  # fmt: skip
+
+
+def coverage() -> pd.DataFrame:
+    groups = {"text has the answer": [True, False], "text has a false one": [False, False]}
+    numbers = {"value": [0.9, 0.3], "low": [0.8, 0.2], "high": [1.0, 0.4], "chance": 0.25, "accuracy of ft": [0.3, 0.2]}
+    counts = {"items": [8, 4], "facts": [4, 2], "seeds": 2}
+    return pd.DataFrame({"arm": "ft augmented", "split": "reversal", **groups, **numbers, **counts})
+
+
+def ladder() -> pd.DataFrame:
+    table = accuracy_table(answers(worlds=("family",)), PARAMS.statistics)
+    return pd.concat([table.assign(parameters=size) for size in (1_000_000, 4_000_000)], ignore_index=True)
+
+
+def history() -> pd.DataFrame:
+    skills = {"skill": ["family/reversal", "family/two hops"], "accuracy": [0.5, 0.2]}
+    return pd.concat([pd.DataFrame({"stage": k, "tokens": 1e6 * k, "chance": 0.25, **skills}) for k in range(3)])
+
+
+def spent(*questions: int) -> pd.DataFrame:
+    return draw.cost_accuracy_table(answers(), costs(), ANSWERED, "icl", questions, PARAMS.statistics)
 
 
 @pytest.mark.parametrize(
-    "params", [family.Params(), family.Params(facts="params/facts/family_of_27.csv", rename=False)]
-)
-def test_everybody_of_a_family_is_drawn_once_at_a_place_of_their_own(params):
-    world = family.build(random.Random(0), STUDY, params)
-    figure = figures.family_tree(world, 0)
-    assert texts(figure) == set(world.family)
-    places = [text.get_position() for text in figure.axes[0].texts]
-    assert len(set(places)) == len(world.family)
+    "figure",
+    [
+        lambda: comparisons.accuracy_by_arm(accuracy_table(answers(), PARAMS.statistics), ARMS),
+        lambda: comparisons.coverage_figure(coverage(), ARMS, "ft"),
+        lambda: comparisons.cost_accuracy(spent(1, 9), ARMS, "icl"),
+        lambda: figures.learning_curves(curves(), ARMS),
+        lambda: figures.ladder_figure(ladder(), ARMS),
+        lambda: figures.skill_history(history()),
+        lambda: figures.skill_by_facts(ladder().assign(facts=lambda table: table["parameters"] // 1_000_000)),
+    ],
+)  # fmt: skip
+def test_every_panel_of_accuracies_has_chance_drawn_and_named(figure):
+    panels = [axis for axis in figure().axes if axis.get_visible()]
+    assert panels
+    for axis in panels:
+        assert [text.get_text() for text in axis.texts].count("chance") == 1
+        dotted = [line for line in axis.lines if line.get_linestyle() == ":"]
+        assert len(dotted) == 1
+        assert 0.25 in {*dotted[0].get_xdata(), *dotted[0].get_ydata()}
 
 
-def test_every_kind_is_drawn_with_what_is_stated_of_it():
-    world = semantic.build(random.Random(0), STUDY, WORLDS["semantic"].Params())
-    drawn = texts(figures.hierarchy(world))
-    assert {kind for kind, what in world.classes.items() if what == "kind"} <= drawn
-    stated = " ".join(drawn)
-    assert all(f"{f.relation} {f.object}" in stated for f in world.facts if f.relation != "is a")
+def test_the_points_drawn_are_the_numbers_published(finished):
+    for drawing, name in ((draw.accuracy, "accuracy"), (draw.differences, "differences")):
+        drawing(finished, *([list(ANSWERED)] if name == "accuracy" else []))
+        table = pd.read_csv(finished.output / f"{name}.csv")
+        again = {"accuracy": comparisons.accuracy_by_arm, "differences": comparisons.differences_figure}[name]
+        points = [
+            line.get_xdata()[0] for axis in again(table, ARMS).axes for line in axis.lines if line.get_marker() in "oD"
+        ]
+        assert sorted(points) == pytest.approx(sorted(table["value"]))
+        assert len(points) == len(table)
+
+
+def test_a_difference_stands_on_the_side_of_the_better_arm(finished):
+    table = difference_table(answers(), draw.PAIRS, PARAMS.statistics)
+    means = answers().groupby(["world", "split", "arm"])["correct"].mean()
+    assert set(table["difference"]) == {"icl - ft", "ft augmented - ft", "ft augmented - icl", "hybrid - icl"}
+    for line in table.itertuples():
+        gap = means[line.world, line.split, line.arm] - means[line.world, line.split, line.other]
+        assert line.value == pytest.approx(gap) and line.low <= line.value <= line.high
+
+
+def test_what_a_figure_shows_is_told_with_its_numbers():
+    table = accuracy_table(answers(), PARAMS.statistics)
+    said = captions.accuracy(table)
+    assert all(name in said for name in (*ANSWERED, "reversals", "family"))
+    assert f"hybrid {table[(table['arm'] == 'hybrid') & (table['split'] == 'reversal')]['value'].mean():.2f}" in said
+    pairs = difference_table(answers(), draw.PAIRS, PARAMS.statistics)
+    assert all(name in captions.differences(pairs) for name in {*pairs["difference"], "reversals", "family"})
+    said = captions.cost_accuracy(spent(100), "icl")
+    assert "context kept: base from 0, ft from 90" in said and "hybrid never" in said
+
+
+def test_an_arm_pays_where_its_cost_a_question_falls_below_the_other_s():
+    table = spent(89, 91)
+    cost = table[table["context"] == "kept"].set_index(["arm", "questions"])["GFLOP a question"]
+    assert cost["ft", 89] > cost["icl", 89] and cost["ft", 91] < cost["icl", 91]
+    assert set(table["items"]) == {32}  # the trained direction is no deduction
+
+
+def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypatch):
+    shown = []
+    monkeypatch.setattr(experiment, "get_ipython", lambda: object())
+    monkeypatch.setattr(experiment, "publish_display_data", shown.append)
+    draw.accuracy(finished, list(ANSWERED))
+    assert base64.b64decode(shown[0]["image/png"]) == (finished.output / "accuracy.png").read_bytes()
+    assert shown[0]["text/plain"] + "\n" == (finished.output / "accuracy.txt").read_text()
+    assert (finished.output / "accuracy.svg").read_text().startswith("<?xml")
+    assert not plt.get_fignums()
+
+
+def test_a_figure_has_the_same_bytes_in_another_process(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from pathlib import Path; import test_figures as t\n"
+        "t.Experiment.rows = lambda self: t.answers()\n"
+        "t.draw.accuracy(t.Experiment(t.PARAMS, Path(sys.argv[1]), '02'), list(t.ANSWERED))"
+    )
+    for name, seed in (("one", "1"), ("two", "2")):
+        told = {"MPLBACKEND": "Agg", "PYTHONPATH": "src", "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, cwd=ROOT, env=told)
+    files = [sorted((tmp_path / name / "02").iterdir()) for name in ("one", "two")]
+    assert [file.suffix for file in files[0]] == [".csv", ".png", ".svg", ".txt"]
+    for one, two in zip(*files, strict=True):
+        assert one.read_bytes() == two.read_bytes(), one.name
+
+
+def test_to_draw_again_says_what_changed(finished, monkeypatch):
+    monkeypatch.setattr(draw, "DRAWINGS", {"05_compare": lambda study: draw.accuracy(study, list(ANSWERED))})
+    assert set(draw.redraw(PARAMS, finished.results).values()) == {True}
+    assert set(draw.redraw(PARAMS, finished.results).values()) == {False}
+    monkeypatch.setattr(Experiment, "rows", lambda self: answers().assign(chance=0.5))
+    changed = draw.redraw(PARAMS, finished.results)
+    assert len(changed) == 4 and all(changed.values())
+
+
+def test_how_the_bundled_model_s_skills_came_is_drawn_from_its_folder(finished):
+    draw.emergence(finished)
+    table = pd.read_csv(finished.output / "emergence.csv").sort_values("tokens", kind="stable")
+    lines = [json.loads(line) for line in (RESULTS / "base_model" / "history.jsonl").read_text().splitlines()]
+    last = {name: value for name, value in lines[-1].items() if "/" in name}
+    ends = table[table["tokens"] == lines[-1]["tokens"]].set_index("skill")["accuracy"]
+    assert ends.to_dict() == pytest.approx(last, abs=1e-5)
+    assert all(one >= two for one, two in pairwise(table["chance"]))  # more options as there are more facts
+    assert (finished.output / "emergence.txt").is_file() and Path(finished.output / "emergence.png").is_file()

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from study.params import Statistics
-from study.stats import accuracy, accuracy_table, bootstrap_means, contrast, holm, wilson_interval
+from study.stats import accuracy, accuracy_table, bootstrap_means, contrast, difference_table, holm, wilson_interval
 
 STATISTICS = Statistics(resamples=2000)
 
@@ -158,3 +158,12 @@ def test_shared_facts_and_a_seed_s_own_go_together():
     rows = pd.DataFrame({"seed": [0, 1, 0, 1], "cluster": ["both", "both", "a", "b"], "correct": True, "chance": 0.5})
     found = accuracy(rows, Statistics())
     assert (found.value, found.facts, found.items, found.seeds) == (1.0, 3, 4, 2)
+
+
+def test_pairs_of_arms_are_compared_in_the_seeds_that_both_have():
+    rows = pd.concat([answers("a", [True] * 8), answers("a", [False] * 8, seed=1), answers("b", [False, True] * 4)])
+    table = difference_table(rows, [("a", "b"), ("a", "c")], STATISTICS)
+    assert len(table) == 1 and table["difference"][0] == "a - b"
+    assert (table["value"][0], table["items"][0], table["seeds"][0]) == (0.5, 8, 1)
+    with pytest.raises(ValueError, match="a - b: 8 and 7 answers; not the same questions"):
+        difference_table(rows.iloc[:-1], [("a", "b")], STATISTICS)

@@ -211,8 +211,10 @@ def figures(study: str) -> int:
     from study.draw import redraw
 
     params = load_params(study_file(study))
-    for file in redraw(params, RESULTS / study):
-        print(f"drawn: {file}")
+    changed = redraw(params, RESULTS / study)
+    for file in (file for file, new in changed.items() if new):
+        print(f"changed: {file}")
+    print(f"{sum(changed.values())} of {len(changed)} files changed")
     return 0
 
 
@@ -237,7 +239,8 @@ def verify(study: str) -> int:
 
 def site(study: str) -> int:
     """Make the site of a study from its results."""
-    from study.site.build import SITE, build
+    from study.site import SITE
+    from study.site.build import build
 
     build(load_params(study_file(study)), RESULTS / study)
     print(f"open {shown(SITE / 'index.html')}")

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 
 from study.params import Statistics
-from study.stats import contrast
+from study.stats import accuracy, contrast
+from study.world import Split
 
 COSTS = ["once", "query", "query, context read anew"]
+STATED = (str(Split.TRAINED), str(Split.REPHRASED))  # splits that ask for what documents say; the others for deductions
 
 
 class BreakEven(NamedTuple):
@@ -109,3 +111,44 @@ def cheapest(
     table = costs.assign(before=costs["once"] if kept else costs["writing"] + costs["tuning"])
     means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
     return {f"for {count:,} questions": (means["before"] + count * means[per_query]).idxmin() for count in questions}
+
+
+def cost_accuracy(
+    rows: pd.DataFrame,
+    costs: pd.DataFrame,
+    arms: Sequence[str],
+    other: str,
+    questions: Sequence[int],
+    statistics: Statistics,
+) -> pd.DataFrame:
+    """Accuracy of arms on deductions beside what each question costs, what was spent before the first spread over all.
+
+    Args:
+        rows: of questions; those about what documents say are left out.
+        costs: one row for each trial, as given by `cost_lines`.
+        arms: those to compare.
+        other: the arm that the others are held against: from how many questions on each costs less.
+        questions: numbers of them.
+        statistics: of the intervals.
+
+    Returns:
+        A row for each way of having a context, kept or read anew, arm and number of questions.
+    """
+    asked = rows[~rows["split"].isin(STATED)].assign(cluster=rows["world"] + "/" + rows["cluster"])
+    means = (
+        costs.assign(**{"without context": costs["writing"] + costs["tuning"]}).groupby("arm").mean(numeric_only=True)
+    )
+    lines = []
+    for arm in (arm for arm in arms if arm in set(asked["arm"]) and arm in means.index):
+        found, spent = accuracy(asked[asked["arm"] == arm], statistics)._asdict(), means.loc[arm]
+        for kept, way, before, query in (
+            (True, "kept", spent["once"], spent["query"]),
+            (False, "read anew", spent["without context"], spent["query, context read anew"]),
+        ):
+            even = break_even(costs, arm, other, statistics, kept=kept)
+            pays = {"pays from": even.questions, "pays low": even.low, "pays high": even.high}
+            lines += [
+                {"context": way, "arm": arm, "questions": n, "GFLOP a question": before / n + query, **pays, **found}
+                for n in questions
+            ]
+    return pd.DataFrame(lines)

@@ -1,5 +1,6 @@
 """The figures and tables of each notebook, from stored results; the notebooks and `make figures` draw the same."""
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from study import figures
+from study import captions, comparisons, figures, pictures
 from study.claims import effect_table, judge, load_claims
+from study.cost import cost_accuracy as cost_accuracy_table
+from study.digest import sha256_of
 from study.experiment import (
     Experiment,
     arms_elsewhere,
@@ -20,10 +23,23 @@ from study.experiment import (
     main_arms,
     practical_arms,
 )
+from study.hub import model_folder
 from study.params import Params
+from study.paths import shown
+from study.stats import difference_table
 from study.trials import DIVERGED
 from study.worlds.family import Families
 from study.worlds.semantic import Semantic
+
+PAIRS = (
+    ("icl", "ft"),
+    ("ft local", "ft"),
+    ("ft global", "ft"),
+    ("ft augmented", "ft"),
+    ("ft augmented", "icl"),
+    ("hybrid", "icl"),
+)
+VOLUMES = (100, 10_000, 1_000_000)  # questions
 
 
 def graphs(experiment: Experiment) -> None:
@@ -33,9 +49,9 @@ def graphs(experiment: Experiment) -> None:
         facts = pd.DataFrame(world.facts)
         if isinstance(world, Families):
             here = facts[[world.family[fact.subject] == 0 for fact in world.facts]]
-            experiment.publish("family_tree", figures.family_tree(world, 0), here)
+            experiment.publish("family_tree", pictures.family_tree(world, 0), here, captions.family(here))
         elif isinstance(world, Semantic):
-            experiment.publish("hierarchy", figures.hierarchy(world), facts)
+            experiment.publish("hierarchy", pictures.hierarchy(world), facts, captions.hierarchy(facts))
 
 
 def accuracy(experiment: Experiment, arms: list[str], name: str = "accuracy") -> None:
@@ -44,7 +60,34 @@ def accuracy(experiment: Experiment, arms: list[str], name: str = "accuracy") ->
     rows = rows[rows["arm"].isin(arms)] if len(rows) else rows
     if len(rows):
         table = experiment.accuracy(rows)
-        experiment.publish(name, figures.accuracy_by_arm(table, experiment.params.arms), table)
+        figure = comparisons.accuracy_by_arm(table, experiment.params.arms)
+        experiment.publish(name, figure, table, captions.accuracy(table))
+
+
+def differences(experiment: Experiment) -> None:
+    """Differences of pairs of arms by world and split, question by question."""
+    rows = experiment.rows()
+    table = difference_table(rows, PAIRS, experiment.params.statistics) if len(rows) else rows
+    if len(table):
+        figure = comparisons.differences_figure(table, experiment.params.arms)
+        experiment.publish("differences", figure, table, captions.differences(table))
+
+
+def emergence(experiment: Experiment) -> None:
+    """How the skills of the model under study came in its pretraining, if its folder tells.
+
+    Chance is that among as many options as there were facts, eight at most, as in `skill.py`.
+    """
+    folder = model_folder(experiment.params.model, weights=False)
+    if not (folder / "history.jsonl").is_file():
+        return
+    history = pd.read_json(folder / "history.jsonl", lines=True)
+    stages = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]["stages"]
+    shipped = history[history["seed"] == history["seed"].iloc[-1]]
+    table = shipped.melt(["seed", "stage", "tokens", "loss"], var_name="skill", value_name="accuracy")
+    table["chance"] = [1 / min(8, stages[stage]["facts"]) for stage in table["stage"]]
+    table = table.dropna(subset="accuracy")
+    experiment.publish("emergence", figures.skill_history(table), table, captions.emergence(table))
 
 
 def losses(experiment: Experiment, arms: list[str]) -> None:
@@ -57,7 +100,8 @@ def losses(experiment: Experiment, arms: list[str]) -> None:
     ]
     if lines:
         table = pd.DataFrame(lines)
-        experiment.publish("training_losses", figures.training_losses(table, experiment.params.arms), table)
+        figure = figures.training_losses(table, experiment.params.arms)
+        experiment.publish("training_losses", figure, table, captions.losses(table))
 
 
 def _curve(training: dict[str, Any]) -> Iterator[tuple[int, float]]:
@@ -68,10 +112,16 @@ def _curve(training: dict[str, Any]) -> Iterator[tuple[int, float]]:
 
 
 def augmentation(experiment: Experiment) -> None:
-    """What the text that the model wrote is worth."""
+    """What the text that the model wrote is worth: shares by standing; precision and recall in a table beside it."""
     inferences = experiment.inferences()
     if len(inferences):
-        experiment.publish("augmentation", figures.augmentation_figure(inferences), experiment.augmentation_quality())
+        groups = inferences.groupby(["world", "source"], sort=False)["status"]
+        shares = groups.value_counts(normalize=True).unstack(fill_value=0.0)
+        shares = shares.reindex(columns=list(figures.STANDINGS), fill_value=0.0)
+        shares.insert(0, "sentences", groups.size())
+        table = shares.reset_index()
+        experiment.publish("augmentation", figures.augmentation_figure(table), table, captions.augmentation(table))
+        experiment.table("augmentation_quality", experiment.augmentation_quality())
 
 
 def claims(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -83,7 +133,8 @@ def claims(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     effects = effect_table(declared, rows, experiment.params.statistics)
     verdicts = judge(declared, effects, experiment.params.statistics)
     if len(effects):
-        experiment.publish("effects", figures.effects_figure(effects, verdicts), effects)
+        figure = comparisons.effects_figure(effects, verdicts)
+        experiment.publish("effects", figure, effects, captions.effects(effects, verdicts))
     return experiment.table("claims", verdicts), effects
 
 
@@ -93,21 +144,24 @@ def coverage(experiment: Experiment, other: str = "ft") -> None:
     if len(table):
         table = table[table["arm"].isin([arm for arm in main_arms(params) if not params.arms[arm].context])]
     if len(table):
-        experiment.publish("coverage", figures.coverage_figure(table, experiment.params.arms, other), table)
+        figure = comparisons.coverage_figure(table, params.arms, other)
+        experiment.publish("coverage", figure, table, captions.coverage(table, other))
 
 
 def curves(experiment: Experiment) -> None:
     """Accuracy along the training."""
     table = experiment.curves()
     if len(table):
-        experiment.publish("learning_curves", figures.learning_curves(table, experiment.params.arms), table)
+        figure = figures.learning_curves(table, experiment.params.arms)
+        experiment.publish("learning_curves", figure, table, captions.curves(table))
 
 
 def ladder(experiment: Experiment) -> None:
     """Accuracy on models of several sizes, if the study has any besides its own."""
     table = experiment.ladder()
     if len(table):
-        experiment.publish("ladder", figures.ladder_figure(table, experiment.params.arms), table)
+        figure = figures.ladder_figure(table, experiment.params.arms)
+        experiment.publish("ladder", figure, table, captions.ladder(table))
 
 
 def costs(experiment: Experiment, arms: list[str]) -> None:
@@ -115,12 +169,31 @@ def costs(experiment: Experiment, arms: list[str]) -> None:
     table = experiment.costs()
     table = table[table["arm"].isin(arms)] if len(table) else table
     if len(table):
-        experiment.publish("costs", figures.costs_figure(table, experiment.params.arms), table)
+        figure = figures.costs_figure(table, experiment.params.arms)
+        experiment.publish("costs", figure, table, captions.costs(table))
+
+
+def cost_accuracy(experiment: Experiment, arms: list[str], other: str = "icl") -> None:
+    """Accuracy of some arms on deductions against what a question costs, and from how many on each pays."""
+    rows, costs = experiment.rows(), experiment.costs()
+    if not len(costs) or other not in set(costs["arm"]):
+        return
+    params = experiment.params
+    table = cost_accuracy_table(rows, costs, arms, other, VOLUMES, params.statistics)
+    if len(table):
+        figure = comparisons.cost_accuracy(table, params.arms, other)
+        experiment.publish("cost_accuracy", figure, table, captions.cost_accuracy(table, other))
 
 
 def documents(experiment: Experiment) -> None:
     """Accuracy of all arms on somebody's own questions, and on the sentences of the documents."""
     accuracy(experiment, list(experiment.params.arms))
+
+
+def of_in_context(experiment: Experiment) -> None:
+    """What notebook 02 draws."""
+    emergence(experiment)
+    accuracy(experiment, in_context_arms(experiment.params))
 
 
 def of_finetune(experiment: Experiment) -> None:
@@ -143,6 +216,7 @@ def of_compare(experiment: Experiment) -> None:
     params = experiment.params
     accuracy(experiment, main_arms(params))
     accuracy(experiment, ["ft", "ft augmented", *control_arms(params)], "controls")
+    differences(experiment)
     claims(experiment)
 
 
@@ -153,11 +227,12 @@ def of_mechanism(experiment: Experiment) -> None:
     ladder(experiment)
     accuracy(experiment, arms_elsewhere(experiment.params), "retention")
     costs(experiment, practical_arms(experiment.params))
+    cost_accuracy(experiment, practical_arms(experiment.params))
 
 
 DRAWINGS: dict[str, Callable[[Experiment], None]] = {
     "01_generate_data": graphs,
-    "02_in_context": lambda experiment: accuracy(experiment, in_context_arms(experiment.params)),
+    "02_in_context": of_in_context,
     "03_finetune": of_finetune,
     "04_augmented_finetune": of_augmented_finetune,
     "05_compare": of_compare,
@@ -165,12 +240,17 @@ DRAWINGS: dict[str, Callable[[Experiment], None]] = {
 }
 
 
-def redraw(params: Params, results: Path) -> list[str]:
-    """Draw every figure anew; the files drawn."""
+def redraw(params: Params, results: Path) -> dict[str, bool]:
+    """Draw every figure anew; for each file of the notebooks' figures and tables, whether it changed."""
     plt.switch_backend("Agg")
-    files = []
+    changed: dict[str, bool] = {}
     for notebook, drawing in DRAWINGS.items():
         experiment = Experiment(params, results, notebook)
+        before = _digests(experiment.output)
         drawing(experiment)
-        files += [file for file in experiment.files() if file.endswith(".png")]
-    return files
+        changed |= {shown(path): digest != before.get(path) for path, digest in _digests(experiment.output).items()}
+    return changed
+
+
+def _digests(folder: Path) -> dict[Path, str]:
+    return {path: sha256_of(path) for path in sorted(folder.glob("*.*"))}

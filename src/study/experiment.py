@@ -1,5 +1,6 @@
 """One study opened for work: its params, its results folder, and what notebooks do with them."""
 
+import base64
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from datasets import Dataset, disable_progress_bars
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
 from study import runner, selection
@@ -22,6 +25,7 @@ from study.params import Params, Source, load_params
 from study.paths import ROOT, shown
 from study.stats import accuracy, accuracy_table, contrast
 from study.store import Store, content_hash, store_of
+from study.style import save
 from study.trials import FINISHED, Material, Trial, prepare
 from study.world import Split
 
@@ -116,11 +120,18 @@ class Experiment:
     def curves(self) -> pd.DataFrame:
         """Accuracy along the training of the arms with a curve: one row for each trial, split and share of its steps.
 
-        The first point is the untuned model's, if its arm is in the study; the last one the trial's own.
+        The first point is the untuned model's, if its arm is in the study; the last one the trial's own. Each has the
+        chance, questions and facts of its world, seed and split beside it.
         """
         rows = self.rows()
         if rows.empty:
             return rows
+        key = ["world", "seed", "split"]
+        about = (
+            rows[~rows["elsewhere"]]
+            .groupby(key)
+            .agg(chance=("chance", "mean"), items=("item_id", "nunique"), facts=("cluster", "nunique"))
+        )
         means = rows.groupby(["world", "seed", "arm", "split"])["correct"].mean()
         untuned = next((name for name, arm in self.params.arms.items() if not (arm.train or arm.context)), None)
         lines = []
@@ -142,7 +153,7 @@ class Experiment:
                     points[part] = means[trial.world, trial.seed, arm].to_dict()
             for part, right in sorted(points.items()):
                 lines += [{**place, "split": s, "trained": part / parts, "accuracy": v} for s, v in right.items()]
-        return pd.DataFrame(lines)
+        return pd.DataFrame(lines).join(about, on=key) if lines else pd.DataFrame()
 
     def climb(self) -> None:
         """Run what is not finished of the ladder's trials."""
@@ -267,13 +278,20 @@ class Experiment:
                     )
         return pd.DataFrame(lines)
 
-    def publish(self, name: str, figure: Figure, numbers: pd.DataFrame) -> None:
-        """Show a figure and save it as PNG, with the numbers it draws as CSV beside it."""
-        self.output.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self.output / f"{name}.png", dpi=160, bbox_inches="tight", metadata={"Software": None})
+    def publish(self, name: str, figure: Figure, numbers: pd.DataFrame, alt: str) -> None:
+        """Save a figure as PNG and SVG, the numbers it draws as CSV and what it shows in words; show it in a notebook.
+
+        The same figure gives the same bytes; the picture shown is the one saved.
+        """
+        file = self.output / f"{name}.png"
         self.table(name, numbers)
-        plt.show()
+        save(figure, file)
+        save(figure, file.with_suffix(".svg"))
+        file.with_suffix(".txt").write_text(alt + "\n", encoding="utf-8")
         plt.close(figure)
+        if get_ipython() is not None:
+            picture = base64.b64encode(file.read_bytes()).decode()
+            publish_display_data({"image/png": picture, "text/plain": alt})
 
     def table(self, name: str, numbers: pd.DataFrame) -> pd.DataFrame:
         """Save a table as CSV and hand it back for showing."""

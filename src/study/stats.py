@@ -199,3 +199,27 @@ def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
         for (world, split, arm), group in rows.groupby(["world", "split", "arm"], sort=False)
     ]
     return pd.DataFrame(table)
+
+
+def difference_table(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], statistics: Statistics) -> pd.DataFrame:
+    """Differences of two arms with intervals, one row for each world, split and pair whose arms have both answered.
+
+    Only seeds count in which both have, so that every question of the one is a question of the other.
+    """
+    values, lines = rows.assign(value=rows["correct"].astype(float)), []
+    for (world, split), part in values.groupby(["world", "split"], sort=False):
+        arms = dict(iter(part.groupby("arm")))
+        for arm, other in pairs:
+            if not {arm, other} <= set(arms):
+                continue
+            seeds = set(arms[arm]["seed"]) & set(arms[other]["seed"])
+            one, two = (arms[name][arms[name]["seed"].isin(seeds)] for name in (arm, other))
+            if len(one) != len(two):
+                raise ValueError(f"{arm} - {other}: {len(one)} and {len(two)} answers; not the same questions")
+            if seeds:
+                found = contrast(one, two, statistics)
+                low, high = found.interval(statistics.confidence)
+                line = {"world": world, "split": split, "difference": f"{arm} - {other}", "arm": arm, "other": other}
+                line |= {"value": found.value, "low": low, "high": high}
+                lines.append({**line, "items": found.items, "facts": found.facts, "seeds": found.seeds})
+    return pd.DataFrame(lines)

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from study.bench.table import Line
-from study.figures import use_style
 from study.paths import shown
 from study.runner import available_cores
 from study.strict import ParamsError
+from study.style import use_style
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "papermill", "lm_eval", "trl")
 
