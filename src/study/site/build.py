@@ -151,6 +151,7 @@ def parts(published: Published, sources: Sources, page: str) -> dict[str, Callab
         "accuracy": picture("05_compare", "accuracy"),
         "differences": picture("05_compare", "differences"),
         "effects": picture("05_compare", "effects"),
+        "emergence": picture("02_in_context", "emergence"),
         **{name: picture(mechanism, name) for name in ("costs", "cost_accuracy", "coverage", "ladder")},
         **{name: numbers(name) for name in ("mean_costs", "break_even", "decisions")},
         "claims_table": lambda: pages.claims_table(published),
