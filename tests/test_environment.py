@@ -4,10 +4,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, requires, version
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from study.paths import ROOT
 
@@ -93,3 +94,81 @@ def test_the_peers_are_pinned_beside_the_study_s_own_packages():
     optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
     assert {normal(name) for name in optional} <= {normal(name) for name in pins}
     assert not {normal(name) for name in pins} & {normal(name) for name in PINS}
+
+
+def test_binder_takes_the_study_s_pins_and_nothing_that_runs_a_model():
+    lines = (ROOT / ".binder" / "requirements.txt").read_text().splitlines()
+    assert "--constraint ../requirements.lock" in lines
+    names = {normal(line) for line in lines if line and not line.startswith(("#", "--"))}
+    assert names <= {normal(name) for name in PINS}
+    assert not names & {"torch", "transformers", "peft", "accelerate"}
+    assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
+    assert (ROOT / ".binder" / "runtime.txt").read_text() == "python-3.11\n"
+
+
+def test_results_are_read_and_figures_drawn_with_what_binder_has():
+    """Every package that is not needed by Binder's is kept from being imported."""
+    wanted = [line for line in (ROOT / ".binder" / "requirements.txt").read_text().splitlines() if line[:1].isalpha()]
+    there: set[str] = set()
+    while wanted:
+        name = normal(re.match(r"[\w.-]+", wanted.pop())[0])
+        if name not in there:
+            there.add(name)
+            needs = [need for need in requires(name) or () if "extra ==" not in need]
+            wanted += [
+                need for need in needs if Requirement(need).marker is None or Requirement(need).marker.evaluate()
+            ]
+    absent = [
+        module
+        for module, names in packages_distributions().items()
+        if not {normal(name) for name in names} & there and module not in ("study", "setuptools", "_distutils_hack")
+    ]
+    assert "torch" in absent and "pandas" not in absent
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import study.draw, study.verify, study.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_citation_the_changelog_and_the_package_are_of_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert citation["version"] == project["version"] == newest
+    assert citation["license"] == project["license"] == "Apache-2.0"
+    assert {"cff-version", "title", "message", "type", "authors", "keywords", "abstract"} <= set(citation)
+    identifiers = {work["identifiers"][0]["value"] for work in citation["references"]}
+    assert identifiers == {"arXiv:2505.00661", "arXiv:2309.12288"}
+    assert all(author["family-names"] for work in citation["references"] for author in work["authors"])
+
+
+@pytest.mark.parametrize(
+    "form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_an_issue_form_asks_something_that_must_be_answered(form):
+    asked = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= set(asked)
+    ids = [field["id"] for field in asked["body"]]
+    assert len(set(ids)) == len(ids)
+    assert any(field.get("validations", {}).get("required") for field in asked["body"])
+
+
+def test_ci_does_what_a_newcomer_does_within_a_time():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert job["timeout-minutes"] <= 60 and workflow["permissions"] == {"contents": "read"}
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    python = next(step["with"]["python-version"] for step in job["steps"] if "setup-python" in step.get("uses", ""))
+    assert python == "3.11"
+
+
+def test_every_line_of_the_log_is_dated_and_none_is_older_than_the_one_before():
+    dates = re.findall(r"^- (\S+)", (ROOT / "LOG.md").read_text(), re.MULTILINE)
+    assert len(dates) > 40 and all(re.fullmatch(r"\d{4}-\d\d-\d\d\.", date) for date in dates)
+    assert dates == sorted(dates)
+
+
+@pytest.mark.parametrize("text", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "DEVIATIONS.md"])
+def test_every_link_within_the_repository_leads_somewhere(text):
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / text).read_text())
+    missing = [name for name in targets if "://" not in name and not (ROOT / name).exists()]
+    # What a run makes may be absent while it is made anew.
+    assert not [name for name in missing if not name.startswith("results/")]

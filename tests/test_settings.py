@@ -16,11 +16,18 @@ ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SETTINGS = {setting.field: setting for setting in settings_of(ALL[3])}
 
 
+def flat(values, path=""):
+    """Nested settings as {dotted.path: value}."""
+    if isinstance(values, dict) and values:
+        return {k: v for key, inner in values.items() for k, v in flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: values}
+
+
 def test_every_setting_of_the_params_is_listed():
     values = Params().plain()
     values["arms"] = {"NAME": values["arms"]["ft"]}
     listed = set(SETTINGS)
-    assert set(cli.flat(values)) <= listed
+    assert set(flat(values)) <= listed
     assert {"worlds.berglund.people", "ladder.models.N.dtype", "worlds.family.rename"} <= listed
 
 
@@ -46,7 +53,7 @@ def test_the_example_of_a_notebook_can_be_run_and_changes_a_listed_setting(noteb
     else:
         assert load_params(file) != Params()
     fields = {setting.field for setting in settings_of(notebook)}
-    assert set(cli.flat({k: v for k, v in yaml.safe_load(text).items() if k != "extends"})) <= fields
+    assert set(flat({k: v for k, v in yaml.safe_load(text).items() if k != "extends"})) <= fields
 
 
 @pytest.mark.parametrize("notebook", ALL, ids=lambda path: path.stem)

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from study.book import NotebookFailed, Run, notebook_path
@@ -85,11 +86,13 @@ def summary(params: Params, results: Path) -> str:
     return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"
 
 
-def flat(values: object, path: str = "") -> dict[str, object]:
-    """Nested settings as {dotted.path: value}."""
-    if isinstance(values, dict) and values:
-        return {k: v for key, inner in values.items() for k, v in flat(inner, f"{path}.{key}" if path else key).items()}
-    return {path: values}
+def changed(theirs: object, mine: object, path: str = "") -> Iterator[str]:
+    """A line for each setting that differs, by its dotted path; what only one side has is one line."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for key in {**theirs, **mine}:
+            yield from changed(theirs.get(key), mine.get(key), f"{path}.{key}" if path else key)
+    elif theirs != mine:
+        yield f"  {path}: {theirs!r} -> {mine!r}"
 
 
 def one_notebook(number: str, params_file: str) -> int:
@@ -114,12 +117,7 @@ def one_notebook(number: str, params_file: str) -> int:
         ensure(model)
     execute(run)
     print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
-    mine, theirs = flat(params.plain()), flat(published.plain())
-    changed = [key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)]
-    for key in changed:
-        print(f"  {key}: {theirs.get(key)!r} -> {mine.get(key)!r}")
-    if not changed:
-        print("  none")
+    print("\n".join(changed(published.plain(), params.plain())) or "  none")
     show_differences(run)
     return 0
 
