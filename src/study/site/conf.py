@@ -3,7 +3,7 @@
 project = "In-context learning or fine-tuning?"
 author = copyright = "the contributors of this study"
 language = "en"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.githubpages"]
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 nb_merge_streams = True
