@@ -1,6 +1,7 @@
 """The generated parts of the site's pages, as Markdown: claims, worlds, arms, settings, costs."""
 
 import inspect
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlencode
@@ -10,7 +11,6 @@ import yaml
 
 from study.book import notebook_path
 from study.claims import CLAIMS, NOT_TESTED, REFUTED, UNRESOLVED, Claim, load_claims
-from study.cli import flat
 from study.data import Question
 from study.params import Arm, Params
 from study.settings import settings_of
@@ -140,13 +140,20 @@ def _about(name: str) -> list[str]:
 
 
 def settings_table(params: Params) -> str:
-    """Every setting with its value in the study, what is allowed, its default and its meaning."""
-    here = flat(params.plain())
+    """Every setting with its value in the study, its default, what is allowed, and its meaning."""
     lines = [
-        [f"`{one.field}`", escaped(here.get(one.field, "")), *map(escaped, (one.default, one.allowed, one.description))]
+        [f"`{one.field}`", *map(escaped, (_here(params, one.field), one.default, one.allowed, one.description))]
         for one in settings_of(notebook_path("05"))
     ]
     return table(lines, ["setting", "here", "default", "allowed", "meaning"])
+
+
+def _here(params: Params, field: str) -> str:
+    """A setting's value as a params file would have it; nothing for one that groups others."""
+    value: object = params.plain()
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return "" if value is None or isinstance(value, dict) else value if isinstance(value, str) else json.dumps(value)
 
 
 def arms_table(arms: Mapping[str, Arm]) -> str:
