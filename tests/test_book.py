@@ -179,3 +179,9 @@ def test_the_code_a_notebook_depends_on_is_what_it_imports(study, monkeypatch):
     monkeypatch.setattr(Path, "read_text", lambda p, **kw: original(p, **kw) + "# edited" * (p.name == "report.py"))
     for number, key in keys.items():
         assert Run(notebook_path(number), file, params, results).key != key
+
+
+def test_a_study_of_documents_is_the_page_that_make_documents_executes():
+    assert [run.name for run in cli.study_runs("documents")] == ["07_your_documents"]
+    assert cli.study_runs("documents")[0].results == RESULTS / "documents" / "handbook"
+    assert len(cli.study_runs("default")) == 6

@@ -31,9 +31,12 @@ def study_file(study: str) -> Path:
 
 
 def study_runs(study: str) -> list[Run]:
-    """The notebooks of a study in order."""
+    """The notebooks of a study in order; of somebody's documents the one that `make documents` executes."""
     file = study_file(study)
     params = load_params(file)
+    if params.world_names == ("documents",):
+        folder = Path(params.plain()["worlds"]["documents"]["folder"]).name
+        return [Run(notebook_path(DOCUMENTS), file, params, RESULTS / "documents" / folder)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Run(notebook, file, params, RESULTS / study) for notebook in notebooks]
 

@@ -45,7 +45,7 @@ def plain_table(frame: pd.DataFrame) -> str:
 
     def shown(value: object) -> str:
         if isinstance(value, float):
-            return "" if pd.isna(value) else f"{value:,.4g}"
+            return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         return escaped(value)
 
     return table([[shown(cell) for cell in row] for row in frame.to_numpy(dtype=object)], list(frame.columns))
