@@ -51,6 +51,7 @@ FORMATS = {
     ".parquet": "application/vnd.apache.parquet",
     ".png": "image/png",
     ".py": "text/x-python",
+    ".svg": "image/svg+xml",
     ".safetensors": "application/octet-stream",
     ".toml": "application/toml",
     ".yaml": "application/yaml",

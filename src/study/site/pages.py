@@ -14,6 +14,7 @@ from study.claims import CLAIMS, NOT_TESTED, REFUTED, UNRESOLVED, Claim, load_cl
 from study.data import Question
 from study.params import Arm, Params
 from study.settings import settings_of
+from study.site.explorer import described
 from study.site.markdown import escaped, interval, link, plain_table, share, table
 from study.site.published import Published
 from study.trials import Material, prepare
@@ -160,25 +161,9 @@ def arms_table(arms: Mapping[str, Arm]) -> str:
     """What each arm trains on and what it has in context."""
     lines = []
     for name, arm in arms.items():
-        trained = ", ".join(map(str, arm.train)) or "nothing"
-        notes = [
-            f"documents {arm.splitting}" if arm.train and arm.splitting != Arm().splitting else "",
-            f"{arm.method} only" if arm.method else "",
-            f"as many steps as {arm.as_long_as}" if arm.as_long_as else "",
-            "texts in another order" if arm.reseed else "",
-            f"{arm.shots} documents" if arm.shots else "",
-            "asked about another world" if arm.elsewhere else "",
-            f"in {', '.join(arm.worlds)}" if arm.worlds else "",
-        ]
-        lines.append(
-            [
-                escaped(name),
-                escaped(trained),
-                escaped(arm.context or "nothing"),
-                escaped(", ".join(filter(None, notes))),
-            ]
-        )
-    return table([list(map(escaped, line)) for line in lines], ["arm", "tuned on", "has in context", "otherwise"])
+        said = described(arm)
+        lines.append([name, said["trains on"], said["in context"], ", ".join(arm.worlds or ("all",))])
+    return table([list(map(escaped, line)) for line in lines], ["arm", "trains on", "has in context", "worlds"])
 
 
 def world_page(published: Published, name: str, picture: str) -> str:
