@@ -7,10 +7,20 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from conftest import FAMILIES, build_family
+from conftest import FAMILIES, build_family, english_tokenizer
 from study import cli, forecast
+from study.attention import reads_in_two_parts
 from study.finetune import finetune, with_adapter
-from study.forecast import Forecast, Memory, kept_bytes, training_bytes, weight_bytes
+from study.forecast import (
+    Forecast,
+    Memory,
+    kept_bytes,
+    training_bytes,
+    weight_bytes,
+    writes_behind_whole_prompts,
+    writing_bytes,
+)
+from study.generate import generate
 from study.models import load, skeleton
 from study.params import Params, load_params
 from study.paths import PARAMS
@@ -48,6 +58,33 @@ def test_an_adapter_takes_less_than_all_weights(params):
 def test_more_tokens_in_a_step_take_more(params):
     more = params.model_copy(update={"finetuning": params.finetuning.model_copy(update={"step_tokens": 256})})
     assert training_bytes(more, "full") > 1.5 * training_bytes(params, "full")
+
+
+@pytest.mark.parametrize("name", ["llama", "bloom", "gemma2", "mistral"])
+def test_prompts_that_are_read_whole_take_what_they_take(name):
+    """Against the most that a real writing holds at once, as torch's profiler records it."""
+    room = {} if name == "bloom" else {"max_position_embeddings": 1024}
+    model, tokenizer = build_family(name, 600, **room), english_tokenizer()
+    prompts = [f"{'zq' * 200} {k}" for k in range(8)]
+    shared, own = 400, 3 + 4
+    generate(model, tokenizer, prompts, 4, 0.7, 0, 8)  # which way it is read is tried once
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+        generate(model, tokenizer, prompts, 4, 0.7, 0, 8)
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    peak = max(itertools.accumulate(event.nbytes() for event in events))
+    assert writes_behind_whole_prompts(model, shared + own) == (not reads_in_two_parts(model, shared + own))
+    assert 0.8 * peak < writing_bytes(model, 8, shared, own) < 4 * peak
+
+
+def test_a_batch_too_large_for_whole_prompts_is_refused_before_anything_is_written(params, tmp_path, monkeypatch):
+    eager = params.model_copy(update={"augmentation": params.augmentation.model_copy(update={"batch_size": 4})})
+    shape = build_family("bloom", 600)
+    monkeypatch.setattr(forecast, "skeleton", lambda model: shape)
+    monkeypatch.setattr(forecast, "training_bytes", lambda params, method: 0)
+    found = forecast.forecast(eager, Store(tmp_path))
+    assert found.memory.writing - found.memory.weights > 10 * (found.memory.asking - found.memory.weights)
+    with pytest.raises(ParamsError, match=r"writing takes .* use a smaller augmentation\.batch_size"):
+        found._replace(free=found.memory.writing - 1).refuse_what_cannot_fit()
 
 
 def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):

@@ -17,10 +17,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from study.attention import positions
+from study.attention import beyond, positions, unstretched, window
 from study.data import training_texts
 from study.finetune import with_adapter
-from study.flops import Size, forward_flops, size_of, training_flops
+from study.flops import Size, forward_flops, heads_of, size_of, training_flops
 from study.hub import count_tokens
 from study.models import attention_of, pick_device, skeleton
 from study.params import BUNDLED, Params, Source
@@ -164,7 +164,32 @@ def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
     return sum(kept.values())
 
 
-def memory_of(params: Params, context: int, prompt: int, shared: int) -> Memory:
+def writes_behind_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
+    """Whether what prompts share is read anew for each: where attention has no log-sum-exp, or not to all of it."""
+    eager = model.config._attn_implementation == "eager"
+    return eager or beyond(tokens, window(model)) or beyond(tokens, unstretched(model))
+
+
+def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> int:
+    """Bytes above the weights for writing so many texts side by side.
+
+    Args:
+        model: that writes; its shape is enough.
+        rows: texts.
+        shared: tokens that all begin with.
+        own: most tokens of one behind them, those it writes included.
+    """
+    drawing = rows * vocabulary(model) * 3 * 8
+    if not writes_behind_whole_prompts(model, shared + own):
+        return memory_needed(model, shared + rows * own, rows) + drawing
+    whole, scores = rows * (shared + own), 0
+    if model.config._attn_implementation == "eager":  # scores of all tokens to all, in the type and in float32
+        heads, _ = heads_of(model.config.get_text_config())
+        scores = heads * rows * (shared + own) ** 2 * (2 * model.dtype.itemsize + 8)
+    return memory_needed(model, whole, whole) + scores + drawing
+
+
+def memory_of(params: Params, context: int, prompt: int, shared: int, texts: int) -> Memory:
     """Bytes at the peak of each kind of work.
 
     Args:
@@ -172,13 +197,14 @@ def memory_of(params: Params, context: int, prompt: int, shared: int) -> Memory:
         context: tokens of the longest context.
         prompt: tokens of the longest prompt that something is written behind, what all share aside.
         shared: tokens that all prompts share.
+        texts: most prompts that share them.
     """
     model, how = skeleton(params.model), params.augmentation
     weights = weight_bytes(model, params)
     methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
     asking = memory_needed(model, context, CHUNK_TOKENS)
-    rows, length = how.batch_size, prompt + max(how.local_tokens, how.global_tokens)
-    writing = memory_needed(model, shared + rows * length, rows) + rows * vocabulary(model) * 3 * 8
+    own = prompt + max(how.local_tokens, how.global_tokens)
+    writing = writing_bytes(model, min(how.batch_size, texts), shared, own)
     writes = any({Source.LOCAL, Source.GLOBAL, Source.REPHRASED} & set(arm.train) for arm in params.arms.values())
     tuning = max((training_bytes(params, method) for method in methods), default=0)
     return Memory(weights, weights + tuning, weights + (writing if writes else 0), weights + asking)
@@ -228,7 +254,8 @@ def forecast(params: Params, store: Store) -> Forecast:
         max((work.context for work in works.values()), default=0), positions(skeleton(params.model)) or sys.maxsize
     )
     statement = max((work.statement for work in works.values()), default=0)
-    memory = memory_of(params, longest, statement, longest)
+    texts = params.augmentation.samples * max((len(work.documents) for work in works.values()), default=0)
+    memory = memory_of(params, longest, statement, longest, texts)
     flops = sum(works[unit.world, unit.seed].flops(unit) for unit in _once(units.values()))
     measured = _measured(params, store)
     rate = measured or REACHED * speed(device, getattr(torch, params.model.dtype))
