@@ -131,7 +131,7 @@ def test_the_explorer_shows_the_rows(open_page):
     rows = published_rows(RESULTS / "default")
     row = rows[(rows["world"] == "family") & (rows["seed"] == 1) & (rows["arm"] == "icl")].iloc[7]
     page = open_page(f"explorer.html#world=family&seed=1&arm=icl&split={row['split']}&item={row['item_id']}")
-    page.wait_for_selector(f"text={row['query']}")
-    text = page.locator("article").inner_text().replace("\N{MINUS SIGN}", "-")
+    page.wait_for_selector(".explorer-question td")
+    text = page.locator(".explorer-question").inner_text().replace("\N{MINUS SIGN}", "-")
     for option, value in zip(row["options"], row["option_log_probs"], strict=True):
         assert option.strip() in text and f"{value:.2f}" in text
