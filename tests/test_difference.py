@@ -16,6 +16,12 @@ from study.store import Store
 STATISTICS = Statistics(resamples=500)
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Tables as in a file; a worker of pytest is told how wide pytest's own terminal is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def answers(right, arm="ft", split="reversal", seeds=(0, 1), facts=40, word="w", options=8, drawn=0):
     """Rows of an arm that is right in a share of its questions, two on each fact, the same facts for a `word`."""
     rng = np.random.default_rng(drawn)
@@ -153,3 +159,15 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     assert "  finetuning.epochs: 5 -> 1\n" in printed
     assert "None of 4 differences lies beyond noise." in printed and "not published" in printed
     assert re.search(r"reversals +trained direction +base +0\.\d\d +0\.\d\d +\+0\.00 \[", printed)
+
+
+def test_a_side_that_is_all_right_still_hides_something():
+    """Eight questions that are all right say less than many, though no draw of them differs."""
+    wrong = answers(0.9).assign(seed=7)
+    few, many = (answers(1.0).assign(item_id=lambda r: "x" + r["item_id"]).head(n) for n in (8, 40))
+    widths = []
+    for rows in (few, many):
+        (line,) = difference_table(rows, wrong, STATISTICS).itertuples()
+        assert not line.paired and line.low < line.difference
+        widths.append(line.high - line.low)
+    assert widths[0] > 1.5 * widths[1]

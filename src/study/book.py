@@ -24,7 +24,7 @@ def notebook_path(number: str) -> Path:
     Raises:
         ParamsError: if there is none.
     """
-    found = sorted(NOTEBOOKS.glob(f"{number}_*.ipynb"))
+    found = sorted(NOTEBOOKS.glob(f"{number.zfill(2)}_*.ipynb"))
     if not number or not found:
         names = ", ".join(path.name for path in sorted(NOTEBOOKS.glob("*.ipynb")))
         raise ParamsError(f"NB = {number!r}: no notebook begins with that number; there are: {names}")

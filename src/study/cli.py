@@ -94,6 +94,8 @@ def changed(theirs: object, mine: object, path: str = "") -> Iterator[str]:
     if isinstance(theirs, dict) and isinstance(mine, dict):
         for key in {**theirs, **mine}:
             yield from changed(theirs.get(key), mine.get(key), f"{path}.{key}" if path else key)
+    elif mine is None and isinstance(theirs, dict):
+        yield f"  {path}: left out"
     elif theirs != mine:
         yield f"  {path}: {theirs!r} -> {mine!r}"
 

@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from study.book import notebook_path
-from study.claims import CLAIMS, NOT_TESTED, REFUTED, UNRESOLVED, Claim, load_claims
+from study.claims import CLAIMS, REFUTED, REPLICATES, Claim, load_claims
 from study.data import Question
 from study.params import Arm, Params
 from study.settings import settings_of
@@ -31,7 +31,6 @@ SECTIONS = {
     17: ("06_mechanism_and_cost", "what-tuning-costs-elsewhere"),
 }
 EXAMPLES = 3
-STATES = (UNRESOLVED, REFUTED, NOT_TESTED)  # of which a claim is one, while it does replicate
 
 
 def explorer_link(text: str, **state: str) -> str:
@@ -108,11 +107,20 @@ def _claim_section(claim: Claim, judged: pd.Series, effects: pd.DataFrame) -> st
     return "\n\n".join(
         [
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
-            f"{verdict(judged)} Refuted if {escaped(claim.refuted_if)}. Shown in notebook {section_of(claim.number)}.",
+            f"{verdict(judged)} {_corrected(judged)}Refuted if {escaped(claim.refuted_if)}. Shown in notebook "
+            f"{section_of(claim.number)}.",
             table(lines, columns) if lines else "This study's arms do not test it.",
             f"<details><summary>As it was declared before the run</summary>\n\n```yaml\n{text}```\n\n</details>",
         ]
     )
+
+
+def _corrected(judged: pd.Series) -> str:
+    """The p-value that the verdict rests on: of the claim as a whole, after correction for the number of claims."""
+    if not judged["tests"]:
+        return ""
+    what, column = ("beyond a bound", "p beyond") if judged["verdict"] == REFUTED else ("all within bounds", "p")
+    return f"(p {judged[column]:.2g}, {what}, corrected.) "
 
 
 def _rows_link(line: dict[str, str]) -> str:
@@ -125,8 +133,15 @@ def _rows_link(line: dict[str, str]) -> str:
 def verdicts(published: Published) -> str:
     """How many claims got which verdict, as a sentence."""
     counts = published.claims["verdict"].value_counts()
-    told = ", ".join(f"{count} {'are ' if name in STATES else ''}{name}" for name, count in counts.items())
+    told = ", ".join(f"{count} {_of_many(name, count)}" for name, count in counts.items())
     return f"Of {len(published.claims)} claims {told}."
+
+
+def _of_many(name: str, count: int) -> str:
+    """A verdict as what claims do or are."""
+    if name == REPLICATES:
+        return "replicates" if count == 1 else "replicate"
+    return f"{'is' if count == 1 else 'are'} {name}"
 
 
 def worlds_table(names: Sequence[str]) -> str:
