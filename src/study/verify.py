@@ -29,7 +29,8 @@ def published_rows(results: Path) -> pd.DataFrame:
     listed = listed_trials(results)
     if not listed.is_file():
         raise ParamsError(
-            f"{shown(results)} holds no published study ({shown(listed)} is missing); `make reproduce STUDY={results.name}`"
+            f"{shown(results)} holds no published study ({shown(listed)} is missing); "
+            f"`make reproduce STUDY={results.name}`"
         )
     store, parts = Store(results / "trials"), []
     for trial in pd.read_csv(listed).itertuples():
