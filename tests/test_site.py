@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import nbformat
 import pandas as pd
 import pytest
 
@@ -98,6 +99,12 @@ def test_executed_notebooks_go_in_with_a_text_for_each_picture(published, tmp_pa
     write_notebooks(Published(params, RESULTS / "default"), tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert {"00_base_model.ipynb", "05_compare.ipynb", "07_your_documents.ipynb"} <= names
+    told = []
+    for path in tmp_path.iterdir():
+        for cell in nbformat.read(path, as_version=4).cells:
+            if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+                told.append(cell.metadata["mystnb"]["image"]["alt"])
+    assert len(told) > 15 and all(len(text) > 10 and "<Figure" not in text for text in told)
 
 
 def test_a_study_without_pages_has_no_site(published, tmp_path):

@@ -15,7 +15,7 @@ from study.params import Params
 from study.paths import RESULTS, ROOT, shown
 from study.site import SITE, pages
 from study.site.explorer import write_explorer
-from study.site.markdown import link, plain_table
+from study.site.markdown import escaped, link, plain_table
 from study.site.published import Published
 from study.strict import ParamsError
 
@@ -67,7 +67,7 @@ class Sources:
         kinds = [(kind, png.with_suffix(f".{kind}")) for kind in ("csv", "svg", "png")]
         links = ", ".join(link(kind.upper(), self.file(path, page)) for kind, path in kinds if path.is_file())
         told = " ".join(text.split())
-        return f"```{{figure}} /figures/{png.parent.name}/{png.name}\n:alt: {told}\n\n{told} ({links})\n```"
+        return f"```{{figure}} /figures/{png.parent.name}/{png.name}\n:alt: {told}\n\n{escaped(told)} ({links})\n```"
 
     def led_to_the_site(self, text: str, home: Path, page: str) -> str:
         """Markdown of the repository with its links led to pages and files of the site.
@@ -105,17 +105,14 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def write_sources(published: Published, folder: Path, files: Path) -> Sources:
-    """Everything that Sphinx makes the site of, written anew.
+def write_sources(published: Published, folder: Path, files: Path) -> None:
+    """Everything that Sphinx makes the site of.
 
     Args:
         published: the study.
-        folder: to be read by Sphinx; emptied first.
-        files: to be copied into the site; emptied first.
+        folder: to be read by Sphinx.
+        files: to be copied into the site; what is no file of the repository goes beside it.
     """
-    for place in (folder, files):
-        shutil.rmtree(place, ignore_errors=True)
-        _made(place)
     sources = Sources(folder, files)
     for path in sorted((HERE / "source").glob("*.md")):
         sources.write(path.name, _filled(path.read_text(encoding="utf-8"), parts(published, sources, path.name)))
@@ -131,7 +128,6 @@ def write_sources(published: Published, folder: Path, files: Path) -> Sources:
     write_notebooks(published, folder / "notebooks")
     write_explorer(published.params, published.results, files.parent / "explorer")
     write_downloads(published, files.parent / "downloads")
-    return sources
 
 
 def parts(published: Published, sources: Sources, page: str) -> dict[str, Callable[[], str]]:
@@ -152,7 +148,7 @@ def parts(published: Published, sources: Sources, page: str) -> dict[str, Callab
         "differences": picture("05_compare", "differences"),
         "effects": picture("05_compare", "effects"),
         "emergence": picture("02_in_context", "emergence"),
-        **{name: picture(mechanism, name) for name in ("costs", "cost_accuracy", "coverage", "ladder")},
+        **{name: picture(mechanism, name) for name in ("costs", "cost_accuracy")},
         **{name: numbers(name) for name in ("mean_costs", "break_even", "decisions")},
         "claims_table": lambda: pages.claims_table(published),
         "claim_sections": lambda: pages.claim_sections(published),
@@ -184,12 +180,16 @@ def write_notebooks(published: Published, folder: Path) -> None:
             raise ParamsError(f"{shown(path)}: not executed; `make reproduce` and `make documents` make it")
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        heading = ""
         for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.metadata["tags"] = ["hide-input"]
-                alt = [o["data"]["text/plain"] for o in cell.outputs if "image/png" in o.get("data", {})]
-                if alt:
-                    cell.metadata["mystnb"] = {"image": {"alt": " ".join("".join(alt[0]).split())}}
+            if cell.cell_type == "markdown":
+                heading = next(iter(re.findall(r"^#+ (.+)", cell.source, re.MULTILINE)), heading)
+                continue
+            cell.metadata["tags"] = ["hide-input"]
+            told = [o["data"]["text/plain"] for o in cell.outputs if "image/png" in o.get("data", {})]
+            if told:  # a picture that a notebook shows without words is what its section is about
+                alt = heading if told[0].startswith("<Figure") else " ".join(told[0].split())
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}
         nbformat.write(notebook, folder / path.name)
 
 

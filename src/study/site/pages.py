@@ -38,9 +38,9 @@ def explorer_link(text: str, **state: str) -> str:
     return link(text, f"explorer.html#{urlencode(state)}")
 
 
-def verdict(claim: pd.Series) -> str:
+def verdict(name: str) -> str:
     """A verdict in its colour, and in words."""
-    return f'<span class="verdict {claim["verdict"].replace(" ", "-")}">{claim["verdict"]}</span>'
+    return f'<span class="verdict {name.replace(" ", "-")}">{name}</span>'
 
 
 def section_of(number: int) -> str:
@@ -58,8 +58,8 @@ def claims_table(published: Published) -> str:
             [
                 f"[{number}](#claim-{number})",
                 escaped(claim["claim"]),
-                escaped({"source": "source", "ours": "this study"}[claim["origin"]]),
-                verdict(pd.Series(claim)),
+                "this study" if claim["origin"] == "ours" else "source",
+                verdict(claim["verdict"]),
                 _effect(claim),
                 _where(claim),
                 section_of(number),
@@ -107,8 +107,8 @@ def _claim_section(claim: Claim, judged: pd.Series, effects: pd.DataFrame) -> st
     return "\n\n".join(
         [
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
-            f"{verdict(judged)} {_corrected(judged)}Refuted if {escaped(claim.refuted_if)}. Shown in notebook "
-            f"{section_of(claim.number)}.",
+            f"{verdict(judged['verdict'])} {_corrected(judged)}Refuted if {escaped(claim.refuted_if)}. Shown in "
+            f"notebook {section_of(claim.number)}.",
             table(lines, columns) if lines else "This study's arms do not test it.",
             f"<details><summary>As it was declared before the run</summary>\n\n```yaml\n{text}```\n\n</details>",
         ]
@@ -267,5 +267,4 @@ def _card(published: Published, name: str, material: Material) -> str:
 def counts_of(counts: pd.DataFrame, name: str) -> str:
     """Number of questions by split, from the published table."""
     here = counts[counts["world"] == name]
-    column = next(c for c in counts.columns if "question" in c)
-    return ", ".join(f"{split} {part[column].sum():,.0f}" for split, part in here.groupby("split", sort=False))
+    return ", ".join(f"{line.split} {line.questions:,}" for line in here.itertuples())
