@@ -120,12 +120,15 @@ def test_a_kept_text_is_read_on_from_where_another_one_parts(model, tokenizer):
     read = []
     with two_parts(model):
         model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"].shape[1]), with_kwargs=True)
-        gone_on, anew = Kept(model), Kept(model)
-        gone_on.read(first), gone_on.read(second), anew.read(second)
+        gone_on, anew = Kept(model, piece=4), Kept(model, piece=4)
+        gone_on.read(first), gone_on.read(second)
+        went_on = sum(read) - len(first)
+        anew.read(second)
         gone_on.read(second[:5])
         assert gone_on.of(0)[0].shape[2] == 5
         gone_on.read(second)
-    assert read[0] == len(first) and read[2] == len(second) and read[1] < len(second) and len(read) == 4
+    assert 0 < went_on < len(second) and max(read) == 4
+    # To the last bit: what was read before leaves no trace.
     for layer in (0, 1):
         for a, b in zip(gone_on.of(layer), anew.of(layer), strict=True):
-            assert torch.allclose(a, b, atol=1e-5)
+            assert torch.equal(a, b)

@@ -166,16 +166,17 @@ def test_nested_contexts_read_what_they_share_once(model, tokenizer):
         ["vazed sees ditav.", "ditav sees bafed.", "bafed sees ditav."],
         [("vazed sees", [" vazed."])],
     )
-    read, kept = [], Kept(model)
+    read, kept = [], Kept(model, piece=2)
     model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"].shape[1]), with_kwargs=True)
     for count in (1, 2, 3):
         context = " ".join(documents[:count])
         nested = score_options(model, tokenizer, context, questions, kept=kept)
-        before = len(read)
-        alone = score_options(model, tokenizer, context, questions)
-        assert nested[0].log_probs == pytest.approx(alone[0].log_probs, abs=1e-5)
-        if count > 1:
-            assert sum(read[before - 2 : before]) < sum(read[before:])
+        went_on = sum(read)
+        read.clear()
+        alone = score_options(model, tokenizer, context, questions, kept=Kept(model, piece=2))
+        assert nested[0].log_probs == alone[0].log_probs  # to the last bit
+        assert went_on < sum(read) if count > 1 else went_on == sum(read)
+        read.clear()
 
 
 def test_what_several_sequences_share_is_one_way_in_the_trie():

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "two_parts"
-PIECE = 512  # tokens of a text that are read at a time
+PIECE = 512
 # What a model may ask of its attention that this one does not do.
 UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -99,26 +99,31 @@ class New:
 class Kept:
     """Keys and values of one text's tokens, read once; a text that begins alike is read on from there.
 
+    It is read in pieces that begin at multiples of their length. So what is computed does not depend, to the last bit, on
+    what was read before, and an interrupted study ends with the rows of one that was not.
+
     Attributes:
         model: that reads.
+        piece: tokens that are read at a time.
         ids: the tokens held.
     """
 
-    def __init__(self, model: PreTrainedModel):
-        self.model = model
+    def __init__(self, model: PreTrainedModel, piece: int = PIECE):
+        self.model, self.piece = model, piece
         self.ids: list[int] = []
         self._layers: dict[int, Pair] = {}  # (1, key heads, room, width), filled as far as tokens are held
         self._room = 0
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> None:
-        """Hold exactly these tokens: what is held already of their beginning stays, the rest is read."""
-        del self.ids[common_prefix([self.ids, ids]) :]
+        """Hold exactly these tokens: whole pieces that are held already of their beginning stay, the rest is read."""
+        if self.ids != list(ids):
+            del self.ids[common_prefix([self.ids, ids]) // self.piece * self.piece :]
         if len(ids) > self._room:
             self._room = len(ids)
             self._layers = {layer: (self._larger(k), self._larger(v)) for layer, (k, v) in self._layers.items()}
         while len(self.ids) < len(ids):
-            piece = ids[len(self.ids) : len(self.ids) + PIECE]
+            piece = ids[len(self.ids) : len(self.ids) + self.piece]
             positions = range(len(self.ids), len(self.ids) + len(piece))
             new = _Read(self, causal(len(piece), self.model))
             forward(self.model, new, [list(piece)], [list(positions)], logits_to_keep=1)
@@ -297,8 +302,7 @@ def _same(model: PreTrainedModel) -> bool:
     whole = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[:, 9:]
     try:
         with two_parts(model):
-            kept = Kept(model)
-            kept.read(ids[:4])
+            kept = Kept(model, piece=4)
             kept.read(ids[:9])
             apart = forward(model, New(kept, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
     except Exception:  # whatever a model's code makes of another attention, it is not for this model

@@ -1,19 +1,24 @@
 """Finished work, stored once under the content hash of all it depends on.
 
-A unit's folder holds `rows.parquet` and `record.json`. It is written beside its place and renamed, so it appears
-whole or not at all, and an interrupted study goes on where it stopped.
+A unit's folder holds `rows.parquet` and `record.json`, which holds the SHA-256 of the rows. It is written beside its
+place, brought to the disk and renamed, so it appears whole or not at all, and an interrupted study goes on where it
+stopped. A unit whose files were torn later, by a failing disk say, is not finished: it is made again.
 """
 
 import ast
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import depot
+from study.digest import sha256_of
 from study.paths import PACKAGE, RESULTS
 
 if TYPE_CHECKING:  # it is slow to import, and of no use to whoever only asks what is finished
@@ -21,6 +26,7 @@ if TYPE_CHECKING:  # it is slow to import, and of no use to whoever only asks wh
 
 PUBLISHED = RESULTS / "default"
 WORLDS_TABLE = "worlds/__init__.py"
+ROWS, RECORD = "rows.parquet", "record.json"
 
 
 def content_hash(value: Any) -> str:
@@ -34,9 +40,9 @@ def code_hash(*modules: str) -> str:
     """SHA-256 of the sources of `modules` and of all modules of this package they import, however deep.
 
     Work depends on the code it runs and on no other: a change to a figure leaves finished trials alone. The table of
-    worlds is not followed: whoever works on one names its module, and a change to one leaves the others' work alone.
+    worlds is left out: whoever works on one names its module, and another or a changed one leaves the others' work alone.
     """
-    return _hash_with_imports([PACKAGE / f"{module}.py" for module in modules], closed=WORLDS_TABLE)
+    return _hash_with_imports([PACKAGE / f"{module}.py" for module in modules], without=WORLDS_TABLE)
 
 
 def imports_hash(source: str) -> str:
@@ -44,15 +50,15 @@ def imports_hash(source: str) -> str:
     return _hash_with_imports(_imported(source))
 
 
-def _hash_with_imports(files: list[Path], closed: str = "") -> str:
+def _hash_with_imports(files: list[Path], without: str = "") -> str:
     sources: dict[str, str] = {}
     waiting = list(files)
     while waiting:
         path = waiting.pop()
         name = path.relative_to(PACKAGE).as_posix()
-        if name not in sources:
+        if name not in sources and name != without:
             sources[name] = path.read_text(encoding="utf-8")
-            waiting += _imported(sources[name]) if name != closed else []
+            waiting += _imported(sources[name])
     return content_hash(sources)
 
 
@@ -70,48 +76,128 @@ def _imported(source: str) -> list[Path]:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of finished units, and others whose units may be read but are never written."""
+    """A folder of finished units, and others whose units may be read but are never written.
+
+    Attributes:
+        folder: of the units.
+        others: folders of other studies.
+        shared: the address of a depot, such as s3://bucket/study, that every finished unit is brought to.
+    """
 
     folder: Path
     others: tuple[Path, ...] = ()
+    shared: str = ""
 
     def path(self, key: str) -> Path:
         """Where the unit of this key is, or would be."""
         places = [folder / key for folder in (self.folder, *self.others)]
-        return next((place for place in places if (place / "record.json").is_file()), places[0])
+        return next((place for place in places if whole(place)), places[0])
 
     def has(self, key: str) -> bool:
         """Whether the unit is finished."""
-        return (self.path(key) / "record.json").is_file()
+        return whole(self.path(key))
+
+    def damaged(self, key: str) -> bool:
+        """Whether there is something in the unit's place that is no finished unit."""
+        return (self.folder / key).exists() and not self.has(key)
 
     def write(self, key: str, rows: "pd.DataFrame", record: dict[str, Any]) -> None:
         """Store a unit; one that is there already is left as it is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+        part = self._part(key)
         try:
-            rows.to_parquet(part / "rows.parquet", index=False)
-            (part / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            part.chmod(0o755)
-            try:
-                part.rename(self.path(key))
-            except OSError:
-                if not self.has(key):
-                    raise
+            rows.to_parquet(part / ROWS, index=False)
+            text = json.dumps(record | {"rows_sha256": sha256_of(part / ROWS)}, indent=1, sort_keys=True)
+            (part / RECORD).write_text(text + "\n", encoding="utf-8")
+            self._put_in_place(part, key)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+        if self.shared:
+            depot.put(self.path(key), f"{self.shared}/{key}")
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Bring what the depot has of these units and this folder has not; what is torn there is not taken."""
+        missing = {key for key in keys if not self.has(key)}
+        for key in sorted(missing & depot.names(self.shared)) if self.shared and missing else ():
+            part = self._part(key)
+            try:
+                if depot.get(f"{self.shared}/{key}", part, (ROWS, RECORD)) and whole(part):
+                    self._put_in_place(part, key)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for part in self.folder.glob(".*.*"):
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _part(self, key: str) -> Path:
+        """A new folder beside the unit's place."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+        part.chmod(0o755)
+        return part
+
+    def _put_in_place(self, part: Path, key: str) -> None:
+        """Rename a whole unit into its place; what is damaged there goes aside, into the folder `damaged`."""
+        place = self.folder / key
+        for file in (part / ROWS, part / RECORD, part):
+            _to_disk(file)
+        if self.damaged(key):
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=_made(self.folder.parent / "damaged")))
+            place.replace(aside / place.name)
+        try:
+            part.rename(place)
+        except OSError:
+            if not self.has(key):
+                raise
+        _to_disk(self.folder)
 
     def rows(self, key: str) -> "pd.DataFrame":
         """The rows of a finished unit."""
         import pandas as pd
 
-        return pd.read_parquet(self.path(key) / "rows.parquet")
+        return pd.read_parquet(self.path(key) / ROWS)
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of a finished unit."""
-        record: dict[str, Any] = json.loads((self.path(key) / "record.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((self.path(key) / RECORD).read_text(encoding="utf-8"))
         return record
+
+
+def whole(folder: Path) -> bool:
+    """Whether a folder holds a finished unit: a record, and the very rows that it was written with."""
+    try:
+        marks = [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in ((folder / f).stat() for f in (ROWS, RECORD))]
+        return _whole(folder, *marks)
+    except OSError:
+        return False
+
+
+@cache
+def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
+    """As `whole`; files are read again only where something of them differs."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write what it holds of a file or a folder: a rename must not outlive what it renames."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def store_of(results: Path) -> Store:
     """Finished trials of the study in a results folder, and those that the published study shares with it."""
-    return Store(results / "trials", () if results == PUBLISHED else (PUBLISHED / "trials",))
+    others = () if results == PUBLISHED else (PUBLISHED / "trials",)
+    return Store(results / "trials", others, depot.address(results.name))
