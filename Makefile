@@ -18,6 +18,8 @@ VERBOSE ?=
 WHOLE ?=
 DOCS ?=
 QUESTIONS ?=
+EXECUTOR ?= local
+DEPOT ?=
 PYTHON3 ?= python3
 
 # An active conda environment is used as it is; otherwise .venv is made here.
@@ -29,13 +31,16 @@ else
   READY := .venv/ready
 endif
 RUN := $(BIN)/python -m study
+# What runs trials also needs what their executor does.
+TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
+export EXECUTOR DEPOT
 
 .PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench site site-test lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(READY) ## install the pinned packages (the other targets do it themselves)
+setup: $(TRIALS) ## install the pinned packages (the other targets do it themselves)
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: set PYTHON3=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -49,20 +54,24 @@ setup: $(READY) ## install the pinned packages (the other targets do it themselv
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-reproduce: $(READY) ## run the study: STUDY=default (or smoke, or any file in params/)
+reproduce: $(TRIALS) ## run the study: STUDY=default (or smoke, or any file in params/); EXECUTOR=ray: on a cluster
 	@$(RUN) reproduce --study "$(STUDY)"
 
-smoke: $(READY) ## run the same study in small
+smoke: $(TRIALS) ## run the same study in small
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; WHOLE=1: whole studies on every family of models, an hour
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(WHOLE),-m whole,-n 2)
 
-nb: $(READY) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
+nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
 
 help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
 	@$(RUN) help-nb "$(NB)"
+
+$(READY).ray: $(READY) requirements-ray.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-ray.lock --constraint requirements.lock
+	@touch $@
 
 plan: $(READY) ## say what `make reproduce` would do: STUDY=default; VERBOSE=1: every unit
 	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
@@ -79,7 +88,7 @@ verify: $(READY) ## recompute every published verdict from the published rows: S
 release: $(READY) ## write build/release/*.zip, an RO-Crate of the repository as it is committed: STUDY=default
 	@$(RUN) release --study "$(STUDY)"
 
-documents: $(READY) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
+documents: $(TRIALS) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
 
 fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit) or public data (DATA=reversal_curse)

@@ -99,8 +99,8 @@ class New:
 class Kept:
     """Keys and values of one text's tokens, read once; a text that begins alike is read on from there.
 
-    It is read in pieces that begin at multiples of their length. So what is computed does not depend, to the last bit, on
-    what was read before, and an interrupted study ends with the rows of one that was not.
+    It is read in pieces that begin at multiples of their length. So what is computed does not depend, to the last bit,
+    on what was read before, and an interrupted study ends with the rows of one that was not.
 
     Attributes:
         model: that reads.

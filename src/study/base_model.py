@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from study import figures
 from study.corpus import write_text
+from study.executors import available_cores
 from study.paths import RESULTS, ROOT
 from study.pretrain import Batch, Batches, Run
 from study.recipe import RECIPES, Pretraining
-from study.runner import available_cores
 from study.store import code_hash, content_hash
 from study.strict import named_file
 from study.tokenizer import build_tokenizer

@@ -25,8 +25,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from study.architecture import build_model, grown
 from study.corpus import write_text
+from study.executors import available_cores
 from study.recipe import Pretraining, Stage
-from study.runner import available_cores
 from study.skill import stage_skill
 from study.tokenizer import build_tokenizer
 from study.words import PRETRAINING

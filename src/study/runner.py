@@ -1,25 +1,23 @@
-"""Run units side by side, each in a process of its own, and say how it goes line by line."""
+"""Run the units of a study, wave by wave, and say how it goes line by line."""
 
 import math
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 
 import pandas as pd
 
+from study.executors import Job, Submit, submitting
 from study.hub import identity, verified_folder
-from study.params import Model, Params
+from study.params import Params
+from study.paths import shown
 from study.selection import chosen_rates, selection_trials, tuning_of
 from study.store import Store, content_hash
 from study.trials import DIVERGED, Trial, Unit, Writing
 from study.world import Split
 
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+TRIES = 3  # of a job whose process was killed
 
 
 def trials_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> list[Trial]:
@@ -100,27 +98,19 @@ def _jobs(units: Sequence[Unit]) -> list[list[Unit]]:
 
 
 def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable[[str], None]) -> None:
+    store.fetch(unit.key for unit in units)
     waiting = {unit.key: unit for unit in units if not store.has(unit.key)}
     if len(waiting) < len(units):
         say(f"{len(units) - len(waiting)} of {len(units)} finished before")
     if not waiting:
         return
+    for unit in (unit for unit in waiting.values() if store.damaged(unit.key)):
+        say(f"{unit.label}: its files in {shown(store.folder / unit.key)} are damaged, and it is made again")
     verified_folder(params.model)  # once for all the processes that load it
-    jobs = _jobs(list(waiting.values()))
-    # A forked child starts warm, with torch imported and no thread begun, and leaves nothing to the next job.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.work"])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        device = pool.submit(_device, params.model).result()
-    # One process holds a GPU; on a CPU each core takes a job.
-    workers = 1 if device != "cpu" else min(available_cores(), len(jobs))
-    threads = max(1, available_cores() // workers)
     failed, count, started = [], 0, time.monotonic()
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_work, job, store, threads): job for job in jobs}
-        for future in as_completed(futures):
-            job, error = futures[future], future.exception()
-            why = {unit.label: f"{type(error).__name__}: {error}" for unit in job} if error else future.result()
+    with submitting(params.model, store) as submit:
+        for job, why in _done(submit, _jobs(list(waiting.values()))):
+            store.fetch(unit.key for unit in job)
             for unit in job:
                 count += 1
                 ending = "FAILED" if unit.label in why else _ending(store, unit)
@@ -130,6 +120,22 @@ def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable
         raise RuntimeError(
             "\n  ".join([f"{len(failed)} of {len(waiting)} units failed; the others are stored:", *failed])
         )
+
+
+def _done(submit: Submit, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, str]]]:
+    """Jobs as they end, and why units of them failed, by label; a job whose process was killed is begun again."""
+    futures: dict[Future[dict[str, str]], tuple[Job, int]] = {submit(job): (job, 1) for job in jobs}
+    while futures:
+        for future in wait(futures, return_when=FIRST_COMPLETED).done:
+            job, tries = futures.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool) and tries < TRIES:
+                futures[submit(job)] = job, tries + 1
+            elif isinstance(error, BrokenProcessPool):
+                killed = f"its process was killed, {tries} times; most often memory had run out"
+                yield job, {unit.label: killed for unit in job}
+            else:
+                yield job, {u.label: f"{type(error).__name__}: {error}" for u in job} if error else future.result()
 
 
 def _ending(store: Store, unit: Unit) -> str:
@@ -143,18 +149,3 @@ def _ending(store: Store, unit: Unit) -> str:
     right = store.rows(unit.key).groupby("split")["correct"].mean()
     shown = [str(split) for split in (Split.TRAINED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)
-
-
-# What needs torch is imported where it runs; a study that is only looked at goes without.
-
-
-def _device(model: Model) -> str:
-    from study.models import pick_device
-
-    return pick_device(model)
-
-
-def _work(job: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
-    from study.work import work
-
-    return work(job, store, threads)

@@ -40,7 +40,7 @@ def code_hash(*modules: str) -> str:
     """SHA-256 of the sources of `modules` and of all modules of this package they import, however deep.
 
     Work depends on the code it runs and on no other: a change to a figure leaves finished trials alone. The table of
-    worlds is left out: whoever works on one names its module, and another or a changed one leaves the others' work alone.
+    worlds is left out: whoever works on one names its module, and another one leaves their work alone.
     """
     return _hash_with_imports([PACKAGE / f"{module}.py" for module in modules], without=WORLDS_TABLE)
 
@@ -167,8 +167,8 @@ class Store:
 def whole(folder: Path) -> bool:
     """Whether a folder holds a finished unit: a record, and the very rows that it was written with."""
     try:
-        marks = [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in ((folder / f).stat() for f in (ROWS, RECORD))]
-        return _whole(folder, *marks)
+        stats = [(folder / file).stat() for file in (ROWS, RECORD)]
+        return _whole(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
     except OSError:
         return False
 

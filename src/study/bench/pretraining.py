@@ -10,9 +10,9 @@ from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, Train
 
 from study.base_model import DEFAULT, recipe_file
 from study.bench.table import Line, Say
+from study.executors import available_cores
 from study.pretrain import Batch, Batches, Run, has_bfloat16
 from study.recipe import load_recipe
-from study.runner import available_cores
 
 TARGET = 1.5
 Example = dict[str, list[int]]

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from study.bench.table import Line
+from study.executors import available_cores
 from study.paths import shown
-from study.runner import available_cores
 from study.strict import ParamsError
 from study.style import use_style
 

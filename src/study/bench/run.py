@@ -8,8 +8,8 @@ from study.bench import scaling, scoring, tuning, whole, writing
 from study.bench.pretraining import pretraining_line
 from study.bench.publish import as_table, publish
 from study.bench.table import Line, Say
+from study.executors import available_cores
 from study.paths import RESULTS, shown
-from study.runner import available_cores
 from study.strict import ParamsError
 
 FOLDER = RESULTS / "bench"

@@ -18,12 +18,13 @@ import torch
 from study.bench import scoring, tuning, writing
 from study.bench.table import Line, Same, Say, Took, compare, median, timed
 from study.cli import study_runs
+from study.executors import available_cores
 from study.generate import generate
 from study.models import load, load_tokenizer
 from study.params import Arm, Ladder, Model, Params, Source, load_params
 from study.paths import PARAMS, ROOT
 from study.prompts import OF_BUNDLED
-from study.runner import available_cores, run, units_of
+from study.runner import run, units_of
 from study.score import score_options
 from study.store import PUBLISHED, Store, content_hash, store_of
 from study.strict import ParamsError

@@ -1,0 +1,179 @@
+"""Where jobs are done: on this machine, or on a Ray cluster. The work is the same, and so are the rows.
+
+A job is what one process does together. Each has a process of its own, forked from one that has imported everything: it
+starts warm, leaves nothing to the next, and takes nobody with it when it is killed.
+
+    make reproduce EXECUTOR=ray     # on the cluster that `ray start` joined this machine to, or on this machine alone
+"""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from study.params import Model
+from study.store import Store
+from study.strict import ParamsError
+from study.trials import Trial, Unit
+
+Job = Sequence[Unit]
+Submit = Callable[[Job], "Future[dict[str, str]]"]
+LOCAL, RAY = "local", "ray"
+SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
+PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
+ON_CPU, ON_GPU = (
+    6,
+    2,
+)  # times the bytes of the weights: gradients, two moments and passing values; or a copy to load from
+
+
+class Needs(NamedTuple):
+    """What one job takes of a machine."""
+
+    cpus: int
+    gpus: int
+    memory_bytes: int
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen() -> str:
+    """The executor that the environment variable EXECUTOR names.
+
+    Raises:
+        ParamsError: if there is none of that name.
+    """
+    name = os.environ.get("EXECUTOR") or LOCAL
+    if name not in EXECUTORS:
+        raise ParamsError(f"EXECUTOR = {name!r}: no such executor; there are: {', '.join(EXECUTORS)}")
+    return name
+
+
+@contextmanager
+def submitting(model: Model, store: Store) -> Iterator[Submit]:
+    """What takes jobs and does them; how they ended is known by their futures.
+
+    The future's result says why units failed, by label; it raises `BrokenProcessPool` where the process was killed.
+
+    Args:
+        model: that the jobs are about.
+        store: that they write to.
+    """
+    with EXECUTORS[chosen()](model, store) as submit:
+        yield submit
+
+
+def needs(device: str, parameters: int, weight_bytes: int, cores: int) -> Needs:
+    """What a job takes; on a CPU it has all cores where a model is large, and one where it is small.
+
+    It must not depend on what is left to do: sums in other threads end in other bits.
+    """
+    if device != "cpu":
+        return Needs(cores, 1, ON_GPU * weight_bytes + PROCESS_BYTES)
+    return Needs(1 if parameters <= SMALL else cores, 0, ON_CPU * weight_bytes + PROCESS_BYTES)
+
+
+@contextmanager
+def _locally(model: Model, store: Store) -> Iterator[Submit]:
+    device, parameters, weight_bytes = _in_process(_about, model)
+    cores = available_cores()
+    need = needs(device, parameters, weight_bytes, cores)
+    with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
+        try:
+            yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
+        except BaseException:  # interrupted: nobody waits for what is being done
+            threads.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+@contextmanager
+def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ParamsError(
+            "EXECUTOR = 'ray': ray is not installed; `make setup EXECUTOR=ray`, or leave EXECUTOR out"
+        ) from None
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+    gpus = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+    _, parameters, weight_bytes = _in_process(_about, model.model_copy(update={"device": "cpu"}))
+    need = needs("cuda" if gpus else "cpu", parameters, weight_bytes, _cores_for_each(ray.nodes(), bool(gpus)))
+    task = ray.remote(_on_node).options(
+        num_cpus=need.cpus, num_gpus=need.gpus, memory=need.memory_bytes, max_retries=RETRIES
+    )
+
+    def submit(job: Job) -> "Future[dict[str, str]]":
+        future: Future[dict[str, str]] = task.remote(job, [unit.key for unit in job], store, need.cpus).future()
+        return future
+
+    yield submit
+
+
+RETRIES = 3  # of a job whose node or process was lost
+EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
+
+
+def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: bool) -> int:
+    """Cores that a job may have on any node: all of the smallest one, or those beside one of its GPUs."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    able = [r for r in alive if r.get("CPU", 0) >= 1 and (not gpus or r.get("GPU", 0) >= 1)]
+    return max(1, min((int(r["CPU"] // (r["GPU"] if gpus else 1)) for r in able), default=1))
+
+
+def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[str, str]:
+    """Do a job on a node of the cluster; what a lost node had finished of it is not done again.
+
+    Raises:
+        RuntimeError: if the node has another version of the study, whose work would be another.
+    """
+    if [unit.key for unit in job] != list(keys):
+        raise RuntimeError(
+            f"the node {socket.gethostname()} has another version of the package, or of files that the params name; "
+            "bring it up to date (`git pull && make setup`) and run again"
+        )
+    writings = [writing.key for unit in job if isinstance(unit, Trial) for writing in unit.writings]
+    store.fetch([*keys, *writings])
+    left = [unit for unit in job if not store.has(unit.key)]
+    # The cluster gives a worker other GPUs for each job; what it forks from has the environment of its first one.
+    return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}
+
+
+def _in_process(does: Callable[..., Any], *given: Any) -> Any:
+    """What a function gives in a process of its own.
+
+    Raises:
+        BrokenProcessPool: if the process was killed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["study.work"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(does, *given).result()
+
+
+# What needs torch is imported in that process; a study that is only looked at goes without.
+
+
+def _about(model: Model) -> tuple[str, int, int]:
+    """The device of a model, how many weights it has and the bytes they take."""
+    from study.models import pick_device, skeleton
+
+    weights = list({id(weight): weight for weight in skeleton(model).parameters()}.values())
+    return pick_device(model), sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights)
+
+
+def _work(job: Job, store: Store, threads: int, gpus: str | None = None) -> dict[str, str]:
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    from study.work import work
+
+    return work(job, store, threads)
