@@ -9,6 +9,7 @@ starts warm, leaves nothing to the next, and takes nobody with it when it is kil
 import multiprocessing
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -155,7 +156,8 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
         BrokenProcessPool: if the process was killed.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.work"])
+    # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
+    context.set_forkserver_preload(["study.work", *(["ray"] if "ray" in sys.modules else [])])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(does, *given).result()
 
