@@ -1,12 +1,11 @@
 """The study for GPUs, small, on a model of each family as a user would bring it."""
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
 
-from study import runner
+from study import executors
 from study.models import load
 from study.params import Params, load_params
 from study.paths import PARAMS
@@ -28,8 +27,8 @@ ARMS = {
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """No new process for each unit: it would import everything anew. `test_trials` runs them as a study does."""
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda workers, **how: ThreadPoolExecutor(workers))
-    monkeypatch.setattr(runner, "available_cores", lambda: 1)
+    monkeypatch.setattr(executors, "_in_process", lambda does, *given: does(*given))
+    monkeypatch.setattr(executors, "available_cores", lambda: 1)
 
 
 def study_of(folder) -> Params:

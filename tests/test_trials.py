@@ -1,13 +1,15 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
 
-from study import report, runner, selection, work
+from study import executors, report, runner, selection, work
 from study.architecture import build_model
 from study.augment import Inference, asked, judge, stated_in
 from study.experiment import Experiment
@@ -126,6 +128,62 @@ def test_arms_of_one_training_train_once_and_answer_as_if_alone(params, store, s
     assert runner.sharing(params, ["ft"]) == ["ft", "ft elsewhere"]
     assert runner.sharing(params, ["ft augmented"]) == ["ft augmented", "hybrid", "ft augmented elsewhere"]
     assert runner.sharing(params, ["icl", "ft reseeded"]) == ["icl", "ft reseeded"]
+
+
+def test_rows_do_not_depend_on_what_was_finished_before(params, store, studied):
+    """To the last bit: a study that was interrupted between any two units ends as one that was not."""
+    for arm in ("icl elsewhere", "icl 8", "icl", "hybrid"):
+        (unit,) = [unit for unit in trials_of(params, studied[0], [arm]) if unit.world == "reversals"]
+        assert run_together([unit], store) == {}
+        pd.testing.assert_frame_equal(store.rows(unit.key), studied[0].rows(unit.key), check_exact=True)
+
+
+def test_questions_asked_in_parts_are_answered_as_together(params, store, studied):
+    arms = {arm: params.arms[arm].plain() for arm in ("base", "icl", "ft")}
+    questions, tuning = params.questions.plain(), params.finetuning.plain() | {"learning_rates": [1e-3]}
+    parted = changed(params, arms=arms, questions=questions | {"shards": 3}, finetuning=tuning)
+    whole = changed(params, arms=arms, finetuning=tuning)
+    rows, together = (run(each, store, say=lambda line: None) for each in (parted, whole))
+    units = [unit for wave in runner.waves_of(parted, store) for unit in wave]
+    shards = [unit for unit in units if unit.shard is not None]
+    assert len(shards) == 3 * 2 * len(params.world_names) and all(store.has(unit.key) for unit in shards)
+    assert {unit.arm for unit in shards} == {"base", "icl"}
+    same = ["world", "arm", "seed", "item_id", "correct", "gflops"]
+    pd.testing.assert_frame_equal(rows[same], together[same])
+    for mine, theirs in zip(rows["option_log_probs"], together["option_log_probs"], strict=True):
+        assert list(mine) == pytest.approx(list(theirs), abs=1e-4)
+    for one, other in zip(trials_of(parted, store), trials_of(whole, store), strict=True):
+        mine, theirs = store.record(one.key), store.record(other.key)
+        assert mine["questions"] == theirs["questions"] and mine["context_tokens"] == theirs["context_tokens"]
+        assert mine["query_flops"] == pytest.approx(theirs["query_flops"])
+    # A part that is missing is asked when they are joined; more parts than questions are refused.
+    lost = next(unit for unit in trials_of(parted, store) if unit.arm == "icl")
+    for unit in (lost, lost.shards[1]):
+        shutil.rmtree(store.path(unit.key))
+    assert work.join(lost, store) == {} and store.has(lost.shards[1].key) and store.has(lost.key)
+    many = changed(params, arms=arms, questions=questions | {"shards": 500})
+    why = work.join(trial(many, "icl"), store)
+    assert "questions.shards = 500: there are" in why[trial(many, "icl").label]
+
+
+def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it(params, store, tmp_path, monkeypatch):
+    said: list[str] = []
+    few = changed(params, arms={"base": {}, "irrelevant": params.arms["irrelevant"].plain()})
+    monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
+    with pytest.raises(
+        RuntimeError, match="(?s)2 of 4 units failed.*family / seed 0 / base: its process was killed, 3"
+    ):
+        run(few, store, say=said.append)
+    assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
+    assert {unit.world for unit in trials_of(few, store) if store.has(unit.key)} == {"reversals"}
+
+
+def _killed(tries, world, job, store, threads):
+    if job[0].world == world:
+        with tries.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work.work(job, store, threads)
 
 
 def test_the_order_of_questions_does_not_matter(params, studied):

@@ -4,6 +4,7 @@ Each imports what it needs, so that one with nothing to do ends at once.
 """
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -19,6 +20,9 @@ from study.store import PUBLISHED, content_hash, store_of
 from study.strict import ParamsError, named_file
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
+ROOM, RIGHTS = "make room on the disk", "make it writable"
+REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM}
+REMEDIES |= {errno.EACCES: RIGHTS, errno.EPERM: RIGHTS, errno.EROFS: RIGHTS}
 
 
 def study_file(study: str) -> Path:
@@ -368,6 +372,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: {error.strerror}{place}; what is finished is kept: {REMEDIES[error.errno]} and run again",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; finished trials are kept, and the next run goes on from them", file=sys.stderr)
         return 130

@@ -4,10 +4,13 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 
 from study.book import NotebookFailed, Run
 from study.digest import sha256_of
@@ -41,14 +44,42 @@ def trials_in(run: Run) -> list[Trial]:
     return trials
 
 
+@contextmanager
+def alone_in(results: Path) -> Iterator[None]:
+    """Keep others out of a results folder; the system lets go of it even where the process is killed.
+
+    Raises:
+        ParamsError: if another run works in it.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(results / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ParamsError(
+            f"another run is working in {shown(results)}; wait for it to end, or stop it, and run again: what it has "
+            "finished is not done twice"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def execute(run: Run) -> None:
     """Execute a notebook.
 
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
+        ParamsError: if another run works in the same folder.
     """
+    with alone_in(run.results):
+        store_of(run.results).sweep()
+        _execute(run)
+
+
+def _execute(run: Run) -> None:
     begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
-    run.results.mkdir(parents=True, exist_ok=True)
     part = run.results / f".{run.name}.part.ipynb"
     given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
     known = set(papermill.inspect_notebook(str(run.notebook)))

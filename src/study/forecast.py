@@ -305,10 +305,13 @@ class _Work:
     def flops(self, unit: Unit) -> float:
         """Operations of one unit."""
         how = self.params.augmentation
+        if isinstance(unit, Trial) and unit.shards:  # they are units themselves
+            return 0.0
         if isinstance(unit, Trial):
-            asking = 2 * (self.size.body + self.size.head) * self.asked
+            asked = self.asked if unit.shard is None else self.asked / self.params.questions.shards
+            asking = 2 * (self.size.body + self.size.head) * asked
             if unit.spec.context:
-                asking += forward_flops(self.size, self.context) + 4 * self.size.attention * self.asked * self.context
+                asking += forward_flops(self.size, self.context) + 4 * self.size.attention * asked * self.context
             return asking + self._training(unit)
         if isinstance(unit, Writing):
             local = unit.source is Source.LOCAL

@@ -141,6 +141,9 @@ class Questions(Strict):
         ge=16,
         description="most tokens of documents in view; by default as many as the model has positions for",
     )
+    shards: int = Field(
+        1, ge=1, description="parts in which untrained arms are asked side by side, each reading the context for itself"
+    )
 
 
 class Finetuning(Strict):

@@ -44,13 +44,15 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
 
 
 def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Unit]]:
-    """Units in waves: generated text, the choice of learning rates, and the trials once these are chosen."""
+    """Units in waves: generated text, the choice of learning rates, parts of the trials with these, the trials."""
     selecting = {trial.key: trial for trials in selection_trials(params, arms).values() for trial in trials}
     trials = trials_of(params, store, arms)
     writings = {writing.key: writing for trial in (*selecting.values(), *trials) for writing in trial.writings}
     yield list(writings.values())
     yield list(selecting.values())
-    yield [*trials_of(params, store, sharing(params, arms))]
+    chosen = trials_of(params, store, sharing(params, arms))
+    yield [shard for trial in chosen for shard in trial.shards]
+    yield [*chosen]
 
 
 def units_of(params: Params, store: Store) -> list[Unit]:
@@ -92,7 +94,7 @@ def _jobs(units: Sequence[Unit]) -> list[list[Unit]]:
     for unit in units:
         name = unit.key
         if isinstance(unit, Trial):
-            name = content_hash([unit.world, unit.seed, unit.training])
+            name = content_hash([unit.world, unit.seed, unit.training, unit.shard])
         jobs.setdefault(name, []).append(unit)
     return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], Trial) else 0)
 

@@ -5,8 +5,8 @@ No model is touched here, so that whoever reads results need not wait for torch.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -149,11 +149,13 @@ class Trial(Unit):
         arm: its label.
         spec: what the arm is.
         learning_rate: of its training; None if it does not train, or if the rate is not chosen yet.
+        shard: the number of the part of its questions that it is asked; None for all.
     """
 
     arm: str
     spec: Arm
     learning_rate: float | None = None
+    shard: int | None = None
 
     @property
     def finetuning(self) -> Finetuning:
@@ -181,18 +183,27 @@ class Trial(Unit):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """As in `Unit`, with the training, the context and the looks."""
+        """As in `Unit`, with the training, the context, the looks and the part of the questions."""
         spec = self.spec
         looks = self.params.finetuning.looks if spec.curve else 0
         context = {"context": spec.context, "shots": spec.shots, "elsewhere": spec.elsewhere, "looks": looks}
         prompts = prompts_of(self.params)
         words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
-        return {**super().recipe, "training": self.training, "prompts": words, **context}
+        return {**super().recipe, "training": self.training, "prompts": words, **context, "shard": self.shard}
 
     @property
     def label(self) -> str:
         """What people call the unit."""
-        return f"{self.world} / seed {self.seed} / {self.arm}"
+        part = "" if self.shard is None else f" / questions {self.shard + 1} of {self.params.questions.shards}"
+        return f"{self.world} / seed {self.seed} / {self.arm}{part}"
+
+    @property
+    def shards(self) -> list[Self]:
+        """The units that ask its questions in parts, if it is asked so; what is trained is asked where it was."""
+        count = self.params.questions.shards
+        if self.spec.train or self.shard is not None or count == 1:
+            return []
+        return [replace(self, shard=shard) for shard in range(count)]
 
     @property
     def writings(self) -> list[Writing]:

@@ -40,6 +40,15 @@ from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Wri
 from study.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
+# What a trial's record has of any part of its questions.
+WHOLE = (
+    "status",
+    "context_tokens",
+    "share_of_documents_in_context",
+    "share_of_facts_in_context",
+    "parameters",
+    "context_flops",
+)
 SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
 
 
@@ -51,7 +60,11 @@ def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
         if isinstance(unit, Writing):
             write_text(unit, store)
     trials = [unit for unit in units if isinstance(unit, Trial)]
-    return run_together(trials, store) if trials else {}
+    alone = [trial for trial in trials if not trial.shards]
+    failed = run_together(alone, store) if alone else {}
+    for trial in (trial for trial in trials if trial.shards):
+        failed |= join(trial, store)
+    return failed
 
 
 def _end_with_parent(parent: int) -> None:
@@ -142,6 +155,31 @@ def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
     return failed
 
 
+def join(trial: Trial, store: Store) -> dict[str, str]:
+    """Store a trial from the parts in which its questions were asked; those that are missing are asked now.
+
+    Returns:
+        Why it failed, by its label, if a part did.
+    """
+    started = time.monotonic()
+    missing = [shard for shard in trial.shards if not store.has(shard.key)]
+    if failed := run_together(missing, store) if missing else {}:
+        return {trial.label: "; ".join(f"{label}: {reason}" for label, reason in failed.items())}
+    parts = [store.rows(shard.key) for shard in trial.shards]
+    records = [store.record(shard.key) for shard in trial.shards]
+    counts = [record["questions"] for record in records]
+    record = {name: records[0][name] for name in WHOLE} | {
+        "arm": trial.arm,
+        "questions": sum(counts),
+        "scoring_seconds": sum(record["scoring_seconds"] for record in records),
+        "query_flops": float(np.average([record["query_flops"] for record in records], weights=counts)),
+    }
+    places = [place for first in range(len(parts)) for place in range(first, sum(counts), len(parts))]
+    rows = pd.concat(parts, ignore_index=True).iloc[np.argsort(places)].reset_index(drop=True)
+    _store(trial, store, rows, record, started)
+    return {}
+
+
 def tuned(
     trial: Trial,
     material: Material,
@@ -220,6 +258,12 @@ def examine(
         kept: as `score_options` takes it.
     """
     spec, exam, prompts = trial.spec, material(trial.spec.elsewhere), prompts_of(trial.params)
+    questions = exam.questions if trial.shard is None else exam.questions[trial.shard :: trial.params.questions.shards]
+    if not questions:
+        raise ValueError(
+            f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
+            "fewer shards"
+        )
     given = material(spec.elsewhere or spec.context is Source.IRRELEVANT).documents if spec.context else ()
     if spec.shots:
         count = min(spec.shots, len(given))
@@ -227,19 +271,19 @@ def examine(
     documents = in_context(trial, model, tokenizer, given, exam.questions)
     context = prompts.behind([document.text for document in documents])
     started = time.monotonic()
-    scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in exam.questions], kept=kept)
+    scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions], kept=kept)
     seconds = time.monotonic() - started
     size, read = size_of(model), len(tokenizer(context).input_ids) if context else 0
     asking = [
         len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
-        for q, score in zip(exam.questions, scores, strict=True)
+        for q, score in zip(questions, scores, strict=True)
     ]
     stated = {fact for document in documents for fact in document.facts}
     record = {
         "context_tokens": read,
         "share_of_documents_in_context": len(documents) / len(given) if given else 0.0,
         "share_of_facts_in_context": len(stated & set(exam.world.facts)) / len(exam.world.facts),
-        "questions": len(exam.questions),
+        "questions": len(questions),
         "parameters": model.num_parameters(),
         "scoring_seconds": seconds,
         # What one user pays who asks a question and is answered: once for the context, if it is kept, ...
@@ -247,13 +291,13 @@ def examine(
         # ... and for each question behind it.
         "query_flops": sum(forward_flops(size, n, past=read, predicted=n) for n in asking) / len(asking),
     }
-    rows = _rows(trial, exam.questions, scores)
+    rows = _rows(trial, questions, scores)
     # Whoever asks one question, and keeps nothing, pays for the context too.
     rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
     rows["covered"] = rows["misled"] = None
     if set(WRITTEN) & set(spec.train) and not spec.elsewhere and exam.world.closed:
         told = set(generated(trial, store, spec)["fact"].dropna())
-        says = [answers_told(exam.world, question, told) for question in exam.questions]
+        says = [answers_told(exam.world, question, told) for question in questions]
         rows["covered"], rows["misled"] = zip(*says, strict=True)
     return rows, record
 
