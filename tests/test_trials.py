@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import pandas as pd
+import psutil
 import pytest
 
 from study import executors, report, runner, selection, work
@@ -391,8 +392,10 @@ def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
     deadline = time.monotonic() + 60
     while not list(store.folder.glob("*/record.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
+    workers = [other for other in psutil.Process(process.pid).children(recursive=True) if other.is_running()]
     os.kill(process.pid, signal.SIGKILL)
     process.join()
+    assert workers and psutil.wait_procs(workers, timeout=20)[1] == []  # nobody works on for nobody
     finished = {path.parent.name for path in store.folder.glob("*/record.json")}
     assert finished
     for name in finished:

@@ -1,5 +1,6 @@
 """Do units of work: train, write, ask, and store rows and a record."""
 
+import multiprocessing
 import os
 import resource
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,8 @@ SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
 
 def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
     """Do units that belong together, in a process of their own; why units failed, by label."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     for unit in units:
         if isinstance(unit, Writing):
@@ -67,10 +70,12 @@ def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
     return failed
 
 
-def _end_with_parent(parent: int) -> None:
-    """A worker whose study was killed ends too, instead of working on for nobody."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def _end_with(parent: BaseProcess) -> None:
+    """A worker whose study was killed ends too, instead of working on for nobody.
+
+    What it was forked from does not tell: that lives as long as it does.
+    """
+    parent.join()
     os._exit(1)
 
 
