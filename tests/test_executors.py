@@ -1,0 +1,109 @@
+"""The same work wherever it is done: in processes of this machine, on the nodes of a cluster, by way of a depot."""
+
+import socket
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from study import depot, executors
+from study.executors import Needs, needs
+from study.runner import run, trials_of
+from study.store import ROWS, Store, store_of, whole
+from study.strict import ParamsError
+from study.trials import FINISHED, Trial
+
+GB = 1_000_000_000
+
+
+@pytest.fixture
+def small(params):
+    """A study of two jobs: one that trains, on text that the model writes, and one that does not."""
+    tuning = params.finetuning.model_copy(update={"learning_rates": (1e-3,)})
+    arms = {arm: params.arms[arm] for arm in ("base", "icl", "ft local")}
+    worlds = params.worlds.model_copy(update={"family": None})
+    return params.model_copy(update={"arms": arms, "worlds": worlds, "finetuning": tuning})
+
+
+def test_an_executor_that_is_not_there_is_refused(params, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXECUTOR", "slurm")
+    with pytest.raises(ParamsError, match="EXECUTOR = 'slurm': no such executor; there are: local, ray"):
+        run(params, Store(tmp_path), say=lambda line: None)
+    monkeypatch.setenv("EXECUTOR", "ray")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ParamsError, match="ray is not installed; `make setup EXECUTOR=ray`"):
+        run(params, Store(tmp_path), say=lambda line: None)
+
+
+def test_what_a_job_takes_depends_on_the_model_and_the_machine_only():
+    assert needs("cpu", 5_000_000, 20_000_000, cores=8) == Needs(1, 0, 1.62 * GB)
+    assert needs("cpu", 10**9, 4 * GB, cores=8) == Needs(8, 0, 25.5 * GB)
+    assert needs("cuda", 10**9, 2 * GB, cores=8) == Needs(8, 1, 5.5 * GB)
+
+
+def test_a_job_has_the_cores_of_the_smallest_node_that_can_take_it():
+    nodes = [{"Alive": True, "Resources": resources} for resources in ({"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}, {})]
+    nodes.append({"Alive": False, "Resources": {"CPU": 1.0}})
+    assert executors._cores_for_each(nodes, gpus=False) == 4 and executors._cores_for_each(nodes, gpus=True) == 8
+
+
+def test_a_node_with_another_version_is_named_and_does_nothing(small, tmp_path):
+    units = trials_of(small, Store(tmp_path))
+    with pytest.raises(RuntimeError, match=f"node {socket.gethostname()} has another version of the package"):
+        executors._on_node(units, ["0" * 20] * len(units), Store(tmp_path), 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, monkeypatch):
+    store, done = Store(tmp_path), []
+    first, *others = trials_of(small, store)
+    store.write(first.key, pd.DataFrame({"item_id": ["a"]}), {"status": FINISHED})
+    monkeypatch.setattr(executors, "_in_process", lambda does, job, *given: done.extend(job) or {})
+    job = [first, *others]
+    assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
+
+
+def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPOT", f"file://{tmp_path}/depot/")
+    mine = replace(store_of(tmp_path / "mine"), others=())
+    theirs = replace(mine, folder=tmp_path / "theirs")
+    assert mine.shared == f"file://{tmp_path}/depot/mine"
+    rows = run(small, mine, say=lambda line: None)
+    # Another machine has it all without doing anything, and takes nothing that is torn on the way.
+    torn = next(unit for unit in trials_of(small, mine) if unit.arm == "icl")
+    (tmp_path / "depot" / "mine" / torn.key / ROWS).write_bytes(b"PAR1")
+    said: list[str] = []
+    again = run(small, theirs, say=said.append)
+    assert [line for line in said if " / " in line and " s  " in line] == [line for line in said if "/ icl" in line]
+    pd.testing.assert_frame_equal(rows, again, check_exact=True)
+    assert whole(tmp_path / "depot" / "mine" / torn.key)  # it was made again there
+
+
+def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEPOT", "nowhere://bucket")
+    with pytest.raises(ParamsError, match=r"(?s)DEPOT = 'nowhere://bucket': .*give an address that fsspec can reach"):
+        Store(tmp_path, shared=depot.address("mine")).fetch(["a"])
+
+
+def test_nothing_is_brought_anywhere_without_being_asked(monkeypatch, tmp_path):
+    monkeypatch.delenv("DEPOT", raising=False)
+    assert store_of(tmp_path).shared == ""
+
+
+def test_ray_gives_the_rows_of_this_machine(small, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    rows = run(small, here, say=lambda line: None)
+    monkeypatch.setenv("EXECUTOR", "ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    try:
+        pd.testing.assert_frame_equal(rows, run(small, there, say=lambda line: None), check_exact=True)
+    finally:
+        ray.shutdown()
+    units = {unit.key for trial in trials_of(small, there) for unit in (trial, *trial.writings)}
+    assert units == {path.name for path in there.folder.iterdir()} and isinstance(
+        next(iter(trials_of(small, here))), Trial
+    )
