@@ -48,6 +48,14 @@ def test_a_job_has_the_cores_of_the_smallest_node_that_can_take_it():
     assert executors._cores_for_each(nodes, gpus=False) == 4 and executors._cores_for_each(nodes, gpus=True) == 8
 
 
+def test_a_node_can_take_a_job_that_all_it_needs_is_there_for():
+    resources = {"CPU": 4.0, "GPU": 1.0, "memory": 8.0 * GB}
+    node = {"Alive": True, "Resources": resources}
+    assert executors._can_take(node, Needs(4, 1, 8 * GB)) and not executors._can_take(node, Needs(1, 2, GB))
+    assert not executors._can_take({**node, "Alive": False}, Needs(1, 0, GB))
+    assert not executors._can_take({"Alive": True, "Resources": {"CPU": 4.0}}, Needs(1, 0, GB))
+
+
 def test_a_node_with_another_version_is_named_and_does_nothing(small, tmp_path):
     units = trials_of(small, Store(tmp_path))
     with pytest.raises(RuntimeError, match=f"node {socket.gethostname()} has another version of the package"):

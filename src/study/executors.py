@@ -38,6 +38,10 @@ class Needs(NamedTuple):
     gpus: int
     memory_bytes: int
 
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a trial"
+
 
 def available_cores() -> int:
     """Cores this process may use."""
@@ -109,6 +113,8 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
     gpus = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
     _, parameters, weight_bytes = _in_process(_about, model.model_copy(update={"device": "cpu"}))
     need = needs("cuda" if gpus else "cpu", parameters, weight_bytes, _cores_for_each(ray.nodes(), bool(gpus)))
+    if not any(_can_take(node, need) for node in ray.nodes()):
+        print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
     task = ray.remote(_on_node).options(
         num_cpus=need.cpus, num_gpus=need.gpus, memory=need.memory_bytes, max_retries=RETRIES
     )
@@ -129,6 +135,11 @@ def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: bool) -> int:
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     able = [r for r in alive if r.get("CPU", 0) >= 1 and (not gpus or r.get("GPU", 0) >= 1)]
     return max(1, min((int(r["CPU"] // (r["GPU"] if gpus else 1)) for r in able), default=1))
+
+
+def _can_take(node: dict[str, Any], need: Needs) -> bool:
+    there = node["Resources"] if node["Alive"] else {}
+    return all(there.get(kind, 0) >= least for kind, least in zip(("CPU", "GPU", "memory"), need, strict=True))
 
 
 def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[str, str]:
