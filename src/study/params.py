@@ -128,7 +128,7 @@ class Ladder(Strict):
     """Models smaller or larger than the one under study, on which some of its arms are run again."""
 
     models: tuple[Model, ...] = Field((), description="the other rungs; none by default")
-    arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1)
+    arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
 
 
 class Questions(Strict):
@@ -163,12 +163,12 @@ class Finetuning(Strict):
     fewest_steps: int = Field(60, ge=1, description="however few its texts are")
     step_tokens: int = Field(160, ge=2, description="tokens learned in one step")
     looks: int = Field(3, ge=1, description="how often an arm with a curve is asked on the way, evenly spread")
-    warmup_steps: int = Field(10, ge=0)
+    warmup_steps: int = Field(10, ge=0, description="steps in which the learning rate rises")
     final_rate: float = Field(0.05, ge=0, le=1, description="last learning rate as a share of the first")
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are shortened to it")
     lora_rank: int = Field(16, ge=1, description="only with method lora")
-    lora_alpha: int = Field(32, ge=1, description="only with method lora")
+    lora_alpha: int = Field(32, ge=1, description="only with method lora; the adapter counts alpha / rank times")
 
     @model_validator(mode="after")
     def _rates_can_be_compared(self) -> Self:
@@ -195,7 +195,7 @@ class Augmentation(Strict):
     """How the model writes inferences from its training documents."""
 
     samples: int = Field(1, ge=1, description="texts written for each document")
-    temperature: float = Field(0.7, gt=0)
+    temperature: float = Field(0.7, gt=0, description="at which tokens are drawn")
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
     batch_size: int = Field(128, ge=1, description="texts written side by side")
@@ -206,8 +206,8 @@ class Statistics(Strict):
     """Intervals and tests."""
 
     resamples: int = Field(2000, ge=100, description="of the cluster bootstrap")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    seed: int = Field(0, ge=0)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals, and of verdicts after correction")
+    seed: int = Field(0, ge=0, description="of the bootstrap's draws")
 
 
 class _Worlds(Strict):
@@ -241,7 +241,7 @@ class Params(Strict):
 
     worlds: Worlds = Field(Worlds.parse(dict.fromkeys(STUDIED, "bundled"), "defaults"), description="by name")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its worlds, data order and text")
-    arms: dict[str, Arm] = Field(ARMS, min_length=1)
+    arms: dict[str, Arm] = Field(ARMS, min_length=1, description="by label; those given take the place of the table")
     model: Model = Model()
     ladder: Ladder = Ladder()
     questions: Questions = Questions()
@@ -285,7 +285,7 @@ class Params(Strict):
                 able = [name for name, arm in self.arms.items() if arm.train and not arm.as_long_as]
                 raise ValueError(
                     f"arms.{label}.as_long_as = {arm.as_long_as!r}: name an arm that trains for as long as its own "
-                    f"texts take: {', '.join(able)}"
+                    f"texts take: {', '.join(able)} (arms that are given take the place of the table)"
                 )
         if self.ladder.models and not set(self.ladder.arms) <= set(self.arms):
             missing = [label for label in self.ladder.arms if label not in self.arms]

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from study.paths import shown
 
+KINDS = {"tuple_type": "a list, such as [1, 2]", "model_type": "a mapping of settings", "dict_type": "a mapping"}
+
 
 class ParamsError(ValueError):
     """Settings that cannot be run; the message names the dotted field, the bad value and the remedy."""
@@ -85,6 +87,8 @@ def explain(model: type[BaseModel], problem: Any) -> str:
         return f"{where} = {problem['input']!r}: no such setting; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
     shown = repr(problem["input"])
+    if problem["type"] in KINDS:
+        return f"{where} = {shown[:80]}: must be {KINDS[problem['type']]}"
     if problem["type"] == "missing":
         return f"{where}: missing; give it a value"
     if problem["type"] == "value_error" and (not problem["loc"] or len(shown) > 80):
@@ -111,5 +115,6 @@ def named_file(folder: Path, variable: str, name: str) -> Path:
     path = folder / f"{name}.yaml"
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
-        raise ParamsError(f"{variable} = {name!r}: no {shown(path)}; there are: {names}")
+        hint = " (a name, without .yaml)" if name.endswith(".yaml") else ""
+        raise ParamsError(f"{variable} = {name!r}: no {shown(path)}; there are: {names}{hint}")
     return path
