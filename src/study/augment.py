@@ -13,6 +13,7 @@ from study.attention import positions
 from study.context import fitting
 from study.data import Document
 from study.generate import Generation, generate
+from study.limits import limited
 from study.params import Augmentation, Params, Source
 from study.prompts import Prompts
 from study.sentences import written_sentences
@@ -25,6 +26,7 @@ UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
 DATE = "01 Jan 2025"
 NO_CLOCK = f"{{% macro strftime_now(format) %}}{DATE}{{% endmacro %}}"
 MARGIN = 4  # tokens that two texts may take more together than alone
+TEMPLATE_SECONDS, TEMPLATE_GIGABYTES = 10, 1  # that filling in a chat template may take
 THINKS = "<think>"  # what a template ends with that has the model think whether it is to or not
 
 
@@ -121,14 +123,20 @@ def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, th
         return prompt
     if not tokenizer.chat_template:
         raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
-    text: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}],
-        chat_template=NO_CLOCK + tokenizer.get_chat_template(),
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=thinking,
-        date_string=DATE,
-    )
+    try:
+        with limited(TEMPLATE_SECONDS, TEMPLATE_GIGABYTES):  # a template is a program that came with the model
+            text: str = tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}],
+                chat_template=NO_CLOCK + tokenizer.get_chat_template(),
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=thinking,
+                date_string=DATE,
+            )
+    except Exception as error:  # whatever it does
+        raise ParamsError(
+            f"prompts.style = 'chat': the model's chat template fails ({type(error).__name__}: {error}); use plain"
+        ) from None
     return text
 
 

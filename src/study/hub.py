@@ -4,8 +4,10 @@ Models of the hub are pinned in `params/models/lock.yaml`, which `make fetch` wr
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from tokenizers import Tokenizer
@@ -131,6 +133,21 @@ def model_folder(params: Model, weights: bool = True) -> Path:
     return folder
 
 
+def settings_in(file: Path) -> dict[str, Any]:
+    """The settings in a JSON file of a model; none if there is no such file.
+
+    Raises:
+        ParamsError: if it holds no JSON object.
+    """
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ParamsError(f"{file}: no JSON ({error}); fetch or save the model anew") from None
+    if not isinstance(settings, dict):
+        raise ParamsError(f"{file}: holds a {type(settings).__name__}, no JSON object; fetch or save the model anew")
+    return settings
+
+
 def verified_folder(params: Model) -> Path:
     """The folder of `model_folder`, to load a model from: a hub model's files there are those that were recorded.
 
@@ -171,6 +188,18 @@ def identity(params: Model) -> str:
     return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
+def tokenizer_in(file: Path) -> Tokenizer:
+    """The tokenizer in a file tokenizer.json.
+
+    Raises:
+        ParamsError: if it holds none.
+    """
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # that is all the package raises
+        raise ParamsError(f"{file}: no tokenizer ({error}); fetch or save the model anew") from None
+
+
 def count_tokens(params: Model, texts: Sequence[str]) -> list[int]:
     """Tokens of each text under the model's tokenizer, special tokens not counted."""
     file = model_folder(params, weights=False) / "tokenizer.json"
@@ -179,5 +208,5 @@ def count_tokens(params: Model, texts: Sequence[str]) -> list[int]:
 
         tokenizer = load_tokenizer(params)
         return [len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
-    encoded = Tokenizer.from_file(str(file)).encode_batch(list(texts), add_special_tokens=False)
+    encoded = tokenizer_in(file).encode_batch(list(texts), add_special_tokens=False)
     return [len(text.ids) for text in encoded]

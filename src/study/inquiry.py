@@ -4,14 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from study.book import Run, notebook_path
 from study.data import Document
 from study.drafts import draft_questions
 from study.execute import execute
 from study.forecast import refuse_what_cannot_fit
-from study.hub import ensure, model_folder
+from study.hub import ensure, model_folder, tokenizer_in
 from study.params import Params
 from study.passages import read_documents
 from study.paths import ROOT, shown
@@ -77,7 +75,7 @@ def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
         ParamsError: with one of the words.
     """
     file = model_folder(params.model, weights=False) / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
+    tokenizer = tokenizer_in(file) if file.is_file() else None
     unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
     encoded = [tokenizer.encode(text, add_special_tokens=False) for text in texts] if tokenizer and unknown else []
     words = [

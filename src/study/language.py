@@ -3,13 +3,12 @@
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from tokenizers import Tokenizer
-
-from study.hub import model_folder
+from study.hub import model_folder, settings_in, tokenizer_in
 from study.params import Model
 from study.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
+
+MOST_TOKENS = 2**32  # of any vocabulary
 
 
 def speaks(params: Model) -> str:
@@ -23,18 +22,14 @@ def speaks(params: Model) -> str:
 @cache
 def _speaks(folder: Path) -> str:
     file = folder / "tokenizer.json"
-    tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else None
+    tokenizer = tokenizer_in(file) if file.is_file() else None
     if tokenizer and tokenizer.token_to_id(CONSIDER) is not None:
         return BUNDLED
-    config, jinja = _settings(folder / "tokenizer_config.json"), folder / "chat_template.jinja"
+    config, jinja = settings_in(folder / "tokenizer_config.json"), folder / "chat_template.jinja"
     template = jinja.read_text(encoding="utf-8") if jinja.is_file() else json.dumps(config.get("chat_template") or "")
-    ids = _settings(folder / "generation_config.json").get("eos_token_id")
-    ends = [tokenizer.id_to_token(k) for k in (ids if isinstance(ids, list) else [ids]) if tokenizer and k is not None]
+    ids = settings_in(folder / "generation_config.json").get("eos_token_id")
+    numbers = [k for k in (ids if isinstance(ids, list) else [ids]) if isinstance(k, int) and 0 <= k < MOST_TOKENS]
+    ends = [tokenizer.id_to_token(k) for k in numbers if tokenizer]
     named = config.get("eos_token")
     ends += [named.get("content") if isinstance(named, dict) else named, "eos_token"]
-    return CHAT if any(end in template for end in ends if end) else PLAIN
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return settings
+    return CHAT if any(end in template for end in ends if end and isinstance(end, str)) else PLAIN
