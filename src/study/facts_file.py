@@ -19,6 +19,7 @@ from study.words import Lexicon, draw_words
 
 SEXES = {"male": "man", "man": "man", "female": "woman", "woman": "woman"}
 GENDER = "gender"
+MOST_BYTES = 2**20  # of a file
 
 
 class Line(NamedTuple):
@@ -36,21 +37,24 @@ def read_lines(path: Path) -> list[Line]:
         ParamsError: naming the file and the line that is neither a triple nor a Prolog fact.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ParamsError(f"{path}: has more than the {MOST_BYTES:,} bytes that are read; use a part of it")
         texts = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     lines: list[Line] = []
     spelled: dict[str, str] = {}
     for number, text in enumerate(texts, 1):
-        bare = re.sub(r"\s*[#%].*", "", text).strip()
+        bare = re.split("[#%]", text, maxsplit=1)[0].strip()
         if not bare:
             continue
-        prolog = re.fullmatch(r"(\w[\w-]*)\s*\(\s*([^(),]+?)\s*(?:,\s*([^(),]+?)\s*)?\)\s*\.?", bare)
+        found = re.fullmatch(r"(\w[\w-]*)\s*\(([^(),]+)(?:,([^(),]+))?\)\s*\.?", bare)
+        prolog = [part.strip() for part in found.groups("")] if found else []
         fields = [field.strip() for field in re.split(r"[,\t]" if re.search(r"[,\t]", bare) else r"\s+", bare)]
-        if prolog and prolog[3]:
-            relation, subject, object_ = prolog[1], prolog[2], prolog[3]
+        if prolog and prolog[2]:
+            relation, subject, object_ = prolog
         elif prolog:
-            relation, subject, object_ = GENDER, prolog[2], prolog[1]
+            relation, subject, object_ = GENDER, prolog[1], prolog[0]
         elif len(fields) == 3 and all(fields):
             subject, relation, object_ = fields
         else:

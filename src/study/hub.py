@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from study.digest import sha256_of
 from study.params import BUNDLED, Model
-from study.paths import BASE_MODEL, PARAMS, shown
+from study.paths import BASE_MODEL, PARAMS, is_file, is_folder, shown
 from study.strict import ParamsError, Strict, read_yaml
 
 LOCK = PARAMS / "models" / "lock.yaml"
@@ -51,7 +51,7 @@ def pin_of(params: Model) -> Pin | None:
     Raises:
         ParamsError: if the model is not in the lock file, or is pinned there at another revision.
     """
-    if params.name == BUNDLED or Path(params.name).is_dir():
+    if params.name == BUNDLED or is_folder(Path(params.name)):
         return None
     pin, command = read_pins().get(params.name), f"make fetch MODEL={params.name}"
     if params.revision:
@@ -128,7 +128,7 @@ def model_folder(params: Model, weights: bool = True) -> Path:
         remedy = "restore results/base_model from the repository, or make it anew with `make base-model`"
     else:
         folder, remedy = Path(params.name), "give a folder written by save_pretrained"
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+    if not is_file(folder / "config.json") or not any(folder.glob("*.safetensors")):
         raise ParamsError(f"model.name = {params.name!r}: no config.json and safetensors weights there; {remedy}")
     return folder
 

@@ -29,15 +29,15 @@ def limited(seconds: float, gigabytes: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
         yield
         return
-    handler = signal.signal(signal.SIGVTALRM, _stop)
+    handler, outer = signal.signal(signal.SIGVTALRM, _stop), (0.0, 0.0)
     try:
         with _memory(gigabytes):
             try:
                 # Of computing, not of waiting for other processes; again each second, in case the first is kept.
-                signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1)
+                outer = signal.setitimer(signal.ITIMER_VIRTUAL, seconds, 1)
                 yield
             finally:
-                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+                signal.setitimer(signal.ITIMER_VIRTUAL, *outer)
     except _Stop:
         raise Exceeded(f"takes more than {seconds:g} seconds") from None
     except MemoryError:

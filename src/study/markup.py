@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -146,14 +146,14 @@ def html_blocks(text: str, first_line: int = 1) -> Iterator[Block]:
 
 def _runs(soup: BeautifulSoup) -> list[_Run]:
     """The runs of a page, without recursion: pages nest deeply."""
-    places = {id(soup): _Place(soup)}
+    places, arranging = {id(soup): _Place(soup)}, _arranging(soup)
     runs: list[_Run] = []
     line = 1
     for node in soup.descendants:
         place = places[id(node.parent)]
         text = "" if isinstance(node, PreformattedString) else str(node) if not isinstance(node, Tag) else None
         if isinstance(node, Tag):
-            place = places[id(node)] = _place(node, place)
+            place = places[id(node)] = _place(node, place, arranging)
             line = node.sourceline or line
             cell = place.kind == "row" and node.name in ("td", "th")
             text = _CELL if cell else "" if node.name in _INLINE else " "
@@ -167,7 +167,18 @@ def _runs(soup: BeautifulSoup) -> list[_Run]:
     return runs
 
 
-def _place(tag: Tag, outer: _Place) -> _Place:
+def _arranging(soup: BeautifulSoup) -> set[int]:
+    """The tags that have a heading or a table inside, each by its identity."""
+    found = {id(soup)}
+    for tag in soup.find_all(["table", *HEADINGS]):
+        above = tag.parent
+        while above is not None and id(above) not in found:
+            found.add(id(above))
+            above = above.parent
+    return found
+
+
+def _place(tag: Tag, outer: _Place, arranging: Set[int]) -> _Place:
     if outer.kind == "left out" or tag.name in LEFT_OUT:
         return outer if outer.kind == "left out" else _Place(tag, "left out")
     if tag.name == "tr" and outer.group is not None and outer.group.name == "table":
@@ -175,7 +186,7 @@ def _place(tag: Tag, outer: _Place) -> _Place:
     if outer.kind in ("row", "code") or tag.name not in _BLOCKS:
         return outer
     group = outer.group
-    if group is None and tag.name in _GROUPS and tag.find(["table", *HEADINGS]) is None:
+    if group is None and tag.name in _GROUPS and id(tag) not in arranging:
         group = tag
     return _Place(tag, "heading" if tag.name in HEADINGS else "code" if tag.name == "pre" else "text", group)
 

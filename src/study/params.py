@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from study.data import Splitting
+from study.paths import is_folder
 from study.strict import Strict, read_yaml
 from study.words import OPENINGS
 from study.worlds import WORLDS
@@ -114,7 +115,7 @@ class Model(Strict):
     def _revision_is_a_commit(self) -> Self:
         if self.revision is None:
             return self
-        if self.name == BUNDLED or Path(self.name).is_dir():
+        if self.name == BUNDLED or is_folder(Path(self.name)):
             raise ValueError(f"revision {self.revision!r} is for hub models only; leave it out for {self.name!r}")
         if not re.fullmatch(r"[0-9a-f]{40}", self.revision):
             raise ValueError(

@@ -15,10 +15,13 @@ from bs4.exceptions import ParserRejectedMarkup
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError
 
+from study.limits import Exceeded, limited
 from study.markup import Block, html_blocks, markdown_blocks, sentences_of, whole
+from study.paths import is_file, is_folder
 from study.strict import ParamsError
 
 LARGEST_MB = 50
+MOST_SECONDS, MOST_GIGABYTES = 120, 4  # that a file may take to read
 _BULLET = re.compile(r"\s*[-*+•\u2013]\s+")
 _NUMBER = re.compile(r"\s*\(?\d{1,3}[.)]\s+")
 
@@ -50,7 +53,10 @@ def read_documents(folder: Path) -> list[Passage]:
     passages: list[Passage] = []
     for path in _files(folder):
         try:
-            blocks = list(READERS[path.suffix.lower()](path))
+            with limited(MOST_SECONDS, MOST_GIGABYTES):
+                blocks = list(READERS[path.suffix.lower()](path))
+        except Exceeded as error:
+            raise ParamsError(f"{path}: {error} to read; split it, or save it in a simpler form") from None
         except RecursionError:
             raise ParamsError(f"{path}: lists, quotes or brackets nest too deeply; flatten them") from None
         except ParserRejectedMarkup as error:
@@ -66,8 +72,8 @@ def read_documents(folder: Path) -> list[Passage]:
 
 def _files(folder: Path) -> list[Path]:
     """The documents of a folder; what cannot be read is found before anything is."""
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "no such folder"
+    if not is_folder(folder):
+        what = "is a file" if is_file(folder) else "no such folder"
         raise ParamsError(f"{folder}: {what}; give the folder that your documents are in")
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_cannot_be_listed):
@@ -104,7 +110,7 @@ def check_size(path: Path) -> None:
     Raises:
         ParamsError: if it is no file or too large.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ParamsError(f"{path}: no such file; give the path of a file")
     size = path.stat().st_size / 2**20
     if size > LARGEST_MB:

@@ -10,6 +10,22 @@ PACKAGE = Path(__file__).resolve().parent
 BASE_MODEL = RESULTS / "base_model"
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, whatever somebody gave as its name."""
+    try:
+        return path.is_file()
+    except OSError:  # too long a name, say
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder, whatever somebody gave as its name."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def shown(path: Path) -> str:
     """A path as readers should see it: relative to the project where it lies inside."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -6,7 +6,7 @@ import re
 ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr e.g i.e etc vs approx cf fig inc ltd".split())
 # Where words are parted by spaces, a space follows; the full stops of Chinese and Japanese need none.
 _END = re.compile(
-    r"[.!…\u0964\u0965\u06d4]+[\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff61]+[\"'\u201d\u2019)\]\u300d\u300f\uff09]*"
+    r"(?<![.!…\u0964\u0965\u06d4])[.!…\u0964\u0965\u06d4]+[\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff61]+[\"'\u201d\u2019)\]\u300d\u300f\uff09]*"
 )
 _THOUGHT = re.compile(r"\A.*</think(?:ing)?>|<think(?:ing)?>.*\Z", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^\s*(?:```|~~~).*$", re.MULTILINE)

@@ -1,14 +1,21 @@
 """Typed, frozen settings whose errors name the field, the value and what is allowed."""
 
 import json
+import math
 import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from study.paths import shown
+from study.paths import is_file, shown
+
+MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a params file
+MOST_SHOWN = 80  # letters of a bad value
 
 KINDS = {"tuple_type": "a list, such as [1, 2]", "model_type": "a mapping of settings", "dict_type": "a mapping"}
 
@@ -50,10 +57,14 @@ _Loader.add_implicit_resolver(
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    twice = {key for key in keys if keys.count(key) > 1}
+    place = f"line {node.start_mark.line + 1}"
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for key in keys:
+        if not isinstance(key, str):
+            raise ParamsError(f"{place}: {_cut(key)} is no name of a setting; write a text, in quotes")
+    twice = sorted(key for key, times in Counter(keys).items() if times > 1)
     if twice:
-        raise ParamsError(f"line {node.start_mark.line + 1}: {sorted(twice)} given twice in one mapping; keep one")
+        raise ParamsError(f"{place}: {twice} given twice in one mapping; keep one")
     return loader.construct_mapping(node, deep=True)
 
 
@@ -64,19 +75,55 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        ParamsError: if the file is missing, is no YAML, or holds something else than a mapping.
+        ParamsError: if the file is missing, is no YAML, or holds something else than a mapping of plain values.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ParamsError(f"{path}: no such params file; give the path of a YAML file such as params/smoke.yaml")
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ParamsError(f"more than the {MOST_BYTES:,} bytes that are read; leave out what is no setting")
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML: {error}") from None
+        _refuse_odd(values, "", count())
     except ParamsError as error:
         raise ParamsError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}; make the file readable") from None
+    except RecursionError:
+        raise ParamsError(f"{path}: nests too deeply; flatten it") from None
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8, or a date in a month that is none
+        raise ParamsError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(values or {}, dict):
         raise ParamsError(f"{path}: holds a {type(values).__name__}; it must hold a mapping of settings")
     return values or {}
+
+
+def _refuse_odd(value: Any, place: str, counted: Iterator[int]) -> None:
+    """Refuse what YAML has and no setting can be; aliases count as often as they are used.
+
+    Raises:
+        ParamsError: naming its place and the remedy.
+    """
+    if next(counted) > MOST_VALUES:
+        raise ParamsError(f"more than the {MOST_VALUES:,} values that are read; write without aliases (*name)")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_odd(inner, f"{place}.{name}" if place else name, counted)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _refuse_odd(inner, f"{place}.{number}", counted)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ParamsError(f"{place} = {value}: no number that a setting can have; give a finite one")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ParamsError(f"{place}: a number beyond 2^63; give a smaller one")
+    elif isinstance(value, str) and re.search("[\ud800-\udfff\0]", value):
+        raise ParamsError(f"{place} = {_cut(value)}: half a character or a NUL; take it out")
+    elif not isinstance(value, (str, int, float, type(None))):
+        raise ParamsError(f"{place} = {_cut(value)}: a {type(value).__name__}, which no setting is; write it in quotes")
+
+
+def _cut(value: object) -> str:
+    """A value as it is shown in a message."""
+    return repr(value)[:MOST_SHOWN]
 
 
 def explain(model: type[BaseModel], problem: Any) -> str:
@@ -84,16 +131,15 @@ def explain(model: type[BaseModel], problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "(settings)"
     if problem["type"] == "extra_forbidden":
         allowed = ", ".join(_fields(model, problem["loc"]))
-        return f"{where} = {problem['input']!r}: no such setting; allowed here: {allowed}"
+        return f"{where} = {_cut(problem['input'])}: no such setting; allowed here: {allowed}"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = repr(problem["input"])
     if problem["type"] in KINDS:
-        return f"{where} = {shown[:80]}: must be {KINDS[problem['type']]}"
+        return f"{where} = {_cut(problem['input'])}: must be {KINDS[problem['type']]}"
     if problem["type"] == "missing":
         return f"{where}: missing; give it a value"
-    if problem["type"] == "value_error" and (not problem["loc"] or len(shown) > 80):
+    if problem["type"] == "value_error" and (not problem["loc"] or len(repr(problem["input"])) > MOST_SHOWN):
         return f"{where}: {message}" if problem["loc"] else message
-    return f"{where} = {shown[:80]}: {message}"
+    return f"{where} = {_cut(problem['input'])}: {message}"
 
 
 def _fields(model: Any, location: tuple[Any, ...]) -> list[str]:
@@ -113,7 +159,7 @@ def named_file(folder: Path, variable: str, name: str) -> Path:
         ParamsError: if there is none.
     """
     path = folder / f"{name}.yaml"
-    if not path.is_file():
+    if Path(name).name != name or not is_file(path):  # results are in a folder of this name
         names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
         hint = " (a name, without .yaml)" if name.endswith(".yaml") else ""
         raise ParamsError(f"{variable} = {name!r}: no {shown(path)}; there are: {names}{hint}")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field
 
 from study.digest import sha256_of
-from study.paths import ROOT
+from study.paths import ROOT, is_file, is_folder
 from study.strict import Strict
 
 
@@ -31,8 +31,8 @@ class Given(Strict):
 
 def _contents(path: Path) -> dict[str, str]:
     """SHA-256 of each file that is named or in the folder that is, hidden ones left out; of none if there is none."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    names = {file.relative_to(path): file for file in files if file.is_file()}
+    files = sorted(path.rglob("*")) if is_folder(path) else [path]
+    names = {file.relative_to(path): file for file in files if is_file(file)}
     return {
         name.as_posix(): sha256_of(file)
         for name, file in names.items()
