@@ -23,6 +23,7 @@ from study.params import Params
 from study.recipe import Architecture
 from study.runner import run, trials_of
 from study.store import Store
+from study.tiny import save_model, settings
 from study.tokenizer import build_tokenizer
 from study.verify import PAGE
 from study.words import STUDY
@@ -118,13 +119,10 @@ def family_folder(tokenizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def model_folder(tokenizer, tmp_path_factory) -> Path:
+def model_folder(tmp_path_factory) -> Path:
     """A tiny model on disk, as a user would bring one."""
     folder = tmp_path_factory.mktemp("model")
-    build_model(Architecture(width=32, head_width=8, positions=1024), len(tokenizer), layers=2, seed=0).save_pretrained(
-        folder
-    )
-    tokenizer.save_pretrained(folder)
+    save_model(folder)
     return folder
 
 
@@ -162,24 +160,7 @@ def english_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def params(model_folder) -> Params:
     """A study of seconds on the tiny model."""
-    return Params.parse(
-        {
-            "seeds": [0],
-            "worlds": {"reversals": {"size": 6, "features": 1}, "family": {"size": 1}},
-            "questions": {"per_split": 6, "options": 4},
-            "finetuning": {
-                "epochs": 1,
-                "fewest_steps": 2,
-                "step_tokens": 64,
-                "learning_rates": [1e-3, 1e-2],
-                "selection_worlds": ["reversals"],
-            },
-            "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
-            "statistics": {"resamples": 100},
-            "model": {"name": str(model_folder), "device": "cpu"},
-        },
-        "test",
-    )
+    return Params.parse(settings(model_folder), "test")
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,13 @@ def test_tokens_are_counted_up_to_the_end_of_each_text(model, tokenizer):
     assert all(ended.ended)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_model_whose_weights_are_no_numbers_writes_nothing(model, tokenizer, temperature):
+    model.model.norm.weight.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="next tokens have scores that are no numbers"):
+        generate(model, tokenizer, ["vazed sees"], 4, temperature, seed=0, batch_size=1)
+
+
 def test_a_prompt_too_long_is_refused_not_cut(model, tokenizer):
     with pytest.raises(ValueError, match="exceed the model's 512 positions"):
         generate(model, tokenizer, ["vazed sees ditav. " * 150], 20, 1.0, seed=0, batch_size=1)

@@ -60,6 +60,13 @@ def test_an_option_without_tokens_is_refused(model, tokenizer):
         score_options(model, tokenizer, "", [("vazed sees", [" ditav.", ""])])
 
 
+@pytest.mark.parametrize("context", ["", "vazed sees ditav. so:"])
+def test_a_model_whose_weights_are_no_numbers_is_refused(model, tokenizer, context):
+    model.model.norm.weight.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="2 of 2 questions have scores that are no numbers.*use float32"):
+        score_options(model, tokenizer, context, [("vazed sees", [" ditav.", " vazed."])] * 2)
+
+
 def test_a_whole_statement_is_asked_of_a_tokenizer_that_puts_nothing_before_a_text(english_folder):
     model, tokenizer = load(Model(name=str(english_folder), device="cpu"))
     assert not tokenizer("").input_ids

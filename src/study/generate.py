@@ -26,6 +26,7 @@ from study.attention import (
 )
 from study.flops import forward_flops, size_of
 from study.parallel import side_by_side, threads_on
+from study.score import NO_NUMBERS
 
 WORTH_SHARING = 16  # tokens that all prompts begin with
 WORTH_DROPPING = 7 / 8  # of rows still going on
@@ -75,7 +76,13 @@ class Draw:
         self.drawn = {item: rng.random(limits.tokens) for item, rng in rngs.items()}
 
     def __call__(self, logits: torch.Tensor, items: Sequence[int]) -> torch.Tensor:
-        """The next token of some items, (items), from their logits, (items, vocabulary)."""
+        """The next token of some items, (items), from their logits, (items, vocabulary).
+
+        Raises:
+            FloatingPointError: if a logit is not a number, so that any token would do.
+        """
+        if bool(logits.isnan().any()):
+            raise FloatingPointError(f"the next tokens have {NO_NUMBERS}")
         if not self.temperature:
             return logits.argmax(-1)
         upto = (logits.double() / self.temperature).softmax(-1).cumsum(-1)

@@ -1,5 +1,6 @@
 """Log-likelihood of each option of each question, the context read once."""
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from study.reading import Reader, Trie, reader
 CHUNK_TOKENS = 256  # more cost more: each token of a chunk is held against all of them
 CHUNK_LOGITS = 2**22  # predictions times vocabulary
 FEWEST_TOKENS = 16
+NO_NUMBERS = "scores that are no numbers; the weights are not finite, or too large for model.dtype: use float32"
 
 
 class OptionScores(NamedTuple):
@@ -59,6 +61,7 @@ def score_options(
     Raises:
         ValueError: if a text does not fit the model's positions, or an option adds no token of its own.
         MemoryError: if context and questions do not fit the memory there is.
+        FloatingPointError: if a score is not a number.
     """
     if not questions:
         return []
@@ -77,6 +80,9 @@ def score_options(
         together = map if by.changes else partial(side_by_side, device=model.device)
         for scores in together(partial(_scored, by, asked), parts):
             found |= scores
+    lost = [k for k, score in found.items() if any(map(math.isnan, score.log_probs))]
+    if lost:  # the first of several that are no numbers would be taken for the likeliest
+        raise FloatingPointError(f"{len(lost)} of {len(asked)} questions have {NO_NUMBERS}")
     return [found[k] for k in range(len(asked))]
 
 

@@ -1,0 +1,35 @@
+"""A tiny real model in the bundled architecture, and a study of seconds on it: for tests, and for faults as tests."""
+
+from pathlib import Path
+from typing import Any
+
+from study.architecture import build_model
+from study.recipe import Architecture
+from study.tokenizer import build_tokenizer
+
+
+def save_model(folder: Path) -> None:
+    """Write an untrained model and its tokenizer, as a user would bring them."""
+    tokenizer = build_tokenizer()
+    shape = Architecture(width=32, head_width=8, positions=1024)
+    build_model(shape, len(tokenizer), layers=2, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def settings(model_folder: Path) -> dict[str, Any]:
+    """Params of the study: every kind of unit, few facts, one seed, trainings of a few steps."""
+    return {
+        "seeds": [0],
+        "worlds": {"reversals": {"size": 6, "features": 1}, "family": {"size": 1}},
+        "questions": {"per_split": 6, "options": 4},
+        "finetuning": {
+            "epochs": 1,
+            "fewest_steps": 2,
+            "step_tokens": 64,
+            "learning_rates": [1e-3, 1e-2],
+            "selection_worlds": ["reversals"],
+        },
+        "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
+        "statistics": {"resamples": 100},
+        "model": {"name": str(model_folder), "device": "cpu"},
+    }
