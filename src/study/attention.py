@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from study import group
+
 NAME = "two_parts"
 PIECE = 512
 # What a model may ask of its attention that this one does not do.
@@ -313,4 +315,4 @@ def _same(model: PreTrainedModel) -> bool:
 def close(tensor: torch.Tensor, other: torch.Tensor) -> bool:
     """Whether two logits differ by no more than rounding."""
     rounding = max(1e-4, 8 * torch.finfo(tensor.dtype).eps) * float(other.abs().max())
-    return bool((tensor - other).abs().max() <= rounding)
+    return group.told(bool((tensor - other).abs().max() <= rounding))

@@ -6,6 +6,7 @@ Weights that are trained are held in float32 meanwhile: small steps would be los
 loaded in one goes forward in that type, and has its trained weights in it again whenever it is asked.
 """
 
+import copy
 import itertools
 import math
 import random
@@ -23,13 +24,14 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from study import group
 from study.attention import close
 from study.flops import size_of, training_flops
 from study.params import Finetuning
+from study.sharding import PRECISION, emptied, filled, join, lowered, spread
 
 IGNORE = -100
 CURVE_POINTS = 40  # of a loss curve
-PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 # Of a state space mixer: what is used by its weight, in a fused kernel or always, so that an adapter is passed by.
 BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
 
@@ -183,29 +185,56 @@ def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
 
 
 class Masters:
-    """Trained weights in float32, beside the types in which the model has them when it is asked."""
+    """Trained weights in float32, beside the types in which the model has them when it is asked.
 
-    def __init__(self, trained: Sequence[nn.Parameter]):
+    Attributes:
+        model: that is trained.
+    """
+
+    def __init__(self, model: PreTrainedModel):
         """Raise the weights."""
-        self.types = {weight: weight.dtype for weight in trained}
-        for weight in trained:
+        self.model = model
+        self.types = {weight: weight.dtype for weight in model.parameters() if weight.requires_grad}
+        for weight in self.types:
             weight.data = weight.data.float()
 
-    def lower(self) -> None:
+    def lower(self) -> PreTrainedModel:
         """Give the weights their types again."""
         for weight, dtype in self.types.items():
             weight.data = weight.data.to(dtype)
+        return self.model
 
     @contextmanager
-    def lowered(self) -> Iterator[None]:
+    def lowered(self) -> Iterator[PreTrainedModel]:
         """The weights have their types again, and are what they were afterwards."""
         masters = [weight.data for weight in self.types]
         self.lower()
         try:
-            yield
+            yield self.model
         finally:
             for weight, master in zip(self.types, masters, strict=True):
                 weight.data = master
+
+
+class ShardedMasters(Masters):
+    """As `Masters`, the model sharded over a group; a copy has the types in which it is asked."""
+
+    def __init__(self, model: PreTrainedModel):
+        """Raise the weights and shard the model."""
+        weights = emptied(model)
+        types = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+        self._shape = copy.deepcopy(model) if types != {torch.float32} else None
+        super().__init__(model)
+        self.model = filled(spread(model), weights)
+
+    def lower(self) -> PreTrainedModel:
+        """The model in its types."""
+        return lowered(self.model, self._shape) if self._shape else self.model
+
+    @contextmanager
+    def lowered(self) -> Iterator[PreTrainedModel]:
+        """The model in its types; what is trained stays as it is."""
+        yield self.lower()
 
 
 def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
@@ -214,6 +243,10 @@ def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
     Raises:
         ValueError: where float16 cannot be trained.
     """
+    if group.size() > 1:
+        if dtype is torch.float16:
+            raise ValueError("float16 cannot be trained sharded; use model.dtype bfloat16 or float32")
+        return join(group.device().type == "cpu")
     if dtype is torch.float16 and device.type == "cpu":
         raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
     precision = PRECISION[dtype]
@@ -240,12 +273,31 @@ def take_step(
             loss = loss_of()
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(trained, max_norm)
-        if not math.isfinite(loss.item()) or not (math.isfinite(norm.item()) or scale > 1):
-            raise Diverged(f"loss {loss.item()}, gradient norm {norm.item()}")
+        value = group.mean(loss).item()
+        if not math.isfinite(value) or not (math.isfinite(norm.item()) or scale > 1):
+            raise Diverged(f"loss {value}, gradient norm {norm.item()}")
         optimizer.step()
         optimizer.zero_grad()
         skipped = scaler is not None and scaler.get_scale() < scale  # a fused optimizer does not say so itself
-    return loss.item()
+    return value
+
+
+def shared_loss(
+    loss_of: Callable[[PreTrainedModel, Sequence[Piece]], torch.Tensor],
+    dtype: torch.dtype,
+    model: PreTrainedModel,
+    pieces: Sequence[Piece],
+) -> torch.Tensor:
+    """A process's part of the loss of a step whose texts a group shares: the mean over the group is the loss.
+
+    So gradients, which are averaged, are those of one process that has all texts. Where there are fewer texts than
+    processes, some read one for nothing: each must pass through the layers when they are gathered.
+    """
+    own = pieces[group.rank() :: group.size()]
+    learned = sum(len(piece.ids) - piece.first for piece in own)
+    total = sum(len(piece.ids) - piece.first for piece in pieces)
+    with torch.autocast(model.device.type, dtype, enabled=dtype is not torch.float32):
+        return loss_of(model, own or pieces[:1]) * (learned * group.size() / total)
 
 
 def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
@@ -282,23 +334,26 @@ def finetune(
     """
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
-    accelerator = accelerator_for(model.device, model.dtype)
+    dtype, accelerator = model.dtype, accelerator_for(model.device, model.dtype)
     if params.method == "lora":
         model = with_adapter(model, params)
+    masters = Masters(model) if group.size() == 1 else ShardedMasters(model)
+    model = masters.model
     trained = [p for p in model.parameters() if p.requires_grad]
-    masters = Masters(trained)
-    optimizer = accelerator.prepare(
-        torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
-    )
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
+    if group.size() == 1:  # what is sharded would have to be prepared with its model, whose weights it has already
+        optimizer = accelerator.prepare(optimizer)
     together = keeps_texts_apart(model)
     model.train()
     size = size_of(model)
     stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
     read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
     loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
+    if group.size() > 1:
+        loss_of = partial(shared_loss, loss_of, dtype)
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_scale(step, steps, params)
+        for options in optimizer.param_groups:
+            options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
         try:
             losses.append(take_step(accelerator, optimizer, partial(loss_of, model, pieces), params.max_grad_norm))
         except Diverged as error:
@@ -310,12 +365,13 @@ def finetune(
         flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
         if look and step + 1 in stops:
             begun = time.monotonic()
-            with masters.lowered(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
-                look(step + 1, model.eval())
+            cuda = [model.device] if model.device.type == "cuda" else []
+            with masters.lowered() as lowered_model, torch.random.fork_rng(cuda):
+                look(step + 1, lowered_model.eval())
             model.train()
             paused += time.monotonic() - begun
     accelerator.free_memory()
-    masters.lower()
+    model = masters.lower()
     part = math.ceil(steps / CURVE_POINTS)
     return model.eval(), Training(
         losses=tuple(math.fsum(losses[k : k + part]) / len(losses[k : k + part]) for k in range(0, steps, part)),

@@ -15,8 +15,33 @@ from transformers import (
 )
 from transformers.utils import is_bitsandbytes_available, logging
 
-from study.hub import model_folder, settings_in
+    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run.
+
+    In a group the first process has it on the CPU, and the others its shape, until it is sharded.
+    """
+    if group.rank() > 0:
+        return skeleton(params), load_tokenizer(params)
+    folder, quantized = model_folder(params), quantization_of(params)
+    device = pick_device(params) if group.size() == 1 else "cpu"
+    attention = attention_of(load_config(params))
+    with _loading(params):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, params.dtype),
+            use_safetensors=True,
+            attn_implementation=attention,
+            output_loading_info=True,
+            **NO_CODE,
+            **({"quantization_config": quantized, "device_map": {"": device}} if quantized else {}),
+        )
+    lacking = sorted(found["missing_keys"])
+    if lacking:  # they would be drawn at random
+        raise ParamsError(
+            f"model.name = {params.name!r}: its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give "
+            "all files of the model"
+        )
 from study.params import Model
+from study.sharding import config_of
 from study.strict import ParamsError
 
 # Nothing is fetched, and code that lies beside weights is neither run nor asked about.
@@ -32,8 +57,10 @@ def pick_device(params: Model) -> str:
     """The device asked for, or the best there is.
 
     Raises:
-        ParamsError: if the device asked for is not there.
+        ParamsError: if the device asked for is not there, or a config file for several cannot be used.
     """
+    if params.sharding:
+        config_of(params)
     there = {"cpu": True, "cuda": torch.cuda.is_available()}
     if params.device == "auto":
         return "cuda" if there["cuda"] else "cpu"
@@ -121,8 +148,14 @@ def quantization_of(params: Model) -> BitsAndBytesConfig | None:
 
 
 def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run."""
-    folder, device, quantized = model_folder(params), pick_device(params), quantization_of(params)
+    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run.
+
+    In a group the first process has it on the CPU, and the others its shape, until it is sharded.
+    """
+    if group.rank() > 0:
+        return skeleton(params), load_tokenizer(params)
+    folder, quantized = model_folder(params), quantization_of(params)
+    device = pick_device(params) if group.size() == 1 else "cpu"
     attention = attention_of(load_config(params))
     with _loading(params):
         model, found = AutoModelForCausalLM.from_pretrained(

@@ -111,6 +111,20 @@ class Model(Strict):
         description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
     )
 
+    sharding: str | None = Field(
+        None,
+        description="config file of accelerate for FSDP, where a model is too large for one GPU: a group of processes",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> Self:
+        if self.sharding and self.quantization:
+            raise ValueError(
+                f"sharding = {self.sharding!r}: weights with quantization {self.quantization!r} are not sharded; leave "
+                "one of the two out"
+            )
+        return self
+
     @model_validator(mode="after")
     def _revision_is_a_commit(self) -> Self:
         if self.revision is None:
@@ -274,6 +288,11 @@ class Params(Strict):
             raise ValueError(
                 f"model.quantization = {self.model.quantization!r}: quantized weights cannot be tuned; use "
                 f"finetuning.method lora and leave arms.{full[0]}.method out"
+            )
+        if self.model.sharding and self.augmentation.engine == "vllm":
+            raise ValueError(
+                f"model.sharding = {self.model.sharding!r}: vllm does not write with a sharded model; use "
+                "augmentation.engine own"
             )
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")

@@ -1,0 +1,100 @@
+"""What a model does in one process, or sharded over a group of them; `test_sharding` compares the two.
+
+accelerate launch --config_file FILE --module in_step FOLDER
+"""
+
+import pickle
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+
+from study import group
+from study.finetune import finetune
+from study.generate import generate
+from study.models import load
+from study.params import Finetuning, Model
+from study.score import OptionScores, score_options
+from study.sharding import join, sharded
+
+CASES, DONE = "cases.pickle", "done.pickle"
+CONTEXT = "vazed sees ditav. bafed sees dakok. ditav is fast."
+QUESTIONS = [("vazed sees", [" ditav.", " dakok.", " bafed."]), ("is ditav fast?", [" yes.", " no."])]
+# One more than two processes can share evenly, and one longer than a step.
+TEXTS = ["vazed sees ditav.", "in being fast, bafed is ahead of dakok.", "the teacher of vazed is bafed. " * 4]
+
+
+class Case(NamedTuple):
+    """A model on disk, how it is loaded, and how it is tuned."""
+
+    folder: str
+    dtype: str
+    method: str
+
+
+class Done(NamedTuple):
+    """What came of it; `held` is the share of all weights that this process has."""
+
+    before: list[OptionScores]
+    held: float
+    written: list[str]
+    weights: dict[str, torch.Tensor]
+    losses: tuple[float, ...]
+    on_the_way: list[list[OptionScores]]
+    after: list[OptionScores]
+    dtype: torch.dtype
+    tuned_held: float
+
+
+def done(case: Case) -> Done:
+    """Ask a model, let it write, tune it and ask again."""
+    model, tokenizer = load(Model(name=case.folder, dtype=case.dtype, device="cpu"))
+    model = sharded(model)
+    held = share(model)
+    before = score_options(model, tokenizer, CONTEXT, QUESTIONS)
+    written = generate(model, tokenizer, [query for query, _ in QUESTIONS], 6, 1.0, seed=1, batch_size=4).texts
+    encoded = [tokenizer(text).input_ids for text in TEXTS]
+    how = Finetuning.parse({"method": case.method, "step_tokens": 24, "warmup_steps": 0, "looks": 1}, "test")
+    looks: list[list[OptionScores]] = []
+    model, _ = load(Model(name=case.folder, dtype=case.dtype, device="cpu"))
+    tuned, training = finetune(
+        model,
+        tokenizer,
+        encoded,
+        how,
+        1e-3,
+        4,
+        0,
+        lambda _, m: looks.append(score_options(m, tokenizer, "", QUESTIONS)),
+    )
+    tuned_held = share(tuned)
+    after = score_options(tuned, tokenizer, CONTEXT, QUESTIONS)
+    weights = {
+        name: (weight.full_tensor() if isinstance(weight, DTensor) else weight).detach().clone()
+        for name, weight in tuned.named_parameters()
+    }
+    return Done(before, held, written, weights, training.losses, looks, after, tuned.dtype, tuned_held)
+
+
+def share(model: PreTrainedModel) -> float:
+    """Of a model's weights, the part that this process has."""
+    held = [w.to_local().numel() if isinstance(w, DTensor) else w.numel() for w in model.parameters()]
+    return sum(held) / sum(weight.numel() for weight in model.parameters())
+
+
+def main(folder: Path) -> None:
+    """Do the cases that lie in a folder, as one process of a group."""
+    join(cpu=True)
+    torch.set_num_threads(1)
+    found = [done(case) for case in pickle.loads((folder / CASES).read_bytes())]  # noqa: S301
+    (folder / f"{group.rank()}.{DONE}").write_bytes(pickle.dumps(found))
+    group.leave()
+
+
+if __name__ == "__main__":
+    import in_step  # by the name that pickles are read by
+
+    in_step.main(Path(sys.argv[1]))
