@@ -1,7 +1,8 @@
 """The study runs with the network cut, and seeks nothing there: no telemetry, no look whether there is something newer.
 
 A guard in every Python process refuses and writes down what leads beyond this machine (`cut_off/sitecustomize.py`);
-where the system lets one make a network namespace, the processes have no network at all, and the kernel counts attempts.
+where the system lets one make a network namespace, the processes have no network, and the kernel counts
+attempts.
 """
 
 import json

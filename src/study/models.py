@@ -15,31 +15,8 @@ from transformers import (
 )
 from transformers.utils import is_bitsandbytes_available, logging
 
-    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run.
-
-    In a group the first process has it on the CPU, and the others its shape, until it is sharded.
-    """
-    if group.rank() > 0:
-        return skeleton(params), load_tokenizer(params)
-    folder, quantized = model_folder(params), quantization_of(params)
-    device = pick_device(params) if group.size() == 1 else "cpu"
-    attention = attention_of(load_config(params))
-    with _loading(params):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, params.dtype),
-            use_safetensors=True,
-            attn_implementation=attention,
-            output_loading_info=True,
-            **NO_CODE,
-            **({"quantization_config": quantized, "device_map": {"": device}} if quantized else {}),
-        )
-    lacking = sorted(found["missing_keys"])
-    if lacking:  # they would be drawn at random
-        raise ParamsError(
-            f"model.name = {params.name!r}: its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give "
-            "all files of the model"
-        )
+from study import group
+from study.hub import model_folder, settings_in
 from study.params import Model
 from study.sharding import config_of
 from study.strict import ParamsError
