@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from study import depot, executors
-from study.executors import Needs, needs
+from study.executors import About, Needs, needs
 from study.runner import run, trials_of
 from study.store import ROWS, Store, store_of, whole
 from study.strict import ParamsError
@@ -37,15 +37,17 @@ def test_an_executor_that_is_not_there_is_refused(params, tmp_path, monkeypatch)
 
 
 def test_what_a_job_takes_depends_on_the_model_and_the_machine_only():
-    assert needs("cpu", 5_000_000, 20_000_000, cores=8) == Needs(1, 0, 1.62 * GB)
-    assert needs("cpu", 10**9, 4 * GB, cores=8) == Needs(8, 0, 25.5 * GB)
-    assert needs("cuda", 10**9, 2 * GB, cores=8) == Needs(8, 1, 5.5 * GB)
+    assert needs(False, About(5_000_000, GB // 50, 1), cores=8) == Needs(1, 0, 1.62 * GB)
+    assert needs(False, About(10**9, 4 * GB, 1), cores=8) == Needs(8, 0, 25.5 * GB)
+    assert needs(False, About(5_000_000, GB // 50, 2), cores=8) == Needs(8, 0, 3.12 * GB)
+    assert needs(True, About(10**9, 2 * GB, 1), cores=8) == Needs(8, 1, 5.5 * GB)
+    assert needs(True, About(7 * 10**10, 140 * GB, 4), cores=32) == Needs(32, 4, 286 * GB)
 
 
 def test_a_job_has_the_cores_of_the_smallest_node_that_can_take_it():
     nodes = [{"Alive": True, "Resources": resources} for resources in ({"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}, {})]
     nodes.append({"Alive": False, "Resources": {"CPU": 1.0}})
-    assert executors._cores_for_each(nodes, gpus=False) == 4 and executors._cores_for_each(nodes, gpus=True) == 8
+    assert [executors._cores_for_each(nodes, gpus) for gpus in (0, 1, 4, 16)] == [4, 8, 32, 1]
 
 
 def test_a_node_can_take_a_job_that_all_it_needs_is_there_for():

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from study.params import Model
+from study.paths import ROOT
 from study.store import Store
-from study.strict import ParamsError
+from study.strict import ParamsError, read_yaml
 from study.trials import Trial, Unit
 
 Job = Sequence[Unit]
@@ -41,6 +42,20 @@ class Needs(NamedTuple):
     def describe(self) -> str:
         """In words."""
         return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a trial"
+
+
+class About(NamedTuple):
+    """What of a model decides what its jobs take.
+
+    Attributes:
+        parameters: how many weights it has.
+        weight_bytes: bytes they take.
+        processes: that do a job together.
+    """
+
+    parameters: int
+    weight_bytes: int
+    processes: int
 
 
 def available_cores() -> int:
@@ -74,21 +89,21 @@ def submitting(model: Model, store: Store) -> Iterator[Submit]:
         yield submit
 
 
-def needs(device: str, parameters: int, weight_bytes: int, cores: int) -> Needs:
+def needs(on_gpu: bool, about: About, cores: int) -> Needs:
     """What a job takes; on a CPU it has all cores where a model is large, and one where it is small.
 
     It must not depend on what is left to do: sums in other threads end in other bits.
     """
-    if device != "cpu":
-        return Needs(cores, 1, ON_GPU * weight_bytes + PROCESS_BYTES)
-    return Needs(1 if parameters <= SMALL else cores, 0, ON_CPU * weight_bytes + PROCESS_BYTES)
+    if on_gpu:
+        return Needs(cores, about.processes, ON_GPU * about.weight_bytes + about.processes * PROCESS_BYTES)
+    alone = about.parameters <= SMALL and about.processes == 1
+    return Needs(1 if alone else cores, 0, ON_CPU * about.weight_bytes + about.processes * PROCESS_BYTES)
 
 
 @contextmanager
 def _locally(model: Model, store: Store) -> Iterator[Submit]:
-    device, parameters, weight_bytes = _in_process(_about, model)
     cores = available_cores()
-    need = needs(device, parameters, weight_bytes, cores)
+    need = needs(_in_process(_device, model) != "cpu", _in_process(_about, model), cores)
     with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
         try:
             yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
@@ -110,9 +125,9 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
         ) from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
-    gpus = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
-    _, parameters, weight_bytes = _in_process(_about, model.model_copy(update={"device": "cpu"}))
-    need = needs("cuda" if gpus else "cpu", parameters, weight_bytes, _cores_for_each(ray.nodes(), bool(gpus)))
+    on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+    about = _in_process(_about, model)
+    need = needs(on_gpu, about, _cores_for_each(ray.nodes(), about.processes if on_gpu else 0))
     if not any(_can_take(node, need) for node in ray.nodes()):
         print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
     task = ray.remote(_on_node).options(
@@ -130,11 +145,11 @@ RETRIES = 3  # of a job whose node or process was lost
 EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
 
 
-def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: bool) -> int:
-    """Cores that a job may have on any node: all of the smallest one, or those beside one of its GPUs."""
+def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: int) -> int:
+    """Cores that a job may have on any node: all of the smallest one, or those beside so many of its GPUs."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
-    able = [r for r in alive if r.get("CPU", 0) >= 1 and (not gpus or r.get("GPU", 0) >= 1)]
-    return max(1, min((int(r["CPU"] // (r["GPU"] if gpus else 1)) for r in able), default=1))
+    able = [r for r in alive if r.get("CPU", 0) >= 1 and r.get("GPU", 0) >= gpus]
+    return max(1, min((int(r["CPU"] * gpus / r["GPU"] if gpus else r["CPU"]) for r in able), default=1))
 
 
 def _can_take(node: dict[str, Any], need: Needs) -> bool:
@@ -176,12 +191,18 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
 # What needs torch is imported in that process; a study that is only looked at goes without.
 
 
-def _about(model: Model) -> tuple[str, int, int]:
-    """The device of a model, how many weights it has and the bytes they take."""
-    from study.models import pick_device, skeleton
+def _device(model: Model) -> str:
+    from study.models import pick_device
+
+    return pick_device(model)
+
+
+def _about(model: Model) -> About:
+    from study.models import skeleton
 
     weights = list({id(weight): weight for weight in skeleton(model).parameters()}.values())
-    return pick_device(model), sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights)
+    processes = read_yaml(ROOT / model.sharding).get("num_processes", 1) if model.sharding else 1
+    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights), processes)
 
 
 def _work(job: Job, store: Store, threads: int, gpus: str | None = None) -> dict[str, str]:
