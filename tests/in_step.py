@@ -18,7 +18,7 @@ from study.generate import generate
 from study.models import load
 from study.params import Finetuning, Model
 from study.score import OptionScores, score_options
-from study.sharding import join, sharded
+from study.sharding import enter, sharded
 
 CASES, DONE = "cases.pickle", "done.pickle"
 CONTEXT = "vazed sees ditav. bafed sees dakok. ditav is fast."
@@ -87,7 +87,7 @@ def share(model: PreTrainedModel) -> float:
 
 def main(folder: Path) -> None:
     """Do the cases that lie in a folder, as one process of a group."""
-    join(cpu=True)
+    enter(cpu=True)
     torch.set_num_threads(1)
     found = [done(case) for case in pickle.loads((folder / CASES).read_bytes())]  # noqa: S301
     (folder / f"{group.rank()}.{DONE}").write_bytes(pickle.dumps(found))

@@ -28,7 +28,7 @@ from study import group
 from study.attention import close
 from study.flops import size_of, training_flops
 from study.params import Finetuning
-from study.sharding import PRECISION, emptied, filled, join, lowered, spread
+from study.sharding import PRECISION, emptied, enter, filled, lowered, spread
 
 IGNORE = -100
 CURVE_POINTS = 40  # of a loss curve
@@ -246,7 +246,7 @@ def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
     if group.size() > 1:
         if dtype is torch.float16:
             raise ValueError("float16 cannot be trained sharded; use model.dtype bfloat16 or float32")
-        return join(group.device().type == "cpu")
+        return enter(group.device().type == "cpu")
     if dtype is torch.float16 and device.type == "cpu":
         raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
     precision = PRECISION[dtype]

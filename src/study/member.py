@@ -13,7 +13,7 @@ from pathlib import Path
 
 from study import group
 from study.models import pick_device
-from study.sharding import FAILED, JOB, join
+from study.sharding import FAILED, JOB, enter
 from study.work import work
 
 
@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     job, store = pickle.loads((folder / JOB).read_bytes())  # noqa: S301, by the process that started this one
     try:
-        join(pick_device(job[0].params.model) == "cpu")
+        enter(pick_device(job[0].params.model) == "cpu")
         # One thread: passes of a model that is shared come one after the other, in the same order everywhere.
         failed = work(job, store, threads=1)
         if group.rank() == 0:

@@ -110,7 +110,6 @@ class Model(Strict):
         None,
         description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
     )
-
     sharding: str | None = Field(
         None,
         description="config file of accelerate for FSDP, where a model is too large for one GPU: a group of processes",

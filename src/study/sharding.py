@@ -73,12 +73,21 @@ def config_of(params: Model) -> dict[str, Any]:
         raise ParamsError(
             f"{named}: its mixed_precision is {precision!r}, but model.dtype = {params.dtype!r} decides; use 'no'"
         )
-    gpus = torch.cuda.device_count()
+    return config
+
+
+def refuse_other_machines(params: Model) -> None:
+    """Raise if a group of processes cannot run here.
+
+    Raises:
+        ParamsError: if the config file cannot be used, or not here.
+    """
+    count, gpus = config_of(params)["num_processes"], torch.cuda.device_count()
+    named = f"model.sharding = {params.sharding!r}"
     if params.device == "cpu" and gpus:
         raise ParamsError(f"{named} on model.device = 'cpu': there are GPUs here; hide them (CUDA_VISIBLE_DEVICES=)")
     if gpus and count > gpus:
-        raise ParamsError(f"{named}: its num_processes is {count}, but there are {gpus} GPUs here; use so many at most")
-    return config
+        raise ParamsError(f"{named}: its num_processes is {count}, but {gpus} GPUs are here; use so many at most")
 
 
 def _file(params: Model) -> Path:
@@ -117,7 +126,7 @@ def _first_failure(exits: Mapping[int, int], folder: Path) -> str:
 
 
 @cache
-def join(cpu: bool) -> Accelerator:
+def enter(cpu: bool) -> Accelerator:
     """Make this process, which accelerate has started, one of its group."""
     patience = InitProcessGroupKwargs(timeout=PATIENCE)
     return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[patience])
@@ -144,7 +153,7 @@ def emptied(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 def spread(model: PreTrainedModel) -> PreTrainedModel:
     """Split an empty model over the group, as the config file says; what its weights are is not defined yet."""
-    accelerator = join(group.device().type == "cpu")
+    accelerator = enter(group.device().type == "cpu")
     # One for each model, whose layers it names; on a CPU accelerate has none by itself. It is not to bring the weights.
     accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(cpu_ram_efficient_loading=False)
     return fsdp2_prepare_model(accelerator, model).to_empty(device=group.device())

@@ -176,7 +176,7 @@ def join(trial: Trial, store: Store) -> dict[str, str]:
         Why it failed, by its label, if a part did.
     """
     started = time.monotonic()
-    missing = [shard for shard in trial.shards if not store.has(shard.key)]
+    missing = [shard for shard in trial.shards if not group.told(store.has(shard.key))]
     if failed := run_together(missing, store) if missing else {}:
         return {trial.label: "; ".join(f"{label}: {reason}" for label, reason in failed.items())}
     parts = [store.rows(shard.key) for shard in trial.shards]
