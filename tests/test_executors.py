@@ -101,6 +101,20 @@ def test_nothing_is_brought_anywhere_without_being_asked(monkeypatch, tmp_path):
     assert store_of(tmp_path).shared == ""
 
 
+def test_a_cluster_that_is_not_there_is_named(params, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
+
+    def nobody(**how):
+        raise ConnectionError("Failed to connect to Ray cluster at 192.0.2.1:6379")
+
+    monkeypatch.setattr(ray, "init", nobody)
+    monkeypatch.setenv("EXECUTOR", "ray")
+    with pytest.raises(
+        ParamsError, match=r"(?s)EXECUTOR = 'ray': Failed to connect.*`ray status`.*RAY_AUTH_MODE=token"
+    ):
+        run(params, Store(tmp_path), say=lambda line: None)
+
+
 def test_ray_gives_the_rows_of_this_machine(small, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")

@@ -124,7 +124,13 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
             "EXECUTOR = 'ray': ray is not installed; `make setup EXECUTOR=ray`, or leave EXECUTOR out"
         ) from None
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        except ConnectionError as error:
+            raise ParamsError(
+                f"EXECUTOR = 'ray': {error}; is it up (`ray status`), and if it asks for a token, is that in "
+                "~/.ray/auth_token here and RAY_AUTH_MODE=token set?"
+            ) from None
     on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
     about = _in_process(_about, model)
     need = needs(on_gpu, about, _cores_for_each(ray.nodes(), about.processes if on_gpu else 0))
