@@ -1,20 +1,27 @@
-"""What comes from outside, and what each part of the study must make of it: a result, or an error that says what to do.
+"""What comes from outside, and what the study must make of it: a result, or an error that says what to do.
 
 A target takes the bytes of one file, or of one text that a model wrote, whatever they are. `test_bad_input.py` gives
 them to it from hypothesis, `fuzz.py` from atheris.
 """
 
+import io
+import json
 import random
 import tempfile
 from collections.abc import Callable
-from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+from pypdf import PdfWriter
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
 from study import claims, hub
-from study.augment import UNJUDGED, UNPARSEABLE, judge, sentences_in, stated_in
+from study.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
+from study.book import Run, notebook_path
 from study.data import make_documents
+from study.digest import sha256_of
 from study.drafts import pairs_in
 from study.facts_file import read_lines
 from study.limits import limited
@@ -24,27 +31,41 @@ from study.paths import PARAMS
 from study.prompts import OF_BUNDLED, prompts_in
 from study.questions_file import read_questions
 from study.recipe import RECIPES, load_recipe
+from study.store import Store
 from study.strict import ParamsError
+from study.verify import listed_trials, rows_of, trials_listed
 from study.words import STUDY
 from study.world import Status, World
 from study.worlds import DRAWN, family, semantic
 
-SECONDS, GIGABYTES = 20, 4  # that any input of a test may take
+SECONDS, GIGABYTES = 20, 4  # that an input may take
 STATUSES = {*map(str, Status), UNPARSEABLE, UNJUDGED}
+KEY = "0" * 20
 
 
 class Target(NamedTuple):
     """One way in.
 
     Attributes:
-        check: reads what is given, and fails if that is neither read nor refused as it should be.
-        seeds: good ones, for mutations to begin with.
+        read: reads what is given; what it returns is looked at there.
+        names: what an error must name, besides what is wrong.
         words: that mutations put in.
     """
 
-    check: Callable[[bytes], None]
-    seeds: tuple[bytes, ...]
-    words: tuple[str, ...] = ()
+    read: Callable[[bytes], None]
+    names: str
+    words: tuple[str, ...]
+
+
+def run(name: str, data: bytes) -> None:
+    """Give a target one input. It is read, or refused by an error of one kind that names the file, in time."""
+    target = TARGETS[name]
+    with limited(SECONDS, GIGABYTES):
+        try:
+            target.read(data)
+        except ParamsError as error:
+            assert target.names and target.names in str(error), f"{target.names} not named: {error}"
+            assert len(str(error)) > len(target.names) + 20, error
 
 
 @cache
@@ -53,20 +74,8 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="bad_input."))
 
 
-@contextmanager
-def refused_in_words(*names: str):
-    """What is refused is refused by a ParamsError that holds each name, in a message that has no raw control mark."""
-    try:
-        yield
-    except ParamsError as error:
-        message = str(error)
-        missing = [name for name in names if name not in message]
-        assert not missing, f"{missing} not named: {message}"
-        assert len(message) > max(map(len, names)) + 10, message
-
-
 def a_file(name: str, data: bytes) -> Path:
-    """The file that is given, alone in its folder."""
+    """The file that is given."""
     path = scratch() / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -76,36 +85,28 @@ def a_file(name: str, data: bytes) -> Path:
 # ---- Settings ----
 
 
-def check_params(data: bytes) -> None:
-    """A params file: settings that read back the same, or an error naming the file."""
-    path = a_file("params.yaml", data)
-    with refused_in_words(str(path)):
-        params = load_params(path)
-        assert Params.parse(params.plain(), "again") == params
-        assert params.world_names and params.seeds and params.arms
+def read_params(data: bytes) -> None:
+    """A params file, whose settings read back the same."""
+    params = load_params(a_file("params.yaml", data))
+    assert Params.parse(params.plain(), "again") == params
+    assert params.world_names and params.seeds and params.arms
 
 
-def check_recipe(data: bytes) -> None:
+def read_recipe(data: bytes) -> None:
     """A recipe of a bundled model."""
-    path = a_file("recipes/recipe.yaml", data)
-    with refused_in_words(str(path.parent)):
-        assert load_recipe(path).stages
+    assert load_recipe(a_file("recipes/recipe.yaml", data)).stages
 
 
-def check_claims(data: bytes) -> None:
+def read_claims(data: bytes) -> None:
     """A file of claims."""
-    path = a_file("claims.yaml", data)
-    with refused_in_words(str(path)):
-        assert isinstance(claims.load_claims(path), tuple)
+    assert isinstance(claims.load_claims(a_file("claims.yaml", data)), tuple)
 
 
-def check_pins(data: bytes) -> None:
+def read_pins(data: bytes) -> None:
     """The lock file of hub models."""
-    path, lock = a_file("lock.yaml", data), hub.LOCK
-    hub.LOCK = path
+    lock, hub.LOCK = hub.LOCK, a_file("lock.yaml", data)
     try:
-        with refused_in_words(str(path)):
-            assert all(isinstance(name, str) for name in hub.read_pins())
+        assert all(isinstance(name, str) for name in hub.read_pins())
     finally:
         hub.LOCK = lock
 
@@ -113,39 +114,78 @@ def check_pins(data: bytes) -> None:
 # ---- Documents, questions, facts ----
 
 
-def check_documents(ending: str, data: bytes) -> None:
-    """A document: sentences that hold something, or an error naming the file."""
-    path = a_file(f"documents{ending}/a{ending}", data)
-    with refused_in_words(str(path)):
-        passages = read_documents(path.parent)
-        assert passages
-        for passage in passages:
-            assert passage.sentences and passage.line >= 1
-            for sentence in (*passage.sentences, passage.heading):
-                assert sentence == " ".join(sentence.split()) and "\0" not in sentence
-                sentence.encode()
+def read_document(ending: str, data: bytes) -> None:
+    """A document; its sentences are texts on one line."""
+    passages = read_documents(a_file(f"documents{ending}/a{ending}", data).parent)
+    assert passages
+    for passage in passages:
+        assert passage.sentences and passage.line >= 1
+        for sentence in (*passage.sentences, passage.heading):
+            assert sentence == " ".join(sentence.split()) and "\0" not in sentence
+            sentence.encode()
 
 
-def check_questions(ending: str, data: bytes) -> None:
-    """A file of questions: each with options of which one is true, or an error naming the file."""
-    path = a_file(f"questions{ending}", data)
-    with refused_in_words(str(path)):
-        questions = read_questions(path, ["a.txt"], 4)
-        assert len({question.id for question in questions}) == len(questions) > 0
-        for question in questions:
-            assert question.question and len(set(question.options)) == len(question.options) >= 2
-            assert 0 <= question.answer < len(question.options) and all(question.options)
+def read_questions_file(ending: str, data: bytes) -> None:
+    """A file of questions, each with different options of which one is true."""
+    questions = read_questions(a_file(f"questions{ending}", data), ["a.txt"], 4)
+    assert len({question.id for question in questions}) == len(questions) > 0
+    for question in questions:
+        assert question.question and len(set(question.options)) == len(question.options) >= 2
+        assert 0 <= question.answer < len(question.options) and all(question.options)
 
 
-def check_facts(data: bytes) -> None:
-    """A file of facts: a world in which each of them holds, or an error naming the file."""
+def read_facts(module, data: bytes) -> None:
+    """A file of facts, each of which holds in its world."""
     path = a_file("facts", data)
-    with refused_in_words(str(path)):
-        assert read_lines(path)
-    for module in (family, semantic):
-        with refused_in_words("facts"):
-            world = module.build(random.Random(0), STUDY, module.Params(facts=str(path), rename=False))
-            assert all(world.status(fact) == Status.ENTAILED for fact in world.facts)
+    assert read_lines(path)
+    world = module.build(random.Random(0), STUDY, module.Params(facts=str(path), rename=False))
+    assert all(world.status(fact) == Status.ENTAILED for fact in world.facts)
+
+
+# ---- Results ----
+
+
+class _Page(Run):
+    key = KEY  # what it depends on is not the question here
+
+
+@cache
+def page() -> Run:
+    """A page that was executed, but for its stamp."""
+    target = Run(notebook_path("05"), PARAMS / "default.yaml", None, scratch() / "study").target
+    a_file(f"study/{target.name}", b"{}")
+    return _Page(notebook_path("05"), PARAMS / "default.yaml", None, scratch() / "study")
+
+
+def read_stamp(data: bytes) -> None:
+    """The stamp of a page; one that cannot be read is a reason to execute the page."""
+    stamp = a_file(f"study/stamps/{page().name}.json", data)
+    reason = page().stale()
+    assert reason is None or reason
+    assert (page().stamped is None) <= ("damaged" in (reason or "")), stamp
+
+
+def read_record(data: bytes) -> None:
+    """The record of a unit; one that cannot be read is that of no finished unit."""
+    a_file(f"study/trials/{KEY}/rows.parquet", b"")
+    a_file(f"study/trials/{KEY}/record.json", data)
+    store = Store(scratch() / "study" / "trials")
+    if store.has(KEY):
+        assert isinstance(store.record(KEY), dict)
+
+
+def read_rows(data: bytes) -> None:
+    """Rows whose record knows them; verdicts rest on some of their columns."""
+    rows = a_file(f"study/trials/{KEY}/rows.parquet", data)
+    a_file(f"study/trials/{KEY}/record.json", json.dumps({"rows_sha256": sha256_of(rows)}).encode())
+    found = rows_of(Store(scratch() / "study" / "trials"), KEY)
+    assert found["correct"].dtype == bool and all(map(len, found["option_log_probs"]))
+
+
+def read_trials(data: bytes) -> None:
+    """The list of the trials that a study rests on; each names a folder."""
+    a_file(listed_trials(Path("study")).as_posix(), data)
+    assert all(set(key) <= set("0123456789abcdef") for key in trials_listed(scratch() / "study")["trial"])
 
 
 # ---- What models write ----
@@ -160,30 +200,27 @@ def worlds() -> tuple[World, ...]:
 
 
 @cache
-def judging(world: int):
-    """What documents of a world state, to judge by."""
-    documents = make_documents(worlds()[world], random.Random(0), copies=1)
-    return stated_in(worlds()[world], documents)
+def stated(number: int):
+    """What documents of a world state."""
+    return stated_in(worlds()[number], make_documents(worlds()[number], random.Random(0), copies=1))
 
 
-def check_written(data: bytes) -> None:
+def read_written(data: bytes) -> None:
     """A text that a model wrote: each of its sentences has a standing in each world."""
     text = data.decode("utf-8", "replace")
+    sentences = [text]
     for prompts in (OF_BUNDLED, prompts_in("plain", "full"), prompts_in("chat", "full")):
         for ended in (True, False):
-            sentences = sentences_in("so:", text, ended, prompts)
-            assert all(sentence.strip() for sentence in sentences)
+            sentences += sentences_in("so:", text, ended, prompts)
+    assert all(sentence.strip() for sentence in sentences[1:])
     for number, world in enumerate(worlds()):
-        for inference in judge(world, judging(number), Source.LOCAL, "", 0, [*sentences, text]):
+        for inference in judge(world, stated(number), Source.LOCAL, "", 0, sentences):
             assert inference.status in STATUSES
             if inference.status == Status.ENTAILED:
-                statement = world.parse(inference.sentence) or world.parse(
-                    inference.sentence[:1].lower() + inference.sentence[1:]
-                )
-                assert statement and statement.fact in world.closure
+                assert read(world, inference.sentence).fact in world.theory.closure
 
 
-def check_drafts(data: bytes) -> None:
+def read_drafts(data: bytes) -> None:
     """A text with questions that a model drafted."""
     for question, answer in pairs_in(data.decode("utf-8", "replace")):
         assert question.endswith("?") and "?" not in answer
@@ -192,102 +229,110 @@ def check_drafts(data: bytes) -> None:
 # ---- The table ----
 
 
-def _contents(*paths: Path) -> tuple[bytes, ...]:
-    return tuple(path.read_bytes() for path in paths)
+def _pdf() -> bytes:
+    """A PDF with a line of text."""
+    writer, out = PdfWriter(), io.BytesIO()
+    page = writer.add_blank_page(200, 200)
+    font = DictionaryObject({NameObject("/" + k): NameObject("/" + v) for k, v in _FONT.items()})
+    fonts = DictionaryObject({NameObject("/F"): font})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    content = DecodedStreamObject()
+    content.set_data(b"BT /F 12 Tf 10 100 Td (Owls hunt. They sleep.) Tj ET")
+    page[NameObject("/Contents")] = writer._add_object(content)
+    writer.write(out)
+    return out.getvalue()
 
 
-def _texts(*texts: str) -> tuple[bytes, ...]:
-    return tuple(text.encode() for text in texts)
+def _rows() -> bytes:
+    """Rows of one question."""
+    row = {"world": "family", "split": "reversal", "kind": "", "cluster": "c", "item_id": "i", "query": "q", "seed": 0}
+    row |= {"chance": 0.5, "gflops": 1.0, "correct": True, "covered": None, "options": ["a", "b"], "answers": [0]}
+    return pd.DataFrame([row | {"option_log_probs": [-1.0, -2.0]}]).to_parquet(index=False)
 
 
-def _said() -> tuple[bytes, ...]:
-    """True sentences of each world, as a model may write them."""
-    return tuple(
-        "\n".join(world.render(statement) for statement in list(world.statements)[::20][:8]).encode()
-        for world in worlds()
-    )
+def _said(world: World) -> bytes:
+    """Some true sentences of a world, as a model may write them."""
+    return "\n".join(world.render(statement) for statement in list(world.statements)[::20][:8]).encode()
 
 
-YAML = ("{", "}", "[", "]", ": ", "- ", "&a", "*a", "!!python/object/apply:os.system", "!!binary", "!!set", "? ", "<<:")
-YAML += (".nan", ".inf", "null", "~", "2020-13-40", "1e999", "0x", "true", '"\\ud800"', "\n  ", "|", ">", "%TAG")
-FIELDS = ("worlds", "seeds", "arms", "model", "name", "revision", "ladder", "questions", "finetuning", "learning_rates")
-FIELDS += ("family", "semantic", "facts", "size", "documents", "folder", "as_long_as", "train", "shots", "extends")
-MARKUP = ("<p>", "</p>", "<table>", "<tr>", "<td>", "<ul>", "<li>", "<h1>", "<pre>", "<script>", "<!--", "<![", "<?")
-MARKUP += (
-    "]]>",
-    "&#0;",
-    "&#xD800;",
-    "&amp;",
-    "<template>",
-    "<title>",
-    "- ",
-    "1. ",
-    "> ",
-    "# ",
-    "```",
-    "|",
-    "---",
-    "\0",
+_FONT = {"Type": "Font", "Subtype": "Type1", "BaseFont": "Helvetica"}
+_HANDBOOK = tuple(path.read_bytes() for path in sorted((PARAMS / "documents" / "handbook").glob("*.md"))[:2])
+_PAGE = "<h1>Owls</h1><p>They hunt. <b>Sleep</b>.<ul><li>mice<li>birds</ul><table><tr><td>a<td>b</table><pre>x</pre>"
+_ASKED = "id,question,answer,options,document\nq1,Who hunts?,owls,owls | hawks,a.txt\nq2,Who flies?,b,hawks | owls,\n"
+_STAMP = {"key": KEY, "executed": "2026", "seconds": 1, "files": {"05_compare.ipynb": ""}, "trials": [KEY]}
+_YAML = (
+    "{ } [ ] , : - ? & * &a *a ! !!set !!binary !!python/object/apply:os.system << | > %TAG --- ... .nan .inf".split()
 )
-WRITTEN = (".", "? ", "\n", "- ", "1. ", "```", "<think>", "</think>", "**", "Inference: ", "did you know that ")
-WRITTEN += (
-    "is ",
-    "the ",
-    "of ",
-    "a ",
-    "no ",
-    "all ",
-    "some ",
-    "who ",
-    ":",
-    "question: ",
-    "answer: ",
-    "{s}",
-    "{0}",
-    "%s",
+_YAML += ["null", "~", "2020-13-40", "1e999", "0x1", "true", '"\\ud800"', '"\\0"', "\n  ", "\n- ", ": "]
+_FIELDS = (
+    "worlds seeds arms model name revision ladder models questions finetuning learning_rates family semantic facts"
 )
-HANDBOOK = PARAMS / "documents" / "handbook"
-PAGE = (
-    "<h1>Owls</h1><p>They hunt. They <b>sleep</b>.<ul><li>mice<li>birds</ul><table><tr><td>a<td>b</table><pre>x</pre>"
-)
-RECORDS = '{"text": "Owls hunt. They sleep.", "title": "Owls"}\n{"text": "Hawks fly."}\n'
-ASKED = "id,question,answer,options,document\nq1,Who hunts?,owls,owls | hawks,a.txt\nq2,Who flies?,b,hawks | owls,\n"
-ASKED_RECORDS = (
-    '{"question": "Who?", "answer": "owls", "options": ["owls", "hawks"]}\n{"question": "Whom?", "answer": 2}'
-)
+_FIELDS += " size documents folder as_long_as train shots claims effects splits above of to stages extends race sha256"
+_HTML = "<p> </p> <table> <tr> <td> <ul> <li> <h1> <pre> <script> <!-- <![ <? ]]> &#0; &#xD800; &amp; <template>"
+_MARKS = [*_HTML.split(), "<title>", "- ", "1. ", "> ", "# ", "```", "|", "---", "[", "](", "\0", "\n\n"]
+_JSON = ["{", "}", "[", "]", ",", ":", '"', "null", "NaN", "1e999", "-1", '"\\ud800"', '"\\u0000"', "true", "\n", "../"]
+_TOLD = [". ", "? ", "\n", "- ", "1. ", "```", "<think>", "</think>", "**", "Inference: ", "did you know that ", "{s}"]
+_TOLD += ["is ", "the ", "of ", "a ", "no ", "all ", "some ", "who ", ": ", "question: ", "answer: ", "{0}", "%s", "."]
+_NAMES = ["gender", "man", "mother(", ")", ".", ",", "#", "%", "is_a", "_", "-", "\u0130", "\u2028", " ", "\t", "has"]
+_PDF = [
+    "obj",
+    "endobj",
+    "stream",
+    "endstream",
+    "/Type",
+    "/Page",
+    "/Kids",
+    " R",
+    "<<",
+    ">>",
+    "/Filter /FlateDecode",
+    "Tj",
+]
+_CSV = [",", ";", '"', "\n", "\r", "\t", " | ", "option_1", "answer", "../x", "0" * 20, "finished", "nan"]
 TARGETS = {
-    "params": Target(check_params, _contents(*sorted(PARAMS.glob("*.yaml"))), (*YAML, *FIELDS)),
-    "recipe": Target(check_recipe, _contents(*sorted(RECIPES.glob("*.yaml"))), (*YAML, "stages", "extends", "race")),
-    "claims": Target(
-        check_claims, _contents(claims.CLAIMS), (*YAML, "claims", "effects", "splits", "above", "of", "to")
-    ),
-    "pins": Target(check_pins, _contents(hub.LOCK), (*YAML, "revision", "files", "sha256", "bytes")),
-    "text": Target(partial(check_documents, ".txt"), _contents(*sorted(HANDBOOK.glob("*.md"))[:2]), MARKUP),
-    "markdown": Target(partial(check_documents, ".md"), _contents(*sorted(HANDBOOK.glob("*.md"))[:2]), MARKUP),
-    "html": Target(partial(check_documents, ".html"), _texts(PAGE), MARKUP),
-    "jsonl": Target(
-        partial(check_documents, ".jsonl"), _texts(RECORDS), ('"text"', '"title"', "\\ud800", "NaN", "1e999")
-    ),
-    "pdf": Target(
-        partial(check_documents, ".pdf"), (), ("obj", "endobj", "stream", "/Type", "/Page", "/Kids", "R", "<<")
-    ),
-    "questions": Target(
-        partial(check_questions, ".csv"), _texts(ASKED), (",", ";", '"', "option_1", " | ", "\r", "\t")
-    ),
-    "questions jsonl": Target(
-        partial(check_questions, ".jsonl"), _texts(ASKED_RECORDS), ('"option_1"', "null", "\\u0000")
-    ),
-    "facts": Target(
-        check_facts,
-        _contents(*sorted((PARAMS / "facts").iterdir())),
-        ("gender", "man", "mother(", ")", ".", ",", "#", "%", "is_a", "_", "-", "\u0130", "\u2028"),
-    ),
-    "written": Target(check_written, _said(), WRITTEN),
-    "drafts": Target(check_drafts, _texts("Who flies it? Anna.", "1. Question: Who?\n Answer: Bo.\n"), WRITTEN),
+    "params": Target(read_params, "params.yaml", (*_YAML, *_FIELDS.split())),
+    "recipe": Target(read_recipe, "/recipes/", (*_YAML, *_FIELDS.split())),
+    "claims": Target(read_claims, "claims.yaml", (*_YAML, *_FIELDS.split())),
+    "pins": Target(read_pins, "lock.yaml", (*_YAML, *_FIELDS.split())),
+    "text": Target(partial(read_document, ".txt"), "a.txt", tuple(_MARKS)),
+    "markdown": Target(partial(read_document, ".md"), "a.md", tuple(_MARKS)),
+    "html": Target(partial(read_document, ".html"), "a.html", tuple(_MARKS)),
+    "pdf": Target(partial(read_document, ".pdf"), "a.pdf", tuple(_PDF)),
+    "jsonl": Target(partial(read_document, ".jsonl"), "a.jsonl", tuple(_JSON)),
+    "questions": Target(partial(read_questions_file, ".csv"), "questions.csv", tuple(_CSV)),
+    "questions jsonl": Target(partial(read_questions_file, ".jsonl"), "questions.jsonl", tuple(_JSON)),
+    "kinship": Target(partial(read_facts, family), "facts", tuple(_NAMES)),
+    "kinds": Target(partial(read_facts, semantic), "facts", tuple(_NAMES)),
+    "stamp": Target(read_stamp, "", tuple(_JSON)),
+    "record": Target(read_record, "", tuple(_JSON)),
+    "rows": Target(read_rows, "rows.parquet", ("PAR1", "\0\0\0\0", "\x15")),
+    "trials": Target(read_trials, "trials.csv", tuple(_CSV)),
+    "written": Target(read_written, "", tuple(_TOLD)),
+    "drafts": Target(read_drafts, "", tuple(_TOLD)),
 }
 
 
-def run(name: str, data: bytes) -> None:
-    """Give a target one input, which may not take long."""
-    with limited(SECONDS, GIGABYTES):
-        TARGETS[name].check(data)
+def seeds(name: str) -> list[bytes]:
+    """Good inputs of a target, for mutations to begin with."""
+    made: dict[str, Callable[[], list[bytes]]] = {
+        "params": lambda: [path.read_bytes() for path in sorted(PARAMS.glob("*.yaml"))],
+        "recipe": lambda: [path.read_bytes() for path in sorted(RECIPES.glob("*.yaml"))],
+        "claims": lambda: [claims.CLAIMS.read_bytes()],
+        "pins": lambda: [hub.LOCK.read_bytes()],
+        "text": lambda: [*_HANDBOOK],
+        "markdown": lambda: [*_HANDBOOK],
+        "html": lambda: [_PAGE.encode()],
+        "pdf": lambda: [_pdf()],
+        "jsonl": lambda: [b'{"text": "Owls hunt. They sleep.", "title": "Owls"}\n{"text": "Hawks fly."}\n'],
+        "questions": lambda: [_ASKED.encode()],
+        "questions jsonl": lambda: [b'{"question": "Who?", "answer": "owls", "options": ["owls", "hawks"]}\n'],
+        "kinship": lambda: [(PARAMS / "facts" / "family_of_27.csv").read_bytes(), b"anna mother ben\nmale(ben).\n"],
+        "kinds": lambda: [(PARAMS / "facts" / "animals.pl").read_bytes(), b"is_a(owl, bird).\nhas(bird, wings).\n"],
+        "stamp": lambda: [json.dumps(_STAMP).encode()],
+        "record": lambda: [json.dumps({"status": "finished", "rows_sha256": sha256_of(a_file("empty", b""))}).encode()],
+        "rows": lambda: [_rows()],
+        "trials": lambda: [f"world,seed,arm,trial,status\nfamily,0,icl,{KEY},finished\n".encode()],
+        "written": lambda: [_said(world) for world in worlds()],
+        "drafts": lambda: [b"Who flies it? Anna.", b"1. Question: Who?\n   Answer: Bo.\n"],
+    }
+    return made[name]()

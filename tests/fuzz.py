@@ -65,11 +65,11 @@ def fuzz(name: str, seconds: float) -> None:
     if name not in bad_input.TARGETS:
         sys.exit(f"TARGET = {name!r}: no such target; there are: {', '.join(bad_input.TARGETS)}")
     target = bad_input.TARGETS[name]
-    for seed in target.seeds:
+    for seed in bad_input.seeds(name):
         (corpus / hashlib.sha256(seed).hexdigest()[:12]).write_bytes(seed)
     quoted = ["".join(f"\\x{byte:02x}" for byte in word.encode()) for word in target.words]
     words.write_text("".join(f'"{word}"\n' for word in quoted), encoding="utf-8")
-    options = [f"-dict={words}", "-timeout=1000000", "-rss_limit_mb=0"]
+    options = [f"-dict={words}", "-timeout=1000000", "-rss_limit_mb=0", f"-artifact_prefix={folder}/"]
     atheris.Setup([sys.argv[0], *options, str(corpus)], Fuzzed(name, lambda data: bad_input.run(name, data), seconds))
     atheris.Fuzz()
 

@@ -1,14 +1,17 @@
 """Notebooks with params and a results folder, and whether they must be executed; nothing heavy is imported here."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from study.digest import sha256_of
 from study.hub import identity
 from study.params import Params
-from study.paths import NOTEBOOKS, shown
+from study.paths import NOTEBOOKS, is_file, shown
 from study.store import content_hash, imports_hash, store_of
 from study.strict import ParamsError
 from study.trials import prompts_of
@@ -25,10 +28,20 @@ def notebook_path(number: str) -> Path:
         ParamsError: if there is none.
     """
     found = sorted(NOTEBOOKS.glob(f"{number.zfill(2)}_*.ipynb"))
-    if not number or not found:
+    if not re.fullmatch(r"\d{1,2}", number) or not found:
         names = ", ".join(path.name for path in sorted(NOTEBOOKS.glob("*.ipynb")))
         raise ParamsError(f"NB = {number!r}: no notebook begins with that number; there are: {names}")
     return found[0]
+
+
+class Stamp(BaseModel):
+    """What a whole execution has left: the key of what was run, the hash of each file written, the keys of trials."""
+
+    key: str
+    files: dict[str, str]
+    trials: tuple[Annotated[str, Field(pattern="^[0-9a-f]+$")], ...]
+    executed: str
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,14 @@ class Run:
         return self.results / "stamps" / f"{self.name}.json"
 
     @property
+    def stamped(self) -> Stamp | None:
+        """What the stamp says; None if there is none, or one that cannot be read."""
+        try:
+            return Stamp.model_validate_json(self.stamp.read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    @property
     def key(self) -> str:
         """Content hash of all the notebook depends on: its source, the resolved params, what they name, the package."""
         cells = json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]
@@ -72,14 +93,16 @@ class Run:
         """Why the notebook must be executed; None if it is up to date."""
         if not self.target.is_file() or not self.stamp.is_file():
             return "not executed yet"
-        stamp = json.loads(self.stamp.read_text(encoding="utf-8"))
-        if stamp["key"] != self.key:
+        stamp = self.stamped
+        if stamp is None:
+            return f"{shown(self.stamp)} is damaged"
+        if stamp.key != self.key:
             return "its source, params, package or model changed"
-        for name, recorded in stamp["files"].items():
+        for name, recorded in stamp.files.items():
             path = self.results / name
-            if not path.is_file():
+            if not is_file(path):
                 return f"{shown(path)} is missing"
             if sha256_of(path) != recorded:
                 return f"{shown(path)} was changed"
-        missing = [key for key in stamp["trials"] if not store_of(self.results).has(key)]
+        missing = [key for key in stamp.trials if not store_of(self.results).has(key)]
         return f"{len(missing)} of its trials are missing" if missing else None

@@ -19,7 +19,7 @@ from study.stats import Contrast, bootstrap_means, contrast, holm
 from study.store import Store
 from study.terminal import show_table
 from study.trials import FINISHED
-from study.verify import listed_trials
+from study.verify import listed_trials, rows_of, trials_listed
 
 QUESTION = ["seed", "item_id", "query", "offered"]  # what makes two questions of a world the same
 FEWEST_PAIRED = 0.5  # of the shorter run's questions; where fewer are the other's too, both are other questions
@@ -49,11 +49,11 @@ class _Compared(NamedTuple):
 
 def rows_listed(results: Path, arms: list[str]) -> pd.DataFrame:
     """The rows of some arms of a published study, as its last page lists them; none if nothing is published."""
-    if not (listed := listed_trials(results)).is_file():
+    if not listed_trials(results).is_file():
         return pd.DataFrame()
-    store, trials = Store(results / "trials"), pd.read_csv(listed)
+    store, trials = Store(results / "trials"), trials_listed(results)
     chosen = trials[trials["arm"].isin(arms) & (trials["status"] == FINISHED)]
-    parts = [store.rows(trial.trial).assign(arm=trial.arm) for trial in chosen.itertuples()]
+    parts = [rows_of(store, trial.trial).assign(arm=trial.arm) for trial in chosen.itertuples()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

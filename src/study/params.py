@@ -268,6 +268,9 @@ class Params(Strict):
     def _combination_is_possible(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds = {list(self.seeds)}: a seed is given twice; keep each once")
+        for field, seeds in (("seeds", self.seeds), ("finetuning.selection_seeds", self.finetuning.selection_seeds)):
+            if min(seeds) < 0:
+                raise ValueError(f"{field} = {list(seeds)}: {min(seeds)} is below 0, as no seed can be; give 0 or more")
         both = set(self.seeds) & set(self.finetuning.selection_seeds)
         if both and len(self.finetuning.learning_rates) > 1:
             raise ValueError(

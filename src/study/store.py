@@ -178,7 +178,7 @@ def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
     """As `whole`; files are read again only where something of them differs."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
 

@@ -3,11 +3,10 @@
 `rich` is imported where a table is shown, so that a verb that shows none starts without it.
 """
 
-import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,6 +145,5 @@ def _page(run: Run) -> list[str | Styled]:
     state = Styled(reason or "up to date", STYLES[TO_RUN if reason else FINISHED])
     if _failed(run).exists():
         state = Styled(f"failed; {state.text}", STYLES[DIVERGED])
-    stamp: Mapping[str, object] = json.loads(run.stamp.read_text(encoding="utf-8")) if run.stamp.is_file() else {}
-    took = f"{stamp['seconds']} s" if "seconds" in stamp else ""
-    return [run.name, state, str(stamp.get("executed", "")), took]
+    stamp = run.stamped
+    return [run.name, state, *((stamp.executed, f"{stamp.seconds} s") if stamp else ("", ""))]

@@ -21,7 +21,7 @@ from study.paths import shown
 from study.store import Store, content_hash
 from study.strict import ParamsError
 from study.trials import FINISHED, WRITTEN, Material, likeliest, prepare
-from study.verify import PAGE, published_rows
+from study.verify import published_rows, trials_listed
 from study.work import SAME_DIRECTION, answers_told
 from study.world import World
 
@@ -45,14 +45,14 @@ def write_explorer(params: Params, results: Path, folder: Path) -> None:
         folder: where the scripts go.
 
     Raises:
-        ParamsError: if nothing is published there, or it was published with other params or other code.
-        ValueError: if a row's mark does not follow from its log-probabilities.
+        ParamsError: if nothing is published there, or it was published with other params or other code, or if a row's
+            mark does not follow from its log-probabilities.
     """
     rows = published_rows(results)
     unknown = set(rows["arm"]) - set(params.arms)
     if unknown:
         raise ParamsError(f"arms: {shown(results)} has {sorted(unknown)}, which these params lack; give those it had")
-    listed, store = pd.read_csv(results / PAGE / "trials.csv"), Store(results / "trials")
+    listed, store = trials_listed(results), Store(results / "trials")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.js").write_text(_script("explorerIndex", index_of(params, rows)), encoding="utf-8")
     for (world, seed), part in rows.groupby(["world", "seed"], sort=False):
