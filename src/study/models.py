@@ -18,7 +18,7 @@ from transformers.utils import is_bitsandbytes_available, logging
 from study import group
 from study.hub import model_folder, settings_in
 from study.params import Model
-from study.sharding import config_of
+from study.sharding import refuse_other_machines
 from study.strict import ParamsError
 
 # Nothing is fetched, and code that lies beside weights is neither run nor asked about.
@@ -34,10 +34,10 @@ def pick_device(params: Model) -> str:
     """The device asked for, or the best there is.
 
     Raises:
-        ParamsError: if the device asked for is not there, or a config file for several cannot be used.
+        ParamsError: if the device asked for is not there, or a group of processes cannot run here.
     """
     if params.sharding:
-        config_of(params)
+        refuse_other_machines(params)
     there = {"cpu": True, "cuda": torch.cuda.is_available()}
     if params.device == "auto":
         return "cuda" if there["cuda"] else "cpu"
