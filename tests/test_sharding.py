@@ -45,6 +45,7 @@ def cases(tokenizer, model_folder, family_folder, tmp_path_factory) -> list[Case
     tokenizer.save_pretrained(steady)
     folders = [str(model_folder), str(family_folder("llama")), str(steady)]
     exact = [Case(folder, "float32", method) for folder in folders for method in ("full", "lora")]
+    exact.append(Case(str(family_folder("mixtral")), "float32", "full"))
     return [*exact, *(Case(folders[1], "bfloat16", method) for method in ("full", "lora"))]
 
 

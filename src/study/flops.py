@@ -56,7 +56,8 @@ def _met(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Param
         elif name == "weight" and weight.ndim > 1:
             yield weight, weight.numel()
         elif weight.ndim == 3:  # experts, one behind the other
-            yield weight, weight[0].numel() * next(getattr(config, key) for key in EXPERTS if hasattr(config, key))
+            chosen = next(getattr(config, key) for key in EXPERTS if hasattr(config, key))
+            yield weight, weight.numel() // len(weight) * chosen
 
 
 def heads_of(config: PretrainedConfig) -> tuple[int, int]:

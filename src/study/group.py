@@ -7,6 +7,7 @@ in all of them, or one waits for ever for what another one does not do.
 from typing import TypeVar
 
 import torch
+from accelerate import PartialState
 from torch import distributed
 
 Value = TypeVar("Value")
@@ -24,8 +25,8 @@ def rank() -> int:
 
 def device() -> torch.device:
     """Where this process of a group computes."""
-    on_gpu = distributed.get_backend() == distributed.Backend.NCCL
-    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+    here: torch.device = PartialState().device
+    return here
 
 
 def leave() -> None:
