@@ -18,6 +18,8 @@ VERBOSE ?=
 WHOLE ?=
 DOCS ?=
 QUESTIONS ?=
+MINUTES ?= 60
+REFERENCE ?=
 EXECUTOR ?= local
 DEPOT ?=
 PYTHON3 ?= python3
@@ -35,7 +37,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR DEPOT
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench site site-test lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench chaos soak site site-test lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -106,6 +108,12 @@ bench: $(READY).bench ## measure speed against what others use, on this machine:
 $(READY).bench: $(READY) requirements-bench.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements-bench.lock --constraint requirements.lock
 	@touch $@
+
+chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, ONLY="kills,clock"
+	@$(RUN) chaos $(if $(QUICK),--quick) --only "$(ONLY)"
+
+soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
+	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
 
 site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
 	@$(RUN) site --study "$(STUDY)"

@@ -86,6 +86,9 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     for folder in (results / "trials").iterdir():
         (folder / "record.json").unlink()
     assert "10 of its trials are missing" in run.stale()
+    for torn in ("", run.stamp.read_text()[:99], "[]", "\0"):
+        run.stamp.write_text(torn)
+        assert "02_in_context.json is damaged" in run.stale()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Each imports what it needs, so that one with nothing to do ends at once.
 import argparse
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -319,6 +320,35 @@ def bench(quick: bool, only: str) -> int:
     return run(quick, only)
 
 
+def chaos(faults: int, only: str, seed: int, quick: bool) -> int:
+    """Disturb a tiny study by every fault in turn, resume it and hold it against the undisturbed one."""
+    from study.chaos.run import run
+
+    return run(faults, [name.strip() for name in only.split(",") if name.strip()], seed, quick)
+
+
+def soak(minutes: float, study: str, folder: str, reference: str, seed: int) -> int:
+    """Kill processes of a study at random for as long as asked, let it finish and compare its rows."""
+    from study.chaos.soak import soak
+
+    return soak(minutes, study, folder, reference, seed)
+
+
+def compare(folder: str, reference: str) -> int:
+    """Compare two folders of trials, unit by unit and value by value."""
+    from study.chaos.soak import compare
+
+    return compare(folder, reference)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a scheduler sends it before it kills; what is cleared away behind Ctrl-C is behind it, too."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
@@ -363,7 +393,25 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--quick", action="store_true", help="the fast rows only, once each; nothing is written")
     sub.add_argument("--only", default="", help="names of groups of rows")
     sub.set_defaults(does=lambda given: bench(given.quick, given.only))
+    sub = verbs.add_parser("chaos", help=(chaos.__doc__ or "").splitlines()[0])
+    sub.add_argument("--faults", type=int, default=100, help="how many processes are killed, one after the other")
+    sub.add_argument("--only", default="", help="names of faults, between commas")
+    sub.add_argument("--seed", type=int, default=0, help="decides on moments and files")
+    sub.add_argument("--quick", action="store_true", help="the short form")
+    sub.set_defaults(does=lambda given: chaos(given.faults, given.only, given.seed, given.quick))
+    sub = verbs.add_parser("soak", help=(soak.__doc__ or "").splitlines()[0])
+    sub.add_argument("--minutes", type=float, default=60, help="for how long processes are killed")
+    sub.add_argument("--study", default="default", help="name of a file in params/")
+    sub.add_argument("--folder", default="", help="empty folder that the project is copied to; a new one by default")
+    sub.add_argument("--reference", default="", help="folder of undisturbed trials to compare with at the end")
+    sub.add_argument("--seed", type=int, default=0, help="decides on moments and processes")
+    sub.set_defaults(does=lambda given: soak(given.minutes, given.study, given.folder, given.reference, given.seed))
+    sub = verbs.add_parser("compare", help=(compare.__doc__ or "").splitlines()[0])
+    sub.add_argument("folder", help="of trials, such as results/default/trials")
+    sub.add_argument("reference", help="folder of trials, too")
+    sub.set_defaults(does=lambda given: compare(given.folder, given.reference))
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(given.does(given))
     except (ParamsError, NotebookFailed) as error:
@@ -381,6 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; finished trials are kept, and the next run goes on from them", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        what, exit_status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
+        print(f"{what}; finished trials are kept, and the next run goes on from them", file=sys.stderr)
+        return exit_status

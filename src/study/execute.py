@@ -5,12 +5,15 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
 import papermill
+import psutil
 from filelock import FileLock, Timeout
+from nbclient.exceptions import DeadKernelError
 
 from study.book import NotebookFailed, Run
 from study.digest import sha256_of
@@ -87,17 +90,13 @@ def _execute(run: Run) -> None:
         raise ParamsError(f"{shown(run.notebook)}: its parameters cell defines {sorted(known)}, not {sorted(given)}")
     _log_to_stdout()
     try:
-        papermill.execute_notebook(
-            str(run.notebook),
-            str(part),
-            given,
-            kernel_name="python3",
-            cwd=str(ROOT),
-            progress_bar=False,
-            log_output=True,
-            request_save_on_cell_execute=False,
-            extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
-        )
+        _by_papermill(run.notebook, part, given)
+    except DeadKernelError:
+        part.unlink(missing_ok=True)
+        raise NotebookFailed(
+            f"{run.notebook.name}: its kernel was killed, most often because memory had run out; what is finished is "
+            "kept: free some memory and run again"
+        ) from None
     except papermill.PapermillExecutionError as error:
         failed = run.results / "failed" / run.notebook.name
         failed.parent.mkdir(exist_ok=True)
@@ -120,6 +119,30 @@ def _execute(run: Run) -> None:
     made = {"key": key, **when, "files": files, "trials": [trial.key for trial in trials_in(run)]}
     stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     stamp.replace(run.stamp)
+
+
+def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:
+    """Execute a notebook in a thread, where nobody else handles signals: the main one is interrupted as ever."""
+    with ThreadPoolExecutor(1) as thread:
+        executed = thread.submit(
+            papermill.execute_notebook,
+            str(notebook),
+            str(part),
+            given,
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+            log_output=True,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
+        )
+        try:
+            executed.result()
+        except KeyboardInterrupt:
+            for process in psutil.Process().children(recursive=True):  # the kernel, and what it has begun
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            raise
 
 
 def _tidy(path: Path) -> None:

@@ -253,10 +253,11 @@ class _Metadata:
                 # The model is what this page writes, and so it lies beside it.
                 yield self.action(folder, "00_base_model", [], [file for file in self.files if file.parent == folder])
         weights = [{"@id": self.id_of(file)} for folder in self.models for file in self.weights(folder)]
-        for run in self.runs:
-            stamp = json.loads(run.stamp.read_text(encoding="utf-8"))
-            rows = [f"trials/{key}/{name}" for key in stamp["trials"] for name in ("rows.parquet", "record.json")]
-            written = [run.results / name for name in (*stamp["files"], *rows)]
+        for run, stamp in ((run, run.stamped) for run in self.runs):
+            if stamp is None:
+                continue  # a release of it is refused before
+            rows = [f"trials/{key}/{name}" for key in stamp.trials for name in (ROWS, RECORD)]
+            written = [run.results / name for name in (*stamp.files, *rows)]
             yield self.action(run.results, run.name, [*weights, *_references([*self.hubs()])], written)
 
     def action(self, results: Path, name: str, objects: Sequence[Entity], written: Sequence[Path]) -> Entity:

@@ -1,0 +1,124 @@
+"""What is held against the undisturbed study: rows of units exactly, tables of pages, what was finished before."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from study.chaos.scratch import Study
+
+MEASURED = ("seconds", "GB")  # columns that differ between two runs of anything
+
+
+def rows_digest(folder: Path) -> str:
+    """Of every value of a unit's rows, numbers by all their digits; a file of other bytes may hold the same rows."""
+    rows = pq.read_table(folder / "rows.parquet").to_pylist()
+    return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
+
+
+def bytes_digest(folder: Path) -> str:
+    """Of the files of a unit as they are."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.iterdir()))).hexdigest()
+
+
+def finished(study: Study) -> dict[str, str]:
+    """The units that the store says are finished, by key, with a digest of their files."""
+    folders = study.store.folder.glob("[!.]*") if study.store.folder.is_dir() else ()
+    return {folder.name: bytes_digest(folder) for folder in folders if study.store.has(folder.name)}
+
+
+def tables(results: Path) -> dict[str, str]:
+    """The tables of a study's pages without what is measured, by name."""
+    return {str(file.relative_to(results)): _unmeasured(file) for file in sorted(results.glob("0*/**/*.csv"))}
+
+
+def _unmeasured(file: Path) -> str:
+    try:
+        table = pd.read_csv(file)
+    except pd.errors.EmptyDataError:
+        return ""
+    kept = [name for name in table if not any(word in name for word in MEASURED)]
+    return str(table[kept].to_csv(index=False))
+
+
+class Reference(NamedTuple):
+    """The undisturbed study.
+
+    Attributes:
+        study: itself.
+        rows: digest of each unit's rows, by key.
+        labels: name of each unit, by key.
+        tables: of its pages.
+        files: that there are.
+        seconds: that it took.
+    """
+
+    study: Study
+    rows: dict[str, str]
+    labels: dict[str, str]
+    tables: dict[str, str]
+    files: frozenset[str]
+    seconds: float
+
+    @classmethod
+    def of(cls, study: Study, seconds: float) -> "Reference":
+        """What a finished study holds."""
+        folder = study.store.folder
+        rows = {key: rows_digest(folder / key) for key in finished(study)}
+        labels = {key: study.store.record(key)["label"] for key in rows}
+        return cls(study, rows, labels, tables(study.results), files(study), seconds)
+
+    def amiss(self, study: Study, before: dict[str, str] | None = None) -> list[str]:
+        """What a disturbed study holds that is not so, and what it has lost.
+
+        Args:
+            study: that was disturbed.
+            before: what was finished before, as `finished` gives it.
+        """
+        here, found = finished(study), []
+        for key in here:
+            if key not in self.rows:
+                found.append(f"unit {key} is none of the study's")
+            elif rows_digest(study.store.folder / key) != self.rows[key]:
+                found.append(f"{self.labels[key]} is marked finished with other rows")
+        for key, digest in (before or {}).items():
+            if here.get(key) != digest:
+                found.append(f"{self.labels.get(key, key)} was finished and is {'changed' if key in here else 'lost'}")
+        for run in study.runs:
+            if run.stale() is None:
+                found += self._other_tables(study, run.name)
+        return found
+
+    def unlike(self, study: Study) -> list[str]:
+        """In what a study that was let finish differs from the undisturbed one."""
+        found = self.amiss(study)
+        here = finished(study)
+        found += [f"{self.labels[key]} is not finished" for key in self.rows if key not in here]
+        found += [f"{run.name} is not up to date: {reason}" for run in study.runs if (reason := run.stale())]
+        found += [f"{name} is left over" for name in sorted(files(study) - self.files)]
+        return found
+
+    def _other_tables(self, study: Study, page: str) -> Iterable[str]:
+        here = tables(study.results)
+        for name, table in self.tables.items():
+            if name.startswith(f"{page}/") and here.get(name) != table:
+                yield f"{page} is called up to date with another {name}"
+
+
+def files(study: Study) -> frozenset[str]:
+    """The files of a results folder."""
+    return frozenset(str(file.relative_to(study.results)) for file in study.results.rglob("*") if file.is_file())
+
+
+def unit_rows(trials: Path) -> dict[str, str]:
+    """Digests of the rows of all units in a folder of trials, by label and model, whatever code made them."""
+    found = {}
+    for file in sorted(trials.glob("[!.]*/record.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        name = f"{record['label']} ({record['recipe']['model_sha256'][:8]})"
+        found[name] = rows_digest(file.parent)
+    return found
