@@ -16,6 +16,7 @@ QUICK ?=
 ONLY ?=
 VERBOSE ?=
 WHOLE ?=
+SCENARIO ?=
 DOCS ?=
 QUESTIONS ?=
 MINUTES ?= 60
@@ -37,7 +38,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR DEPOT
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench chaos soak site site-test lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak site site-test lab lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -114,6 +115,9 @@ chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those 
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
 	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+
+simulate: $(READY) ## say what larger models and more machines would take: SCENARIO=70b (or any file in params/scale/)
+	@$(RUN) simulate --scenario "$(SCENARIO)"
 
 site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
 	@$(RUN) site --study "$(STUDY)"

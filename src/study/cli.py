@@ -349,6 +349,13 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def simulate(scenario: str) -> int:
+    """Say what the study would take on larger models and more machines, and where it stops scaling."""
+    from study.simulate.run import run
+
+    return run(scenario)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
@@ -410,6 +417,9 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("folder", help="of trials, such as results/default/trials")
     sub.add_argument("reference", help="folder of trials, too")
     sub.set_defaults(does=lambda given: compare(given.folder, given.reference))
+    sub = verbs.add_parser("simulate", help=(simulate.__doc__ or "").splitlines()[0])
+    sub.add_argument("--scenario", default="", help="name of a file in params/scale/; all by default")
+    sub.set_defaults(does=lambda given: simulate(given.scenario))
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -23,7 +23,7 @@ from study.finetune import with_adapter
 from study.flops import Size, forward_flops, heads_of, size_of, training_flops
 from study.hub import count_tokens
 from study.models import attention_of, pick_device, skeleton
-from study.params import BUNDLED, Params, Source
+from study.params import BUNDLED, Arm, Params, Source
 from study.runner import trials_of, waves_of
 from study.score import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.store import Store
@@ -248,7 +248,7 @@ def forecast(params: Params, store: Store) -> Forecast:
     size = size_of(skeleton(params.model))
     units = waiting(params, store)
     works = {
-        (world, seed): _Work(params, world, seed, size) for world, seed in {(u.world, u.seed) for u in units.values()}
+        (world, seed): Work(params, world, seed, size) for world, seed in {(u.world, u.seed) for u in units.values()}
     }
     longest = min(
         max((work.context for work in works.values()), default=0), positions(skeleton(params.model)) or sys.maxsize
@@ -284,7 +284,7 @@ def _once(units: Iterable[Unit]) -> list[Unit]:
     return list(seen.values())
 
 
-class _Work:
+class Work:
     """What the units of one world and seed take, by the tokens of its texts."""
 
     def __init__(self, params: Params, world: str, seed: int, size: Size):
@@ -299,40 +299,49 @@ class _Work:
         if params.questions.context_tokens:
             self.context = min(self.context, params.questions.context_tokens)
         self.statement = max(self.documents, default=0)
-        asked = [q.query + option for q in material.questions for option in q.options]
-        self.asked = sum(count_tokens(params.model, asked))
+        queries = count_tokens(params.model, [question.query for question in material.questions])
+        wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
+        again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
+        self.asked = sum(wholes) - again  # what the options of a question share is read once
 
     def flops(self, unit: Unit) -> float:
         """Operations of one unit."""
-        how = self.params.augmentation
         if isinstance(unit, Trial) and unit.shards:  # they are units themselves
             return 0.0
         if isinstance(unit, Trial):
-            asked = self.asked if unit.shard is None else self.asked / self.params.questions.shards
-            asking = 2 * (self.size.body + self.size.head) * asked
-            if unit.spec.context:
-                asking += forward_flops(self.size, self.context) + 4 * self.size.attention * asked * self.context
-            return asking + self._training(unit)
+            share = 1.0 if unit.shard is None else 1 / self.params.questions.shards
+            return self.asking(self.context if unit.spec.context else 0, share) + self.training(unit.spec)
         if isinstance(unit, Writing):
-            local = unit.source is Source.LOCAL
-            count, tokens = (len(self.single), how.local_tokens) if local else (len(self.documents), how.global_tokens)
-            past = 0 if local else self.context
-            new = count * how.samples * tokens // 2
-            return (
-                forward_flops(self.size, past)
-                + 2 * (self.size.body + self.size.head) * (new + sum(self.single))
-                + (4 * self.size.attention * new * past)
-            )
+            return self.writing(unit.source)
         raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
 
-    def _training(self, trial: Trial) -> float:
-        if not trial.spec.train:
+    def asking(self, context: int, share: float = 1.0) -> float:
+        """Operations of all questions, or a share of them, behind so many tokens, these included."""
+        asked = share * self.asked
+        behind = forward_flops(self.size, context) + 4 * self.size.attention * asked * context
+        return 2 * (self.size.body + self.size.head) * asked + (behind if context else 0)
+
+    def writing(self, source: Source) -> float:
+        """Operations of a text, each part of it half as long as it may be."""
+        how, local = self.params.augmentation, source is Source.LOCAL
+        count, tokens = (len(self.single), how.local_tokens) if local else (len(self.documents), how.global_tokens)
+        past = 0 if local else self.context
+        new = count * how.samples * tokens // 2
+        return (
+            forward_flops(self.size, past)
+            + 2 * (self.size.body + self.size.head) * (new + sum(self.single))
+            + (4 * self.size.attention * new * past)
+        )
+
+    def training(self, arm: Arm) -> float:
+        """Operations of an arm's training; 0 if it has none."""
+        if not arm.train:
             return 0.0
         how, tuning = self.params.augmentation, self.params.finetuning
         tokens = float(sum(self.single))
-        if Source.LOCAL in trial.spec.train:
+        if Source.LOCAL in arm.train:
             tokens += len(self.single) * how.samples * how.local_tokens / 2
-        if Source.GLOBAL in trial.spec.train:
+        if Source.GLOBAL in arm.train:
             tokens += len(self.documents) * how.samples * how.global_tokens / 2
         steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
         return steps * training_flops(self.size, tuning.step_tokens)

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from study.book import Run
 from study.digest import sha256_of
 from study.hub import identity, is_weights, model_folder
+from study.store import RECORD, ROWS
 from study.strict import ParamsError, read_yaml
 from study.verify import verify
 

@@ -7,12 +7,14 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nbformat
 
 from study.params import Params
 from study.paths import RESULTS, ROOT, shown
+from study.simulate import FOLDER
 from study.site import SITE, pages
 from study.site.explorer import write_explorer
 from study.site.markdown import escaped, link, plain_table
@@ -137,6 +139,9 @@ def parts(published: Published, sources: Sources, page: str) -> dict[str, Callab
     def picture(notebook: str, name: str) -> Callable[[], str]:
         return lambda: sources.picture(published.results / notebook / f"{name}.png", page)
 
+    def simulation(name: str) -> Callable[[], str]:
+        return lambda: sources.picture(FOLDER / f"{name}.png", page)
+
     def numbers(name: str) -> Callable[[], str]:
         return lambda: plain_table(published.table(mechanism, name))
 
@@ -150,6 +155,10 @@ def parts(published: Published, sources: Sources, page: str) -> dict[str, Callab
         "emergence": picture("02_in_context", "emergence"),
         **{name: picture(mechanism, name) for name in ("costs", "cost_accuracy")},
         **{name: numbers(name) for name in ("mean_costs", "break_even", "decisions")},
+        **{f"simulated_{name}": simulation(name) for name in ("scaling", "losses", "shards", "checks")},
+        **{f"{name}_table": partial(pages.simulated, name) for name in ("summary", "needs", "checks")},
+        "scenarios": pages.scenarios_table,
+        "gpus": pages.gpus_table,
         "claims_table": lambda: pages.claims_table(published),
         "claim_sections": lambda: pages.claim_sections(published),
         "verdicts": lambda: pages.verdicts(published),

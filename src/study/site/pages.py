@@ -13,10 +13,14 @@ from study.book import notebook_path
 from study.claims import CLAIMS, REFUTED, REPLICATES, Claim, load_claims
 from study.data import Question
 from study.params import Arm, Params
+from study.paths import shown
 from study.settings import settings_of
+from study.simulate import FOLDER
+from study.simulate.scenario import gpus, load_scenario, scenarios
 from study.site.explorer import described
 from study.site.markdown import escaped, interval, link, plain_table, share, table
 from study.site.published import Published
+from study.strict import ParamsError
 from study.trials import Material, prepare
 from study.world import Split
 from study.worlds import WORLDS
@@ -262,6 +266,44 @@ def _card(published: Published, name: str, material: Material) -> str:
         ["licence", "Apache-2.0, as the repository"],
     ]
     return table(lines, ["", ""])
+
+
+def simulated(name: str) -> str:
+    """A table of the simulation of larger machines.
+
+    Raises:
+        ParamsError: if it is not there.
+    """
+    file = FOLDER / f"{name}.csv"
+    if not file.is_file():
+        raise ParamsError(f"{shown(file)}: missing; `make simulate` makes it")
+    return plain_table(pd.read_csv(file, keep_default_na=False, na_values=[""]))
+
+
+def scenarios_table() -> str:
+    """What each scenario is."""
+    lines = []
+    for name in scenarios():
+        here = load_scenario(name)
+        size = f"{here.gpus:,} of {here.gpu.memory_gb:g} GB, {here.gpu.bf16_tflops:g} TFLOP/s"
+        lines.append([escaped(name), escaped(here.about), size])
+    return table(lines, ["scenario", "what it is", "GPUs there are"])
+
+
+def gpus_table() -> str:
+    """The rates and prices that are assumed, and where they are from."""
+    lines = [
+        [
+            escaped(name.upper()),
+            *(f"{value:,g}" for value in (gpu.memory_gb, gpu.bf16_tflops, gpu.memory_gb_s, gpu.node_gb_s)),
+            f"{gpu.network_gb_s:g}",
+            f"{gpu.dollars_hour:g}",
+            escaped(f"{gpu.source}; price: {gpu.price_source}, {gpu.price_date}"),
+        ]
+        for name, gpu in gpus().items()
+    ]
+    columns = ["GPU", "GB", "TFLOP/s", "memory GB/s", "machine GB/s", "network GB/s", "dollars an hour", "from"]
+    return table(lines, columns)
 
 
 def counts_of(counts: pd.DataFrame, name: str) -> str:
