@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from study.bench import scaling, scoring, tuning, whole, writing
+from study.bench.cluster import cluster_line
 from study.bench.pretraining import pretraining_line
 from study.bench.publish import as_table, publish
 from study.bench.table import Line, Say
@@ -13,9 +14,9 @@ from study.paths import RESULTS, shown
 from study.strict import ParamsError
 
 FOLDER = RESULTS / "bench"
-GROUPS = ("scoring", "memory", "tuning", "seeds", "writing", "study", "neighbour", "again", "pretraining")
+GROUPS = ("scoring", "memory", "tuning", "seeds", "writing", "study", "neighbour", "again", "pretraining", "cluster")
 SLOW = ("seeds", "study", "memory", "pretraining")  # left out of a quick run
-ON_DEMAND = ("pretraining",)  # left out unless named
+ON_DEMAND = ("pretraining", "cluster")  # left out unless named
 
 
 def lines_of(group: str, rounds: int, quick: bool, say: Say) -> list[Line]:
@@ -36,6 +37,8 @@ def lines_of(group: str, rounds: int, quick: bool, say: Say) -> list[Line]:
         return [whole.neighbour_line(rounds, say)]
     if group == "again":
         return [whole.again_line(rounds, say)]
+    if group == "cluster":
+        return [cluster_line(rounds, say)]
     return [pretraining_line(rounds, say)]
 
 
