@@ -13,7 +13,6 @@ import nbformat
 import papermill
 import psutil
 from filelock import FileLock, Timeout
-from nbclient.exceptions import DeadKernelError
 
 from study.book import NotebookFailed, Run
 from study.digest import sha256_of
@@ -34,6 +33,7 @@ ARMS_OF = {
     "07_your_documents": all_arms,
 }
 
+START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
 LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
 
 
@@ -91,11 +91,11 @@ def _execute(run: Run) -> None:
     _log_to_stdout()
     try:
         _by_papermill(run.notebook, part, given)
-    except DeadKernelError:
+    except RuntimeError as error:  # of the kernel, and what a cell raises is not among them
         part.unlink(missing_ok=True)
         raise NotebookFailed(
-            f"{run.notebook.name}: its kernel was killed, most often because memory had run out; what is finished is "
-            "kept: free some memory and run again"
+            f"{run.notebook.name}: {error}; a kernel that is killed has most often taken too much memory. What is "
+            "finished is kept: free some memory and run again"
         ) from None
     except papermill.PapermillExecutionError as error:
         failed = run.results / "failed" / run.notebook.name
@@ -130,6 +130,7 @@ def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:
             str(part),
             given,
             kernel_name="python3",
+            start_timeout=START_SECONDS,
             cwd=str(ROOT),
             progress_bar=False,
             log_output=True,

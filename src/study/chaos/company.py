@@ -4,13 +4,16 @@ import importlib.util
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
 
 from study.chaos.check import finished
 from study.chaos.fault import Chaos, Outcome
 from study.chaos.kills import resumed
-from study.chaos.scratch import MARK, Scratch, kind_of, marked
+from study.chaos.scratch import MARK, Scratch, Study, kind_of, marked
 from study.executors import RAY
+from study.strict import ParamsError
 
 IN_USE = "another run"
 
@@ -53,6 +56,10 @@ def two_studies(chaos: Chaos) -> Iterator[Outcome]:
     yield Outcome("two studies in one folder", amiss + resumed(chaos, study, study.finish()))
 
 
+class NoCluster(ParamsError):
+    """Nodes that do not come up."""
+
+
 class Nodes:
     """A Ray cluster on this machine, one core for each of its nodes, whose processes have the scratch project.
 
@@ -61,13 +68,24 @@ class Nodes:
     """
 
     def __init__(self, scratch: Scratch, number: int):
+        """Start it.
+
+        Raises:
+            NoCluster: if it does not come up, as on a machine that is busy with other things.
+        """
         from ray.cluster_utils import Cluster
 
-        self._mark = f"nodes-{os.getpid()}"
+        self._mark = f"nodes-{scratch.folder}"
         os.environ |= scratch.environment() | {MARK: self._mark, "RAY_USAGE_STATS_ENABLED": "0"}
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        for _ in range(number - 1):
-            self._cluster.add_node(num_cpus=1)
+        self._cluster = Cluster()
+        try:
+            for _ in range(number):
+                self._cluster.add_node(num_cpus=1, include_dashboard=False)
+        except Exception as error:
+            self.end()
+            raise NoCluster(
+                f"EXECUTOR = 'ray': no cluster came up on this machine; leave it some rest: {error}"
+            ) from error
         self.environment = {"EXECUTOR": RAY, "RAY_ADDRESS": str(self._cluster.address)}
 
     def lose(self, replaced: bool = True) -> bool:
@@ -85,8 +103,11 @@ class Nodes:
         return bool(workers)
 
     def end(self) -> None:
-        """Shut it down."""
+        """Shut it down, with whatever of it does not end by itself."""
         self._cluster.shutdown()
+        for process in marked(self._mark):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager
@@ -105,6 +126,13 @@ def node_lost(chaos: Chaos) -> Iterator[Outcome]:
         yield Outcome("Ray node lost", [], "ray is not installed; `make setup EXECUTOR=ray`")
         return
     study = chaos.scratch.study("node_lost")
+    try:
+        yield _without_node(chaos, study)
+    except NoCluster as error:
+        yield Outcome("Ray node lost", [], str(error))
+
+
+def _without_node(chaos: Chaos, study: Study) -> Outcome:
     with cluster(chaos.scratch, 2) as nodes:
         running = study.start(**nodes.environment)
         time.sleep(chaos.reference.seconds * chaos.random.uniform(0.3, 0.8))
@@ -113,4 +141,4 @@ def node_lost(chaos: Chaos) -> Iterator[Outcome]:
         done = running.wait()
         amiss = [f"{name} lives on" for name in running.orphans()] + chaos.reference.amiss(study, before)
         amiss += [f"it ends with status {done.status}: {done.err[-500:]!r}"] if done.status else []
-    yield Outcome("Ray node lost", amiss + resumed(chaos, study, study.finish()))
+    return Outcome("Ray node lost", amiss + resumed(chaos, study, study.finish()))

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,13 +46,15 @@ def full(chaos: Chaos) -> Iterator[Outcome]:
         if not able:
             yield Outcome("full disk", [], NO_MOUNT)
             return
-        found = []
+        done = study.finish()
+        found = [("full disk beforehand", done.unclear("make room|No space left"))]
         for kind, size in sizes.items():
+            _mount("-o", f"remount,size={AMPLE}", str(study.results))
+            before, running = finished(study), study.start()
+            while running.goes_on() and not running.processes("kernel"):  # what is too little beforehand is refused
+                time.sleep(0.1)
             _mount("-o", f"remount,size={size}", str(study.results))
-            before = finished(study)
-            running = study.start()
-            done = running.wait()
-            amiss = done.unclear("No space left on device") + reference.amiss(study, before)
+            amiss = running.wait().unclear("No space left on device") + reference.amiss(study, before)
             found.append((f"full disk at {kind}", amiss + [f"{name} lives on" for name in running.orphans()]))
         _mount("-o", f"remount,size={AMPLE}", str(study.results))
         done = study.finish()
