@@ -25,36 +25,43 @@ EXECUTOR ?= local
 DEPOT ?=
 PYTHON3 ?= python3
 
-# An active conda environment is used as it is; otherwise .venv is made here.
+# An active conda environment is used, with Python and pip as it has them; otherwise .venv is made here.
 ifdef CONDA_PREFIX
   BIN := $(CONDA_PREFIX)/bin
-  READY := .conda-ready
+  READY := $(CONDA_PREFIX)/icl-or-finetuning-ready
 else
   BIN := .venv/bin
   READY := .venv/ready
 endif
+PIP := $(BIN)/python -m pip install --quiet
+# What is fetched has a hash that the lock records. It is complete, and of wheels only, so that nothing is run to install.
+LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation --only-binary :all:
 RUN := $(BIN)/python -m study
 # What runs trials also needs what their executor does.
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR DEPOT
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak site site-test lab lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(TRIALS) ## install the pinned packages (the other targets do it themselves)
 
-.venv/ready: requirements.lock pyproject.toml
-	@$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %s: set PYTHON3=..." % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+.venv/bin/python:
+	@$(PYTHON3) -c 'import sys; sys.exit("Python 3.11.5 or newer is needed, this is %s: set PYTHON3=..." % sys.version.split()[0] if sys.version_info < (3, 11, 5) else 0)'
 	$(PYTHON3) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+
+# torch comes last and has no hash: which build of it, for which GPU or none, is whose machine it is to say.
+$(READY): requirements.lock requirements-torch.lock pyproject.toml | $(BIN)/python
+	$(LOCKED) --requirement requirements.lock
+	$(PIP) --requirement requirements-torch.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.conda-ready: requirements.lock pyproject.toml
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+# What else there is: audit, bench, ray, site. Three of the peers' packages are published as sources only.
+$(READY).%: requirements-%.lock $(READY)
+	$(LOCKED) --no-binary rouge_score,sqlitedict,word2number --requirement $<
 	@touch $@
 
 reproduce: $(TRIALS) ## run the study: STUDY=default (or smoke, or any file in params/); EXECUTOR=ray: on a cluster
@@ -72,10 +79,6 @@ nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
 	@$(RUN) help-nb "$(NB)"
 
-$(READY).ray: $(READY) requirements-ray.lock
-	$(BIN)/python -m pip install --quiet --requirement requirements-ray.lock --constraint requirements.lock
-	@touch $@
-
 plan: $(READY) ## say what `make reproduce` would do: STUDY=default; VERBOSE=1: every unit
 	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
 
@@ -88,8 +91,10 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
 	@$(RUN) verify --study "$(STUDY)"
 
-release: $(READY) ## write build/release/*.zip, an RO-Crate of the repository as it is committed: STUDY=default
+release: $(READY).audit ## write build/release/*.zip, an RO-Crate of the repository as it is committed, and what it runs on: STUDY=default
 	@$(RUN) release --study "$(STUDY)"
+	@cat requirements.lock requirements-torch.lock | $(BIN)/python -W ignore -m cyclonedx_py requirements --short-PURLs \
+	  --output-reproducible --pyproject pyproject.toml --output-file build/release/packages.cdx.json -
 
 documents: $(TRIALS) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
@@ -106,10 +111,6 @@ base-report: $(READY) ## measure the bundled model's skills beside their targets
 bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
 	@$(RUN) bench $(if $(QUICK),--quick) --only "$(ONLY)"
 
-$(READY).bench: $(READY) requirements-bench.lock
-	$(BIN)/python -m pip install --quiet --requirement requirements-bench.lock --constraint requirements.lock
-	@touch $@
-
 chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, ONLY="kills,clock"
 	@$(RUN) chaos $(if $(QUICK),--quick) --only "$(ONLY)"
 
@@ -125,12 +126,21 @@ site: $(READY).site ## make the site from the published results, without a netwo
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
 	@$(BIN)/python -m pytest -m browser -n 2
 
-$(READY).site: $(READY) requirements-site.lock
-	$(BIN)/python -m pip install --quiet --requirement requirements-site.lock --constraint requirements.lock
-	@touch $@
-
 lab: $(READY) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
+
+lock: $(READY).audit ## record the hashes of what the lock files pin, once a version in them was changed
+	@for file in $(filter-out requirements-torch.lock,$(wildcard requirements*.lock)); do \
+	  $(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate --python-version 3.11.5 \
+	    --custom-compile-command "make lock" --output-file $$file $$file || exit 1; done
+
+licences: $(READY).audit $(READY).bench $(READY).ray $(READY).site ## list the licences of all locked packages: LICENCES.csv
+	@$(RUN) licences
+
+audit: $(READY).audit ## ask the advisory service of PyPI for known vulnerabilities of all locked packages
+	@for file in $(filter-out requirements-torch.lock,$(wildcard requirements*.lock)); do \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $$file || exit 1; done
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements-torch.lock
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,48 +1,211 @@
-"""The lock file, environment.yml, pyproject and Makefile say the same."""
+"""The lock files, environment.yml, pyproject and Makefile say the same, and what is installed is what they say."""
 
+import csv
+import hashlib
+import os
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, requires, version
+import zipfile
+from email.message import Message
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from itertools import product
+from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
-from study.paths import ROOT
+from study import licences
+from study.licences import LICENCES, Licence, kind_of, licence_of
+from study.packages import lock_files, packages_of
+from study.paths import RESULTS, ROOT
+from study.strict import ParamsError
 
-PINS = dict(
-    line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"
-)
+TORCH = "requirements-torch.lock"
+LOCKS = {lock.name: packages_of(lock) for lock in lock_files()}
+RUNS_ON = [*LOCKS["requirements.lock"], *LOCKS[TORCH]]
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+PINS = {normal(package.name): package.version for package in RUNS_ON}
+ELSEWHERE = {
+    name: {normal(package.name): package.version for package in packages}
+    for name, packages in LOCKS.items()
+    if name not in ("requirements.lock", TORCH)
+}
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
 def test_every_pin_is_exact_and_given_once():
-    names = [normal(name) for name in PINS]
-    assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[\w.]+", pin) for pin in PINS.values())
-    assert PINS["torch"] == "2.13.0"
+    assert set(LOCKS) == {f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-ray", "-site", "-torch")}
+    assert len(PINS) == len(RUNS_ON) and PINS["torch"] == "2.13.0"
+    for packages in LOCKS.values():
+        assert packages and len({normal(package.name) for package in packages}) == len(packages)
+        assert all(re.fullmatch(r"[\w.]+", package.version) for package in packages)
+    for name, pins in ELSEWHERE.items():
+        assert not set(pins) & set(PINS), name
 
 
-def test_conda_takes_python_and_pip_only_and_the_rest_from_the_lock_file():
-    *conda, last = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert [re.split("[=<>]", name)[0] for name in conda] == ["python", "pip"]
-    assert last == {"pip": ["--requirement requirements.lock", "--editable ."]}
+def test_two_locks_never_want_two_versions_of_a_package():
+    for name, pins in ELSEWHERE.items():
+        for other in ELSEWHERE.values():
+            assert not {package for package in pins if other.get(package, pins[package]) != pins[package]}, name
+
+
+def test_every_package_but_torch_has_the_hashes_of_its_files():
+    for name, packages in LOCKS.items():
+        for package in packages:
+            assert bool(package.hashes) == (name != TORCH), package.name
+            assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in package.hashes)
+            assert len(set(package.hashes)) == len(package.hashes)
+
+
+def test_a_lock_names_no_place_to_install_from():
+    for lock in lock_files():
+        assert not re.search(r"://|index|find-links|trusted-host", lock.read_text())
+
+
+def environments():
+    """Where the study may be installed."""
+    systems = (("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64"))
+    for (platform, system, machine), python in product(systems, ("3.11", "3.12", "3.13", "3.14")):
+        here = {"sys_platform": platform, "platform_system": system, "platform_machine": machine, "os_name": "posix"}
+        yield {**default_environment(), **here, "python_version": python, "python_full_version": f"{python}.5"}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_whatever_its_packages_need_on_every_system(name):
+    """As they are installed without a look at what they need; what brings torch its GPU is torch's own."""
+    pins = PINS | ELSEWHERE.get(name, {})
+    for package in LOCKS[name]:
+        try:
+            needs = [Requirement(need) for need in requires(package.name) or ()]
+        except PackageNotFoundError:  # of a lock that is not installed here
+            assert name not in ("requirements.lock", TORCH) or package.name == "appnope"
+            continue
+        for need in needs:
+            wanted = need.marker is None or any(need.marker.evaluate({**e, "extra": ""}) for e in environments())
+            if wanted and name != TORCH:
+                assert need.specifier.contains(pins[normal(need.name)], prereleases=True), f"{package.name}: {need}"
+
+
+def locked_install(wheels: Path, target: Path, lock: Path) -> subprocess.CompletedProcess:
+    """What the Makefile does with a lock file, from a folder in place of an index."""
+    show = ["make", "--eval", "show: ; @echo $(LOCKED)", "BIN=/bin", "show"]
+    command = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert command[:4] == ["/bin/python", "-m", "pip", "install"]
+    given = ["--isolated", "--no-index", "--find-links", wheels, "--target", target, "--requirement", lock]
+    return subprocess.run([sys.executable, *command[1:], *given], capture_output=True, text=True, check=False)
+
+
+def test_what_is_not_what_was_locked_is_not_installed(tmp_path):
+    wheel, lock = tmp_path / "tiny-1.0-py3-none-any.whl", tmp_path / "tiny.lock"
+    files = {
+        "tiny.py": "",
+        "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "tiny-1.0.dist-info/RECORD": "tiny.py,,\n",
+    }
+
+    def publish(**changed: str) -> None:
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for name, content in {**files, **changed}.items():
+                archive.writestr(name, content)
+
+    publish()
+    lock.write_text(f"tiny==1.0 \\\n    --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    done = locked_install(tmp_path, tmp_path / "sound", lock)
+    assert done.returncode == 0 and (tmp_path / "sound" / "tiny.py").is_file(), done.stderr
+    publish(**{"tiny.py": "print('another')"})
+    done = locked_install(tmp_path, tmp_path / "tampered", lock)
+    assert done.returncode and "DO NOT MATCH THE HASHES" in done.stderr and not (tmp_path / "tampered").exists()
+    lock.write_text("tiny==1.0\n")
+    done = locked_install(tmp_path, tmp_path / "unhashed", lock)
+    assert done.returncode and "Hashes are required" in done.stderr
+
+
+def rows() -> list[Licence]:
+    with LICENCES.open(encoding="utf-8", newline="") as file:
+        head, *lines = csv.reader(file)
+    assert tuple(head) == Licence._fields
+    return [Licence(*line) for line in lines]
+
+
+def test_every_locked_package_has_a_licence_that_somebody_has_judged():
+    listed = {(row.package, row.version, row.lock) for row in rows()}
+    assert listed == {(p.name, p.version, name) for name, packages in LOCKS.items() for p in packages}
+    assert len(listed) == len(rows())
+    for row in rows():
+        assert row.kind == kind_of(row.package, row.licence)
+    assert {row.package for row in rows() if row.kind == "copyleft"} < {row.package for row in rows()}
+
+
+def test_the_licences_are_those_of_what_is_installed():
+    listed, compared = rows(), 0
+    for package in RUNS_ON:
+        if package.name != "appnope":  # which only macOS has use for
+            assert licence_of(package, "") in [row._replace(lock="") for row in listed]
+            compared += 1
+    assert compared > 100
+
+
+@pytest.mark.parametrize("said", ["", "LicenseRef-Proprietary", "GPL-3.0-only AND Unheard-Of", "CC-BY-NC-4.0"])
+def test_a_licence_that_nobody_has_judged_is_refused(said, monkeypatch):
+    package, headers = RUNS_ON[0], Message()
+    headers["Version"], headers["License"] = package.version, said
+    monkeypatch.setattr(licences, "metadata", lambda name: headers)
+    with pytest.raises(ParamsError, match=rf"{package.name} has the licence .* which is not known: read it"):
+        licence_of(package, "x.lock")
+
+
+def test_a_package_of_another_version_or_none_has_no_licence_to_list():
+    package = RUNS_ON[0]
+    with pytest.raises(ParamsError, match=rf"{package.name} is installed at .*, and pinned at 0\.0 in x\.lock"):
+        licence_of(package._replace(version="0.0"), "x.lock")
+    with pytest.raises(ParamsError, match="not-there is not installed; `make licences`"):
+        licence_of(package._replace(name="not-there"), "x.lock")
+
+
+@pytest.mark.parametrize("card", sorted(RESULTS.glob("base_model*/README.md")), ids=lambda path: path.parent.name)
+def test_the_card_of_a_bundled_model_names_its_licence(card):
+    _, head, _ = card.read_text(encoding="utf-8").split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "apache-2.0"
+
+
+def test_conda_gives_python_and_pip_and_the_rest_is_installed_as_without_it():
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert [re.split("[=<>]", name)[0] for name in dependencies] == ["python", "pip"]
+    told = ["make", "--dry-run", "--always-make", "setup"]
+    there = {"PATH": os.environ["PATH"]}
+    commands = [
+        subprocess.run(told, cwd=ROOT, env={**there, **conda}, capture_output=True, text=True, check=True).stdout
+        for conda in ({}, {"CONDA_PREFIX": sys.prefix})
+    ]
+    installed = [re.findall(r"-m (pip install .*)", said) for said in commands]
+    assert installed[0] == installed[1] and "--require-hashes" in installed[0][0]
+    assert [line.split()[-1] for line in installed[0]] == ["requirements.lock", TORCH, "."]
 
 
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    assert {normal(name) for name in wanted} <= {normal(name) for name in PINS}
+    extras = project["optional-dependencies"]
+    assert {normal(name) for name in [*project["dependencies"], *extras["dev"]]} <= set(PINS)
+    for name in ("audit", "bench", "ray", "site"):
+        assert {normal(package) for package in extras[name]} <= set(ELSEWHERE[f"requirements-{name}.lock"])
 
 
-def test_conda_s_python_is_one_the_project_allows():
+def test_the_oldest_python_is_the_same_everywhere():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["requires-python"] == ">=3.11"
+    oldest = project["requires-python"].removeprefix(">=")
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"Python {oldest} or newer" in makefile and f"< ({oldest.replace('.', ', ')})" in makefile
+    assert f"--python-version {oldest}" in makefile
     assert "python=3.11" in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 
 
@@ -88,40 +251,21 @@ def test_what_needs_no_model_does_not_wait_for_torch(module):
     assert done.stdout.strip() == "[]"
 
 
-def test_the_peers_are_pinned_beside_the_study_s_own_packages():
-    lines = (ROOT / "requirements-bench.lock").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if line and line[0] != "#")
-    optional = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
-    assert {normal(name) for name in optional} <= {normal(name) for name in pins}
-    assert not {normal(name) for name in pins} & {normal(name) for name in PINS}
-
-
-def test_binder_takes_the_study_s_pins_and_nothing_that_runs_a_model():
+def test_binder_takes_all_but_torch_with_its_hashes():
     lines = (ROOT / ".binder" / "requirements.txt").read_text().splitlines()
-    assert "--constraint ../requirements.lock" in lines
-    names = {normal(line) for line in lines if line and not line.startswith(("#", "--"))}
-    assert names <= {normal(name) for name in PINS}
-    assert not names & {"torch", "transformers", "peft", "accelerate"}
+    assert [line for line in lines if line[0] != "#"] == ["--requirement ../requirements.lock"]
+    assert "torch" not in {package.name for package in LOCKS["requirements.lock"]}
     assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
     assert (ROOT / ".binder" / "runtime.txt").read_text() == "python-3.11\n"
 
 
 def test_results_are_read_and_figures_drawn_with_what_binder_has():
-    """Every package that is not needed by Binder's is kept from being imported."""
-    wanted = [line for line in (ROOT / ".binder" / "requirements.txt").read_text().splitlines() if line[:1].isalpha()]
-    there: set[str] = set()
-    while wanted:
-        name = normal(re.match(r"[\w.-]+", wanted.pop())[0])
-        if name not in there:
-            there.add(name)
-            needs = [need for need in requires(name) or () if "extra ==" not in need]
-            wanted += [
-                need for need in needs if Requirement(need).marker is None or Requirement(need).marker.evaluate()
-            ]
+    """No module is there of torch, of what only it needs, or of another lock."""
+    there = {normal(package.name) for package in LOCKS["requirements.lock"]}
     absent = [
         module
         for module, names in packages_distributions().items()
-        if not {normal(name) for name in names} & there and module not in ("study", "setuptools", "_distutils_hack")
+        if not {normal(name) for name in names} & there and module not in ("study", "_distutils_hack")
     ]
     assert "torch" in absent and "pandas" not in absent
     code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import study.draw, study.verify, study.cli"
@@ -160,13 +304,28 @@ def test_ci_does_what_a_newcomer_does_within_a_time():
     assert python == "3.11"
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_read_and_runs_actions_pinned_by_commit(workflow):
+    said = yaml.safe_load(workflow.read_text())
+    assert said["permissions"] == {"contents": "read"}
+    for name, job in said["jobs"].items():
+        assert job.get("permissions", {}) == ({"pages": "write", "id-token": "write"} if name == "deploy" else {})
+        for step in job["steps"]:
+            assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step.get("uses", "actions/x@" + "0" * 40))
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+    assert not re.search(r"uses: \S+ *$", workflow.read_text(), re.MULTILINE)  # each says which version that is
+
+
 def test_every_line_of_the_log_is_dated_and_none_is_older_than_the_one_before():
     dates = re.findall(r"^- (\S+)", (ROOT / "LOG.md").read_text(), re.MULTILINE)
     assert len(dates) > 40 and all(re.fullmatch(r"\d{4}-\d\d-\d\d\.", date) for date in dates)
     assert dates == sorted(dates)
 
 
-@pytest.mark.parametrize("text", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "DEVIATIONS.md"])
+@pytest.mark.parametrize(
+    "text", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "DEVIATIONS.md", "SECURITY.md"]
+)
 def test_every_link_within_the_repository_leads_somewhere(text):
     targets = re.findall(r"\]\(([^)#]+)", (ROOT / text).read_text())
     missing = [name for name in targets if "://" not in name and not (ROOT / name).exists()]

@@ -15,7 +15,7 @@ from study.book import Run
 from study.digest import sha256_of
 from study.params import load_params
 from study.paths import ROOT
-from study.release import METADATA, release
+from study.release import METADATA, RUNS_ON, release
 from study.strict import ParamsError
 
 PAGES = ("02_in_context", "05_compare")
@@ -45,7 +45,7 @@ def stamp(run):
 def repository(published, tmp_path):
     """A small study with its pages, all committed."""
     params, results = published
-    for name in ("CITATION.cff", "LICENSE", "pyproject.toml", "requirements.lock"):
+    for name in ("CITATION.cff", "LICENSE", "pyproject.toml", *RUNS_ON):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(results, tmp_path / "results" / "default")
     file = tmp_path / "params" / "default.yaml"

@@ -264,6 +264,17 @@ def release(study: str) -> int:
     return 0
 
 
+def licences() -> int:
+    """List the licences of all packages that the lock files pin."""
+    from study.licences import LICENCES, write_licences
+    from study.packages import lock_files
+
+    rows = write_licences(lock_files())
+    copyleft = sorted({row.package for row in rows if row.kind == "copyleft"})
+    print(f"{len(rows)} packages in {shown(LICENCES)}; copyleft, in whole or in part: {', '.join(copyleft)}")
+    return 0
+
+
 def fetch(model: str, revision: str, data: str) -> int:
     """Fetch a hub model and pin it, or a public data set."""
     from study.fetch import fetch, fetch_data
@@ -382,6 +393,8 @@ def main(arguments: list[str] | None = None) -> int:
     sub = verbs.add_parser("help-nb", help=(help_notebook.__doc__ or "").splitlines()[0])
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.set_defaults(does=lambda given: help_notebook(given.number))
+    sub = verbs.add_parser("licences", help=(licences.__doc__ or "").splitlines()[0])
+    sub.set_defaults(does=lambda given: licences())
     sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
     sub.add_argument("--model", default="", help="model of the hub, owner/name")
     sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")

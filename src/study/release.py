@@ -19,6 +19,7 @@ from urllib.parse import quote
 from study.book import Run
 from study.digest import sha256_of
 from study.hub import identity, is_weights, model_folder
+from study.packages import packages_of
 from study.store import RECORD, ROWS
 from study.strict import ParamsError, read_yaml
 from study.verify import verify
@@ -40,8 +41,11 @@ DESCRIPTIONS = {
     "notebooks/*.ipynb": "A notebook's source, without outputs.",
     "params/claims/*": "The claims and their bounds, declared before the run.",
     "params/*": "Settings.",
-    "requirements.lock": "The exact version of every package the study runs on.",
+    "requirements-torch.lock": "The exact version of torch.",
+    "requirements.lock": "The exact version of every package the study runs on, and its hashes.",
+    "LICENCES.csv": "The licence of every package.",
 }
+RUNS_ON = ("requirements.lock", "requirements-torch.lock")
 FORMATS = {
     ".csv": "text/csv",
     ".html": "text/html",
@@ -206,16 +210,11 @@ class _Metadata:
             yield {**entity, "name": " ".join(names) or author["name"]}
 
     def packages(self) -> Iterator[Entity]:
-        """The packages of requirements.lock."""
-        for line in (self.root / "requirements.lock").read_text(encoding="utf-8").splitlines():
-            name, _, version = line.partition("==")
-            if version:
-                yield {
-                    "@id": f"#package-{name}",
-                    "@type": "SoftwareApplication",
-                    "name": name,
-                    "softwareVersion": version,
-                }
+        """The packages that the study runs on."""
+        for lock in RUNS_ON:
+            for package in packages_of(self.root / lock):
+                about = {"name": package.name, "softwareVersion": package.version}
+                yield {"@id": f"#package-{package.name}", "@type": "SoftwareApplication", **about}
 
     def file(self, file: Path, packages: Sequence[Entity]) -> Entity:
         """A file with its size, its hash and what it is; of a source notebook also what runs it."""
