@@ -18,6 +18,8 @@ VERBOSE ?=
 WHOLE ?=
 SCENARIO ?=
 DOCS ?=
+TARGET ?=
+SECONDS ?= 60
 QUESTIONS ?=
 MINUTES ?= 60
 REFERENCE ?=
@@ -41,7 +43,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR DEPOT
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,7 +61,7 @@ $(READY): requirements.lock requirements-torch.lock pyproject.toml | $(BIN)/pyth
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What else there is: audit, bench, ray, site. Three of the peers' packages are published as sources only.
+# What else there is: audit, bench, fuzz, ray, site. Three of the peers' packages are published as sources only.
 $(READY).%: requirements-%.lock $(READY)
 	$(LOCKED) --no-binary rouge_score,sqlitedict,word2number --requirement $<
 	@touch $@
@@ -116,6 +118,9 @@ chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those 
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
 	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+
+fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
+	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
 
 simulate: $(READY) ## say what larger models and more machines would take: SCENARIO=70b (or any file in params/scale/)
 	@$(RUN) simulate --scenario "$(SCENARIO)"

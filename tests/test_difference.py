@@ -38,6 +38,11 @@ def answers(right, arm="ft", split="reversal", seeds=(0, 1), facts=40, word="w",
                 "cluster": f"{word}{seed}/{fact}",
                 "correct": bool(rng.random() < right),
                 "chance": 1 / options,
+                "kind": "",
+                "gflops": 1.0,
+                "covered": None,
+                "option_log_probs": np.zeros(options),
+                "answers": np.array([0]),
             }
             for seed in seeds
             for fact in range(facts)
@@ -129,9 +134,9 @@ def test_published_rows_are_those_that_the_last_page_lists(tmp_path):
     listed = [
         {"trial": "a", "arm": "ft", "status": "finished"},
         {"trial": "c", "arm": "icl", "status": "finished"},
-        {"trial": "gone", "arm": "ft", "status": "diverged"},
+        {"trial": "dead", "arm": "ft", "status": "diverged"},
     ]
-    pd.DataFrame(listed).to_csv(tmp_path / "05_compare" / "trials.csv", index=False)
+    pd.DataFrame(listed).assign(world="reversals", seed=0).to_csv(tmp_path / "05_compare" / "trials.csv", index=False)
     rows = rows_listed(tmp_path, ["ft"])
     assert len(rows) == 3 and set(rows["arm"]) == {"ft"}
 
@@ -147,7 +152,8 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     def work(book):
         store = Store(published / "trials")
         run(book.params, store, ["base", "icl"], say=lambda line: None)
-        listed = [{"trial": t.key, "arm": t.arm, "status": "finished"} for t in trials_of(book.params, store, ["base"])]
+        trials = trials_of(book.params, store, ["base"])
+        listed = [{"trial": t.key, "arm": t.arm, "world": t.world, "seed": 0, "status": "finished"} for t in trials]
         (published / "05_compare").mkdir()
         pd.DataFrame(listed).to_csv(published / "05_compare" / "trials.csv", index=False)
         book.results.mkdir(parents=True)

@@ -14,12 +14,14 @@ from markdown_it import MarkdownIt
 from study.cost import COSTS, break_even, cheapest
 from study.experiment import Experiment
 from study.params import Arm
+from study.site.markdown import escaped
 from study.stats import Contrast, Estimate, accuracy, contrast
 from study.trials import DIVERGED
 from study.world import Kind, Split
 
 VOLUMES = (100, 10_000, 1_000_000)  # questions
 LEARNED = 0.8  # of the documents' own sentences, below which a tuning has hardly taken
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
 body { color: #1a1a1a; background: #fff; }
@@ -321,8 +323,8 @@ def page(found: Findings, figure: Path | None = None) -> str:
             " ".join(break_even_lines(found)),
             "## Before you rely on it",
             "\n".join(f"- {line}" for line in checks(found)),
-            f"Asked of {model.name}, by the likelihood of each option. Another model, other questions or longer "
-            "documents may turn the order round: run it again with yours.",
+            f"Asked of {escaped(model.name)}, by the likelihood of each option. Another model, other questions or "
+            "longer documents may turn the order round: run it again with yours.",
         )
         if part
     )
@@ -342,6 +344,7 @@ def as_html(markdown: str, title: str) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
         f"<body>\n{body}</body></html>\n"
     )

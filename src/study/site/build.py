@@ -17,6 +17,7 @@ from study.paths import RESULTS, ROOT, shown
 from study.simulate import FOLDER
 from study.site import SITE, pages
 from study.site.explorer import write_explorer
+from study.site.harmless import harmless, plain_markdown, still
 from study.site.markdown import escaped, link, plain_table
 from study.site.published import Published
 from study.strict import ParamsError
@@ -67,7 +68,8 @@ class Sources:
         text = png.with_suffix(".txt").read_text(encoding="utf-8")
         shutil.copyfile(png, _made(self.folder / "figures" / png.parent.name) / png.name)
         kinds = [(kind, png.with_suffix(f".{kind}")) for kind in ("csv", "svg", "png")]
-        links = ", ".join(link(kind.upper(), self.file(path, page)) for kind, path in kinds if path.is_file())
+        shown_too = [(kind, still(path) if kind == "svg" else path) for kind, path in kinds if path.is_file()]
+        links = ", ".join(link(kind.upper(), self.file(path, page)) for kind, path in shown_too)
         told = " ".join(text.split())
         return f"```{{figure}} /figures/{png.parent.name}/{png.name}\n:alt: {told}\n\n{escaped(told)} ({links})\n```"
 
@@ -85,6 +87,8 @@ class Sources:
             if re.match(r"[a-z]+:", target):
                 return found[0]
             path = (home / target).resolve()
+            if not path.is_relative_to(ROOT):
+                return said
             name = shown(path)
             up = "../" * page.count("/")
             if name in PAGES:
@@ -126,7 +130,9 @@ def write_sources(published: Published, folder: Path, files: Path) -> None:
         sources.write(page, pages.world_page(published, name, picture))
     for name, page in PAGES.items():
         path = ROOT / name
-        sources.write(page, sources.led_to_the_site(path.read_text(encoding="utf-8"), path.parent, page))
+        text = path.read_text(encoding="utf-8")
+        text = plain_markdown(text, path) if path.is_relative_to(RESULTS) else text
+        sources.write(page, sources.led_to_the_site(text, path.parent, page))
     write_notebooks(published, folder / "notebooks")
     write_explorer(published.params, published.results, files.parent / "explorer")
     write_downloads(published, files.parent / "downloads")
@@ -180,16 +186,14 @@ def write_notebooks(published: Published, folder: Path) -> None:
     """Copies of the executed notebooks, their code folded away, pictures with their texts.
 
     Raises:
-        ParamsError: if one was not executed.
+        ParamsError: if one was not executed, or holds something else than what was.
     """
     _made(folder)
     executed = sorted(published.results.glob("0[1-6]_*.ipynb"))
     for path in [*executed, *(RESULTS / name for name in NOTEBOOKS_ELSEWHERE)]:
         if not path.is_file():
             raise ParamsError(f"{shown(path)}: not executed; `make reproduce` and `make documents` make it")
-        notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-        heading = ""
+        notebook, heading = harmless(path), ""
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 heading = next(iter(re.findall(r"^#+ (.+)", cell.source, re.MULTILINE)), heading)

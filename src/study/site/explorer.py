@@ -52,6 +52,11 @@ def write_explorer(params: Params, results: Path, folder: Path) -> None:
     unknown = set(rows["arm"]) - set(params.arms)
     if unknown:
         raise ParamsError(f"arms: {shown(results)} has {sorted(unknown)}, which these params lack; give those it had")
+    elsewhere = set(rows["world"]) - set(params.world_names)
+    if elsewhere:
+        raise ParamsError(
+            f"worlds: {shown(results)} has {sorted(elsewhere)}, which these params lack; give those it had"
+        )
     listed, store = trials_listed(results), Store(results / "trials")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.js").write_text(_script("explorerIndex", index_of(params, rows)), encoding="utf-8")

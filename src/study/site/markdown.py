@@ -48,4 +48,7 @@ def plain_table(frame: pd.DataFrame) -> str:
             return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         return escaped(value)
 
-    return table([[shown(cell) for cell in row] for row in frame.to_numpy(dtype=object)], list(frame.columns))
+    return table(
+        [[shown(cell) for cell in row] for row in frame.to_numpy(dtype=object)],
+        [escaped(column) for column in frame.columns],
+    )

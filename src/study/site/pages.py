@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlencode
@@ -108,13 +109,15 @@ def _claim_section(claim: Claim, judged: pd.Series, effects: pd.DataFrame) -> st
         c for c in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))["claims"] if c["number"] == claim.number
     )
     text = yaml.safe_dump(declared, sort_keys=False, width=100, allow_unicode=True)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return "\n\n".join(
         [
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
             f"{verdict(judged['verdict'])} {_corrected(judged)}Refuted if {escaped(claim.refuted_if)}. Shown in "
             f"notebook {section_of(claim.number)}.",
             table(lines, columns) if lines else "This study's arms do not test it.",
-            f"<details><summary>As it was declared before the run</summary>\n\n```yaml\n{text}```\n\n</details>",
+            "<details><summary>As it was declared before the run</summary>\n\n"
+            f"{fence}yaml\n{text}{fence}\n\n</details>",
         ]
     )
 
