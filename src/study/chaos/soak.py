@@ -22,7 +22,7 @@ from study.params import BUNDLED, load_params
 from study.paths import BASE_MODEL, NOTEBOOKS, PARAMS, ROOT, shown
 from study.strict import ParamsError, named_file
 
-PAUSE = (10.0, 90.0)  # least and most seconds between two kills
+PAUSE = (10.0, 240.0)  # least and most seconds between two kills; a run takes a minute to get going on a busy machine
 NODE = "node"
 ENDING = ("parent", "kernel", EVERY)  # whose death ends the run
 TRIES = 3  # runs that may fail one after the other without having been struck
