@@ -3,6 +3,7 @@
 accelerate launch --config_file FILE --module in_step FOLDER
 """
 
+import itertools
 import pickle
 import sys
 from pathlib import Path
@@ -16,11 +17,11 @@ from study import group
 from study.finetune import finetune
 from study.generate import generate
 from study.models import load
-from study.params import Finetuning, Model
+from study.params import Finetuning, Model, Params
 from study.score import OptionScores, score_options
 from study.sharding import enter, sharded
 
-CASES, DONE = "cases.pickle", "done.pickle"
+CASES, DONE, PEAKS = "cases.pickle", "done.pickle", "peaks.pickle"
 CONTEXT = "vazed sees ditav. bafed sees dakok. ditav is fast."
 QUESTIONS = [("vazed sees", [" ditav.", " dakok.", " bafed."]), ("is ditav fast?", [" yes.", " no."])]
 # One more than two processes can share evenly, and one longer than a step.
@@ -85,12 +86,24 @@ def share(model: PreTrainedModel) -> float:
     return sum(held) / sum(weight.numel() for weight in model.parameters())
 
 
+def peak(params: Params) -> int:
+    """Most bytes that a tuning holds at once, as torch's profiler records every allocation."""
+    model, tokenizer = load(params.model)
+    encoded = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+        finetune(model, tokenizer, encoded, params.finetuning, 1e-4, 2, 0)
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return int(max(itertools.accumulate(event.nbytes() for event in events)))
+
+
 def main(folder: Path) -> None:
     """Do the cases that lie in a folder, as one process of a group."""
     enter(cpu=True)
     torch.set_num_threads(1)
     found = [done(case) for case in pickle.loads((folder / CASES).read_bytes())]  # noqa: S301
     (folder / f"{group.rank()}.{DONE}").write_bytes(pickle.dumps(found))
+    measured = [peak(params) for params in pickle.loads((folder / PEAKS).read_bytes())]  # noqa: S301
+    (folder / f"{group.rank()}.{PEAKS}").write_bytes(pickle.dumps(measured))
     group.leave()
 
 

@@ -10,10 +10,11 @@ import yaml
 from accelerate.commands.launch import launch_command, launch_command_parser
 
 from conftest import build_family
-from in_step import CASES, DONE, Case, Done, done
+from in_step import CASES, DONE, PEAKS, Case, Done, done
 from study import group
+from study.forecast import training_bytes, weight_bytes
 from study.hub import identity
-from study.models import pick_device
+from study.models import pick_device, skeleton
 from study.params import Model, Params
 from study.paths import PARAMS, ROOT
 from study.sharding import config_of
@@ -50,23 +51,49 @@ def cases(tokenizer, model_folder, family_folder, tmp_path_factory) -> list[Case
 
 
 @pytest.fixture(scope="module")
-def in_two(cases, tmp_path_factory) -> list[list[Done]]:
-    """What each of two processes has, case by case."""
+def tuned(tokenizer, tmp_path_factory) -> list[Params]:
+    """Studies of a model that is large beside what a step keeps."""
+    folder = tmp_path_factory.mktemp("larger")
+    sizes = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 8, "max_position_embeddings": 512}
+    build_family("llama", 4000, **sizes).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return [
+        Params.parse(
+            {
+                "model": {"name": str(folder), "device": "cpu", "dtype": dtype, "sharding": CONFIG},
+                "finetuning": {"method": method, "step_tokens": 48, "learning_rates": [1e-4]},
+                "arms": {"ft": {"train": ["documents"]}},
+            },
+            "test",
+        )
+        for method in ("full", "lora")
+        for dtype in ("float32", "bfloat16")
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder_of_two(cases, tuned, tmp_path_factory) -> Path:
+    """What each of two processes has, case by case, and what it took."""
     folder = tmp_path_factory.mktemp("group")
     (folder / CASES).write_bytes(pickle.dumps(cases))
+    (folder / PEAKS).write_bytes(pickle.dumps(tuned))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SURROUNDINGS.items():
             patch.setenv(name, value)
         what = ["--config_file", str(ROOT / CONFIG), "--main_process_port", "0", "--module", "in_step", str(folder)]
         launch_command(launch_command_parser().parse_args(what))
-    return [pickle.loads((folder / f"{rank}.{DONE}").read_bytes()) for rank in (0, 1)]  # noqa: S301
+    return folder
 
 
 def log_probs(scores):
     return torch.tensor([value for score in scores for value in score.log_probs])
 
 
-def test_a_group_does_what_one_process_does_with_a_share_of_the_weights_in_each(cases, in_two):
+def test_a_group_does_what_one_process_does_with_a_share_of_the_weights_in_each(cases, folder_of_two):
+    in_two: list[list[Done]] = [
+        pickle.loads((folder_of_two / f"{rank}.{DONE}").read_bytes())  # noqa: S301
+        for rank in (0, 1)
+    ]
     for number, case in enumerate(cases):
         alone, first, second = done(case), in_two[0][number], in_two[1][number]
         assert alone.held == alone.tuned_held == 1
@@ -93,6 +120,14 @@ def test_a_group_does_what_one_process_does_with_a_share_of_the_weights_in_each(
         for ours, theirs in zip([*first.on_the_way, first.after], [*alone.on_the_way, alone.after], strict=True):
             assert torch.allclose(log_probs(ours), log_probs(theirs), atol=10 * rounding), case
         assert not torch.equal(log_probs(first.before), log_probs(first.after))
+
+
+def test_a_tuning_takes_of_each_process_what_was_foreseen(tuned, folder_of_two):
+    """The first process also has the whole weights, on the CPU, until they are brought to the others."""
+    taken = pickle.loads((folder_of_two / f"1.{PEAKS}").read_bytes())  # noqa: S301
+    for params, peak in zip(tuned, taken, strict=True):
+        foreseen = weight_bytes(skeleton(params.model), params) / 2 + training_bytes(params, params.finetuning.method)
+        assert 0.9 * peak < foreseen < 1.35 * peak, params.finetuning.method
 
 
 def trials(params: Params, *arms: str) -> list[Trial]:
