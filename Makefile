@@ -35,6 +35,7 @@ else
   BIN := .venv/bin
   READY := .venv/ready
 endif
+HASHED := $(filter-out requirements-torch.lock,$(wildcard requirements*.lock))
 PIP := $(BIN)/python -m pip install --quiet
 # What is fetched has a hash that the lock records. It is complete, and of wheels only, so that nothing is run to install.
 LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation --only-binary :all:
@@ -134,16 +135,18 @@ site-test: $(READY).site ## test the site in a real browser: links, search, cons
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
 
+# From the versions alone: given a file that has hashes, uv would keep them.
 lock: $(READY).audit ## record the hashes of what the lock files pin, once a version in them was changed
-	@for file in $(filter-out requirements-torch.lock,$(wildcard requirements*.lock)); do \
-	  $(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate --python-version 3.11.5 \
-	    --custom-compile-command "make lock" --output-file $$file $$file || exit 1; done
+	@mkdir -p build; for file in $(HASHED); do rm -f build/$$file; \
+	  grep -o '^[^#= ]*==[^ ]*' $$file | $(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
+	    --python-version 3.11.5 --custom-compile-command "make lock" --output-file build/$$file - \
+	    && mv build/$$file $$file || exit 1; done
 
-licences: $(READY).audit $(READY).bench $(READY).ray $(READY).site ## list the licences of all locked packages: LICENCES.csv
+licences: $(READY).audit $(READY).bench $(READY).fuzz $(READY).ray $(READY).site ## list the licences of all locked packages: LICENCES.csv
 	@$(RUN) licences
 
 audit: $(READY).audit ## ask the advisory service of PyPI for known vulnerabilities of all locked packages
-	@for file in $(filter-out requirements-torch.lock,$(wildcard requirements*.lock)); do \
+	@for file in $(HASHED); do \
 	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $$file || exit 1; done
 	@$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements-torch.lock
 

@@ -43,7 +43,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def test_every_pin_is_exact_and_given_once():
-    assert set(LOCKS) == {f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-ray", "-site", "-torch")}
+    assert set(LOCKS) == {f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-fuzz", "-ray", "-site", "-torch")}
     assert len(PINS) == len(RUNS_ON) and PINS["torch"] == "2.13.0"
     for packages in LOCKS.values():
         assert packages and len({normal(package.name) for package in packages}) == len(packages)
@@ -79,20 +79,30 @@ def environments():
         yield {**default_environment(), **here, "python_version": python, "python_full_version": f"{python}.5"}
 
 
-@pytest.mark.parametrize("name", LOCKS)
+def needs_of(name: str, extra: str = "") -> list[Requirement]:
+    """What a package needs somewhere, with those of an extra; nothing where it is not installed."""
+    try:
+        needs = [Requirement(need) for need in requires(name) or ()]
+    except PackageNotFoundError:
+        return []
+    return [
+        n for n in needs if n.marker is None or any(n.marker.evaluate({**e, "extra": extra}) for e in environments())
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in LOCKS if name != TORCH])
 def test_a_lock_holds_whatever_its_packages_need_on_every_system(name):
-    """As they are installed without a look at what they need; what brings torch its GPU is torch's own."""
-    pins = PINS | ELSEWHERE.get(name, {})
-    for package in LOCKS[name]:
-        try:
-            needs = [Requirement(need) for need in requires(package.name) or ()]
-        except PackageNotFoundError:  # of a lock that is not installed here
-            assert name not in ("requirements.lock", TORCH) or package.name == "appnope"
-            continue
-        for need in needs:
-            wanted = need.marker is None or any(need.marker.evaluate({**e, "extra": ""}) for e in environments())
-            if wanted and name != TORCH:
-                assert need.specifier.contains(pins[normal(need.name)], prereleases=True), f"{package.name}: {need}"
+    """As they are installed without a look at what they need."""
+    pins = PINS | ELSEWHERE.get(name, {}) | {"pip": version("pip")}
+    waiting, seen = [(package.name, "") for package in LOCKS[name]], set()
+    while waiting:
+        wants = waiting.pop()
+        if wants not in seen:
+            seen.add(wants)
+            for need in needs_of(*wants):
+                assert need.specifier.contains(pins[normal(need.name)], prereleases=True), f"{wants[0]}: {need}"
+                waiting += [(need.name, extra) for extra in need.extras]
+    assert len(seen) >= len(LOCKS[name])
 
 
 def locked_install(wheels: Path, target: Path, lock: Path) -> subprocess.CompletedProcess:
@@ -195,9 +205,10 @@ def test_conda_gives_python_and_pip_and_the_rest_is_installed_as_without_it():
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    assert {normal(name) for name in [*project["dependencies"], *extras["dev"]]} <= set(PINS)
-    for name in ("audit", "bench", "ray", "site"):
-        assert {normal(package) for package in extras[name]} <= set(ELSEWHERE[f"requirements-{name}.lock"])
+    for name in ("dev", "audit", "bench", "fuzz", "ray", "site"):
+        here = set(PINS) | set(ELSEWHERE.get(f"requirements-{name}.lock", {}))
+        wanted = [*project["dependencies"], *extras[name]]
+        assert {normal(Requirement(need).name) for need in wanted} <= here, name
 
 
 def test_the_oldest_python_is_the_same_everywhere():

@@ -38,7 +38,7 @@ def stamp(run):
     files = {str(path.relative_to(run.results)): sha256_of(path) for path in written}
     trials = [folder.name for folder in sorted((run.results / "trials").iterdir())]
     run.stamp.parent.mkdir(exist_ok=True)
-    run.stamp.write_text(json.dumps({"key": run.key, "seconds": 3, "files": files, "trials": trials}))
+    run.stamp.write_text(json.dumps({"key": run.key, "executed": "", "seconds": 3, "files": files, "trials": trials}))
 
 
 @pytest.fixture

@@ -21,14 +21,25 @@ PERMISSIVE = set(
     "0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0 CC0-1.0 CNRI-Python ISC MIT MIT-0 MIT-CMU PSF-2.0 Zlib".split()
 ) | {
     "Apache-2.0 WITH LLVM-exception",
+    "3-Clause BSD License",
+    "Apache 2.0",
+    "Apache 2.0 License",
+    "Apache License, Version 2.0",
     "Apache Software License",
     "BSD License",
     "ISC License (ISCL)",
     "MIT License",
     "Public Domain",
     "Python Software Foundation License",
+    "The MIT License (MIT)",
 }
-COPYLEFT = {"MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "GNU General Public License (GPL)"}
+COPYLEFT = {
+    "GNU General Public License (GPL)",
+    "GNU Lesser General Public License v2 or later (LGPLv2+)",
+    "GNU Lesser General Public License v3 (LGPLv3)",
+    "MPL-2.0",
+    "Mozilla Public License 2.0 (MPL 2.0)",
+}
 
 
 class Licence(NamedTuple):
@@ -72,7 +83,7 @@ def licence_of(package: Package, lock: str) -> Licence:
         )
     stated = [value.strip() for field in ("License-Expression", "License") for value in said.get_all(field) or ()]
     classified = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or () if line.startswith("License")]
-    licence = next(filter(None, map(_expression, stated)), "") or "; ".join(classified) or _short(stated)
+    licence = next(filter(None, map(_expression, stated)), "") or "; ".join(classified) or _head(stated)
     return Licence(package.name, package.version, licence, kind_of(package.name, licence), lock)
 
 
@@ -99,6 +110,6 @@ def _expression(stated: str) -> str:
         return ""
 
 
-def _short(stated: list[str]) -> str:
-    """What is stated, if it is a name and not the whole text."""
-    return next((text for text in stated if text and "\n" not in text), "")
+def _head(stated: list[str]) -> str:
+    """The first line of what is stated, which may be a whole text."""
+    return next((text.splitlines()[0] for text in stated if text), "")
