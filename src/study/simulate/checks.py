@@ -293,16 +293,22 @@ def _rate(measured: Measured) -> float:
 
 
 def cluster(measured: Measured, file: Path) -> Iterable[Check]:
-    """How many times as fast several machines were as one, by a table of `nodes` and `seconds`."""
+    """Wall time on several nodes of one core, by a table of `nodes` and `seconds`, as `study.bench.cluster` has it.
+
+    That is the first seed, at one learning rate. The records' seconds are of another day; the speed-up is not.
+    """
     if not file.is_file():
         return
     table = pd.read_csv(file).groupby("nodes")["seconds"].median()
-    waves = measured.waves(measured.records)
-    several = [int(nodes) for nodes in table.index if nodes > 1]
-    if 1 in table.index and several:
-        alone = play(waves, 1).seconds
-        predicted = [alone / play(waves, nodes).seconds for nodes in several]
-        yield Check("speed-up by machines", "nothing", predicted, [table[1] / table[n] for n in several], "times")
+    first = [r for r in measured.of(measured.params) if r["recipe"]["seed"] == measured.params.seeds[0]]
+    walls = {int(nodes): play(measured.waves(first), int(nodes)).seconds for nodes in table.index}
+    of, fitted = f"wall time of one seed on {' and '.join(map(str, walls))} Ray nodes", "jobs' own seconds"
+    yield Check(of, fitted, list(walls.values()), list(table), "s")
+    several = [nodes for nodes in walls if nodes > 1]
+    if 1 in walls and several:
+        predicted = [walls[1] / walls[nodes] for nodes in several]
+        found = [table[1] / table[nodes] for nodes in several]
+        yield Check("speed-up by Ray nodes", fitted, predicted, found, "times", f"measured: {max(found):.3g}")
 
 
 def law(folder: Path) -> Iterable[Check]:

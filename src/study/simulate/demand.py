@@ -1,15 +1,17 @@
 """What each kind of work takes of a scenario's GPUs: bytes on each of them, how many hold a trial, seconds.
 
 A model is measured by its first one and two layers, made without numbers; all layers are alike, so what one adds
-counts for each. A pass takes the larger of what its arithmetic and its reads from memory need. Division by FSDP: each
-GPU holds a part of all, trains or asks on tokens of its own, and gathers the others' parts layer by layer while it
-works. Division by tensors: each GPU holds and computes a part of each layer, and the parts are summed twice in each
-layer, which nothing hides. Keys and values are divided by their heads at most.
+counts for each. A pass takes the larger of what its arithmetic and its reads from memory need.
+
+As the study shares a model (`study.sharding`), a group of processes on one machine trains on texts of its own each, and
+gathers the others' parts of the weights layer by layer. What is asked or written, each passes whole, so that a group is
+no faster than one GPU that holds the model. Divided by tensors instead, each GPU computes a part of each layer, and the
+parts are summed twice in each, which nothing hides; keys and values are divided by their heads at most.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from math import ceil
 from typing import NamedTuple
 
@@ -26,8 +28,8 @@ from study.score import memory_needed
 from study.simulate.scenario import GIGA, Scenario, Shape
 from study.strict import ParamsError
 
-ITEM = 2  # bytes of bfloat16
-MOST = 2**14  # GPUs that one trial is divided over
+ITEM, MASTER = 2, 4  # bytes of bfloat16 and float32
+MOST = 2**14  # GPUs to look at
 LOW, HIGH = 128, 256  # tokens of two steps, from which what one more takes is known
 METHODS = ("full", "lora")
 
@@ -177,112 +179,132 @@ class Demand:
         shape = self.scenario.model
         return 2 * shape.layers * shape.kv_heads * (shape.width // shape.heads) * ITEM
 
+    def gathered(self, item: int) -> float:
+        """Bytes of what is gathered at once: a layer, or the matrix of predictions; and of the next one already."""
+        return 2 * item * max(self.plain.body / self.scenario.model.layers, self.plain.head)
+
     @property
-    def layer_bytes(self) -> float:
-        """The largest of what is gathered at once: a layer, or the matrix of predictions; and the next one already."""
-        return 2 * ITEM * max(self.plain.body / self.scenario.model.layers, self.plain.head)
+    def most(self) -> int:
+        """GPUs that one job can be divided over."""
+        return MOST if self.scenario.changed.tensor else self.scenario.gpu.node_gpus
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs that each job is given: a power of two that holds all there is to do, times `group`.
+
+        Raises:
+            ParamsError: if no number of them does.
+        """
+        arms = self.scenario.study.arms.values()
+        methods = {self.method(arm) for arm in arms if arm.train}
+        return self.group * max(self.asking_gpus(), *(self.training_gpus(method) for method in methods), 1)
 
     # Memory.
 
     def training_memory(self, method: str, gpus: int) -> Part:
-        """Bytes on each of so many GPUs, under FSDP."""
-        weights, scenario = self.tuned(method), self.scenario
-        tokens = ceil(READ_AGAIN * scenario.study.finetuning.step_tokens / gpus)
-        kept = weights.kept + weights.kept_token * tokens
-        if scenario.checkpointing:  # of each layer its input, and all that one layer keeps
-            layers = scenario.model.layers
-            one = _weights(scenario.model, 1, "full", 1)
-            kept = one.kept + one.kept_token * tokens + layers * tokens * scenario.model.width * ITEM
-        raised = 4 - ITEM if method == "full" else 0  # masters in float32; an adapter is float32 itself
+        """Bytes on each of so many GPUs, under FSDP; masters are in float32, as an adapter is itself."""
+        weights, full = self.tuned(method), method == "full"
+        tokens = ceil(READ_AGAIN * self.scenario.study.finetuning.step_tokens / gpus)
         trained = weights.trained / gpus
         return Part(
             weights=ITEM * weights.parameters / gpus,
-            optimizer=(ADAM_BYTES + raised) * trained,
-            gradients=4 * trained,
-            activations=CASTS * kept,
-            gathered=self.layer_bytes if gpus > 1 else 0.0,
+            optimizer=(ADAM_BYTES + (MASTER - ITEM if full else 0)) * trained,
+            gradients=MASTER * trained,
+            activations=CASTS * (weights.kept + weights.kept_token * tokens),
+            gathered=self.gathered(MASTER if full else ITEM) if gpus > 1 else 0.0,
         )
 
-    def asking_memory(self, gpus: int, division: str | None = None) -> Part:
-        """Bytes on each of so many GPUs that ask behind the whole context."""
+    def asking_memory(self, gpus: int, tensor: bool) -> Part:
+        """Bytes on each of so many GPUs that ask behind the whole context, the model divided by tensors or by FSDP."""
         context, shape = self.scenario.content.context, self.scenario.model
-        tensor = (division or self.scenario.asking) == "tensor"
         return Part(
             weights=ITEM * self.plain.parameters / gpus,
-            activations=_passing(shape, max(PIECE, self.scenario.chunk_tokens)),
+            activations=_passing(shape, max(PIECE, self.scenario.changed.chunk_tokens)),
             keys=self.key_bytes * context / (min(gpus, shape.kv_heads) if tensor else 1),
-            gathered=self.layer_bytes if gpus > 1 and not tensor else 0.0,
+            gathered=self.gathered(ITEM) if gpus > 1 and not tensor else 0.0,
         )
 
-    def _fewest(self, memory: Callable[[int], Part], what: str, remedy: str) -> int:
+    def training_gpus(self, method: str) -> int:
+        """Fewest GPUs, a power of two, that hold a training.
+
+        Raises:
+            ParamsError: if no number of them does.
+        """
+        return self._fewest(partial(self.training_memory, method), self.most, f"training ({method})")
+
+    def asking_gpus(self, tensor: bool | None = None) -> int:
+        """Fewest GPUs, a power of two, that hold the model and the whole context, divided by tensors or by FSDP.
+
+        Raises:
+            ParamsError: if no number of them does.
+        """
+        tensor = self.scenario.changed.tensor if tensor is None else tensor
+        most = MOST if tensor else self.scenario.gpu.node_gpus
+        return self._fewest(lambda gpus: self.asking_memory(gpus, tensor), most, "asking")
+
+    def _fewest(self, memory: Callable[[int], Part], most: int, what: str) -> int:
         gpus = 1
         while (found := memory(gpus)).total > self.room:
-            gpus *= 2
-            if gpus > MOST:
-                most = max(found._asdict().items(), key=lambda part: part[1])
+            if 2 * gpus > most:
+                name, largest = max(found._asdict().items(), key=lambda part: part[1])
                 raise ParamsError(
-                    f"{what} takes {found.total / GIGA:.0f} GB on each of {MOST} GPUs, "
-                    f"{most[1] / GIGA:.0f} of them {most[0]}, and {self.room / GIGA:.0f} are usable; {remedy}"
+                    f"{what} takes {found.total / GIGA:.0f} GB on each of {gpus} GPUs, {largest / GIGA:.0f} of them "
+                    f"{name}, and {self.room / GIGA:.0f} are usable; a group has {most} at most. Use GPUs with more "
+                    "memory, fewer content.documents or study.finetuning.step_tokens, or changed.tensor"
                 )
-        return gpus * self.group
-
-    def training_gpus(self, method: str) -> int:
-        """GPUs, a power of two, that a training is given.
-
-        Raises:
-            ParamsError: if no number of them holds it.
-        """
-        memory = lambda gpus: self.training_memory(method, gpus)  # noqa: E731
-        return self._fewest(memory, f"training ({method})", "use checkpointing, or fewer study.finetuning.step_tokens")
-
-    def asking_gpus(self, division: str | None = None) -> int:
-        """GPUs, a power of two, that the model and the whole context are given.
-
-        Raises:
-            ParamsError: if no number of them holds them.
-        """
-        memory = lambda gpus: self.asking_memory(gpus, division)  # noqa: E731
-        return self._fewest(memory, "asking", "use asking: tensor, or fewer content.documents")
+            gpus *= 2
+        return gpus
 
     # Time.
 
-    def pass_seconds(self, tokens: float, past: float, gpus: int) -> float:
-        """One pass of so many new tokens behind a text that is kept; under FSDP so many on each GPU."""
+    def pass_parts(self, tokens: float, past: float, gpus: int) -> dict[str, float]:
+        """Seconds of one pass of new tokens behind a text that is kept, by what they are bound by.
+
+        By FSDP each GPU passes all tokens, and gathers the layers meanwhile.
+        """
         shape, size = self.scenario.model, self.plain.size
         flops = forward_flops(size, int(tokens), int(past), int(tokens))
-        held = ITEM * (self.plain.body + self.plain.head)
-        if self.scenario.asking == "fsdp" and gpus > 1:
-            gathering = held * (gpus - 1) / gpus / self.link(gpus)
-            return max(flops / self.speed, (held + self.key_bytes * past) / self.reads, gathering)
-        read = held / gpus + self.key_bytes * past / min(gpus, shape.kv_heads)
-        summing = 4 * shape.layers * tokens * shape.width * ITEM * (gpus - 1) / gpus / self.link(gpus)
-        return max(flops / gpus / self.speed, read / self.reads) + summing
+        held, keys = ITEM * (self.plain.body + self.plain.head), self.key_bytes * past
+        others = (gpus - 1) / gpus / self.link(gpus)
+        if self.scenario.changed.tensor:
+            return {
+                "arithmetic": flops / gpus / self.speed,
+                "memory": (held / gpus + keys / min(gpus, shape.kv_heads)) / self.reads,
+                "network": 4 * shape.layers * tokens * shape.width * ITEM * others,
+            }
+        return {"arithmetic": flops / self.speed, "memory": (held + keys) / self.reads, "network": held * others}
+
+    def pass_seconds(self, tokens: float, past: float, gpus: int) -> float:
+        """One pass: what is gathered comes while another layer computes, what is summed does not."""
+        parts = self.pass_parts(tokens, past, gpus)
+        if self.scenario.changed.tensor:
+            return max(parts["arithmetic"], parts["memory"]) + parts["network"]
+        return max(parts.values())
 
     def reading_seconds(self, context: int) -> float:
         """A context, read piece by piece and kept."""
-        gpus = self.asking_gpus()
-        return sum(self.pass_seconds(min(PIECE, context - past), past, gpus) for past in range(0, context, PIECE))
+        pieces = range(0, context, PIECE)
+        return sum(self.pass_seconds(min(PIECE, context - past), past, self.gpus) for past in pieces)
+
+    @property
+    def together(self) -> int:
+        """Questions in one pass."""
+        return max(1, self.scenario.changed.chunk_tokens // self.scenario.content.question_tokens)
 
     def question_seconds(self, context: int) -> float:
         """One question behind a context, many in each pass."""
-        here, gpus = self.scenario, self.asking_gpus()
-        together = max(1, here.chunk_tokens // here.content.question_tokens)
-        seconds = self.pass_seconds(together * here.content.question_tokens, context, gpus) / together
-        return seconds / gpus if here.asking == "fsdp" else seconds
+        tokens = self.together * self.scenario.content.question_tokens
+        return self.pass_seconds(tokens, context, self.gpus) / self.together
 
     def writing_seconds(self, source: Source) -> float:
         """Texts for all documents: behind all of them if the text is global. Rows end, on average, halfway."""
-        here, how, gpus = self.scenario.content, self.scenario.study.augmentation, self.asking_gpus()
-        local = source is Source.LOCAL
+        here, how, local = self.scenario.content, self.scenario.study.augmentation, source is Source.LOCAL
         past, tokens = (0, how.local_tokens) if local else (here.context, how.global_tokens)
         texts = here.documents * how.samples
         rows = min(how.batch_size, texts)
-        step = self.pass_seconds(rows / 2, past, gpus)
-        batch = self.pass_seconds(rows * here.document_tokens, past, gpus) + tokens * step
-        batches = ceil(texts / rows)
-        if self.scenario.asking == "fsdp":
-            batches = ceil(batches / gpus)
-        return self.reading_seconds(past) + batches * batch
+        step = self.pass_seconds(rows / 2, past, self.gpus)
+        batch = self.pass_seconds(rows * here.document_tokens, past, self.gpus) + tokens * step
+        return self.reading_seconds(past) + ceil(texts / rows) * batch
 
     def learned_tokens(self, arm: Arm) -> float:
         """Tokens of an arm's texts; of the oracle's, and of rephrasings, as many as of documents."""
@@ -303,32 +325,30 @@ class Demand:
         tuning, other = params.finetuning, params.arms[arm.as_long_as] if arm.as_long_as else arm
         return max(tuning.fewest_steps, ceil(tuning.epochs * self.learned_tokens(other) / tuning.step_tokens))
 
-    def step_parts(self, method: str, gpus: int) -> dict[str, float]:
+    def step_parts(self, method: str) -> dict[str, float]:
         """Seconds of one training step by what it is bound by; the largest is what it takes."""
-        here, weights = self.scenario, self.tuned(method)
+        here, weights, gpus = self.scenario, self.tuned(method), self.gpus
         tokens = READ_AGAIN * here.study.finetuning.step_tokens
         text = max(2, min(here.content.document_tokens, here.study.finetuning.step_tokens))
-        flops = training_flops(weights.size, text) * tokens / text
-        if here.checkpointing:
-            flops += forward_flops(weights.size, text) * tokens / text
-        held, passes = ITEM * weights.parameters, 2 + here.checkpointing
-        changed = (ADAM_BYTES + 4 + 4) * weights.trained / gpus  # moments, masters and gradients, read and written
-        moved = (2 * held + 4 * weights.trained) * (gpus - 1) / gpus
+        held = (MASTER if method == "full" else ITEM) * weights.parameters
+        changed = (ADAM_BYTES + 2 * MASTER) * weights.trained / gpus  # moments, masters and gradients
+        moved = (2 * held + MASTER * weights.trained) * (gpus - 1) / gpus  # gathered twice, and gradients summed
         return {
-            "arithmetic": flops / gpus / self.speed,
-            "memory": (passes * held + 2 * changed) / self.reads,
+            "arithmetic": training_flops(weights.size, text) * tokens / text / gpus / self.speed,
+            "memory": 2 * (held + changed) / self.reads,
             "network": moved / self.link(gpus),
         }
 
-    def training_seconds(self, arm: Arm, gpus: int) -> float:
+    def training_seconds(self, arm: Arm) -> float:
         """All steps of an arm."""
-        return self.steps(arm) * max(self.step_parts(self.method(arm), gpus).values())
+        return self.steps(arm) * max(self.step_parts(self.method(arm)).values())
 
     def method(self, arm: Arm) -> str:
         """The way an arm is tuned."""
         return arm.method or self.scenario.study.finetuning.method
 
-    def loading_seconds(self, gpus: int) -> float:
-        """The weights, each machine its part."""
-        machines = ceil(gpus / self.scenario.gpu.node_gpus)
-        return ITEM * self.plain.parameters / machines / (self.scenario.executor.load_gb_s * GIGA)
+    def starting_seconds(self) -> float:
+        """A process, or a group of them, and its weights: one process reads them for the others of its machine."""
+        here, machines = self.scenario.executor, ceil(self.gpus / self.scenario.gpu.node_gpus)
+        loading = ITEM * self.plain.parameters / machines / (here.load_gb_s * GIGA)
+        return loading + (here.start_seconds if self.gpus == 1 else here.group_seconds)

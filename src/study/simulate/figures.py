@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from study.simulate.plan import AGAIN, ASKING, READING, STARTING, TRAINING, WORK, WRITING
+from study.simulate.plan import AGAIN, ALIKE, ASKING, READING, STARTING, TRAINING, WORK, WRITING
 from study.simulate.schedule import SCHEDULER, STORE, UNEVEN, WAITING
 from study.style import (
     BLACK,
@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     ASKING: ((ASKING,), {"color": GREEN}),
     "reading and writing": ((READING, WRITING), {"color": SKY}),
     STARTING: ((STARTING,), {"color": ORANGE, "hatch": "///"}),
+    ALIKE: ((ALIKE,), {"color": RED, "hatch": "|||"}),
     AGAIN: ((AGAIN,), {"color": PINK, "hatch": "..."}),
     OTHER: ((SCHEDULER, STORE, UNEVEN), {"color": GREY, "hatch": "xxx"}),
     WAITING: ((WAITING,), {"color": "white", "hatch": "\\\\\\"}),
@@ -101,7 +102,7 @@ def scaling(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def scaling_told(table: pd.DataFrame, scales: Mapping[str, int | None]) -> str:
+def scaling_told(table: pd.DataFrame, scales: Mapping[str, int]) -> str:
     """Of `scaling`."""
     said = []
     for name, part in table.groupby("scenario", sort=False):
@@ -109,8 +110,8 @@ def scaling_told(table: pd.DataFrame, scales: Mapping[str, int | None]) -> str:
         most = scales[str(name)]
         said.append(
             f"{str(name).replace('_', ' ')} from {first['hours']:.3g} hours on {first['GPUs']:,} to "
-            f"{last['hours']:.2g} on {last['GPUs']:,} ({last['limits']}), half of the GPUs' time work up to "
-            f"{most or 0:,}, floor {last['floor']:.2g} hours"
+            f"{last['hours']:.2g} on {last['GPUs']:,} ({last['limits']}), twice the GPU-hours of the fewest beyond "
+            f"{most:,}, floor {last['floor']:.2g} hours"
         )
     return (
         "Wall time against the number of GPUs, both logarithmic, a panel for each scenario, with a band for arithmetic "

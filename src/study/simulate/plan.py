@@ -1,12 +1,13 @@
 """A scenario on growing numbers of GPUs: wall time, what it costs, and what limits."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from study.attention import PIECE
 from study.params import Arm
 from study.runner import _jobs, waves_of
 from study.simulate import FOLDER
@@ -18,12 +19,13 @@ from study.strict import ParamsError
 from study.trials import Trial, Unit, Writing
 
 WRITING, TRAINING, READING, ASKING = "writing", "training", "reading the context", "asking"
-AGAIN, STARTING = "the context read again", "starting"
+AGAIN, STARTING, ALIKE = "the context read again", "starting", "passes repeated in a group"
 USEFUL = (WRITING, TRAINING, READING, ASKING)
-LOSSES = (WAITING, AGAIN, STARTING, UNEVEN, SCHEDULER, STORE)
+LOSSES = (WAITING, ALIKE, AGAIN, STARTING, UNEVEN, SCHEDULER, STORE)
 WORK = "the work itself"  # limits where most of the time is work: more GPUs make it shorter
 MOST_SHARDS = 2**10
-SCALES = 0.5  # share of the GPUs' time that is work, down to which a study is said to scale
+HALF = 0.5  # share of the GPUs' time from which on work limits
+SCALES = 0.5  # efficiency, GPU-hours on the fewest GPUs over GPU-hours, down to which a study is said to scale
 WORSE = 1.1  # times as long as what was found: not looked further into
 FASTER = (0.5, 2.0)  # than the share of peak arithmetic that is assumed
 
@@ -45,17 +47,21 @@ class Plan:
     """One scenario, its waves as the study itself makes them."""
 
     scenario: Scenario
+    _waves: dict[int, list[list[list[Unit]]]] = field(default_factory=dict, repr=False, compare=False)
+    _made: dict[tuple[Way, float], list[list[Job]]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def demand(self) -> Demand:
         """What its work takes."""
         return Demand(self.scenario)
 
-    @cached_property
-    def waves(self) -> list[list[list[Unit]]]:
-        """Waves of jobs of units: what `runner.run` would run with nothing finished."""
-        nothing = Store(FOLDER / "trials")
-        return [_jobs(wave) for wave in waves_of(self.scenario.study, nothing)]
+    def waves(self, parts: int) -> list[list[list[Unit]]]:
+        """Waves of jobs of units, as `runner.run` would run them with nothing finished, questions in so many parts."""
+        if parts not in self._waves:
+            questions = self.scenario.study.questions.model_copy(update={"shards": parts})
+            study = self.scenario.study.model_copy(update={"questions": questions})
+            self._waves[parts] = [_jobs(wave) for wave in waves_of(study, Store(FOLDER / "trials"))]
+        return self._waves[parts]
 
     @property
     def rates(self) -> Rates:
@@ -64,9 +70,12 @@ class Plan:
         return Rates(here.jobs_second, here.store_gb_s * GIGA, here.store_seconds)
 
     def jobs(self, way: Way, faster: float = 1.0) -> list[list[Job]]:
-        """The waves, done in some way."""
-        costs = _Costs(Demand(self.scenario, faster, way.group), way.shards)
-        return [[job for units in wave for job in costs.jobs(units)] for wave in self.waves]
+        """The waves, done in some way; of many shards the first is made, and one like all the others."""
+        if (way, faster) not in self._made:
+            costs = _Costs(Demand(self.scenario, faster, way.group), way.shards)
+            waves = self.waves(min(way.shards, 2))
+            self._made[way, faster] = [[job for units in wave for job in costs.jobs(units)] for wave in waves]
+        return self._made[way, faster]
 
     def outcome(self, gpus: int, way: Way, faster: float = 1.0) -> Outcome:
         """Of so many GPUs."""
@@ -79,9 +88,9 @@ class Plan:
     def _best(self, seconds: Callable[[Way], float], gpus: int) -> Way:
         """Groups and shards doubled, each as long as that does not make it clearly worse."""
         best, least, group = Way(), float("inf"), 1
-        while group * self.fewest <= gpus:
+        while group * self.fewest <= min(gpus, self.demand.most):
             lasted, shards = float("inf"), 1
-            while shards <= min(MOST_SHARDS, gpus // self.demand.asking_gpus()):
+            while shards <= min(MOST_SHARDS, gpus // self.fewest):
                 found = seconds(Way(group, shards))
                 if found < least:
                     best, least = Way(group, shards), found
@@ -93,14 +102,14 @@ class Plan:
             group *= 2
         return best
 
-    @cached_property
+    @property
     def fewest(self) -> int:
-        """GPUs that any of its jobs needs.
+        """GPUs of one job.
 
         Raises:
             ParamsError: if there are fewer.
         """
-        needed = max(job.gpus for wave in self.jobs(Way()) for job in wave)
+        needed = self.demand.gpus
         if needed > self.scenario.gpus:
             raise ParamsError(f"gpus = {self.scenario.gpus}: one trial alone needs {needed} of them; give as many")
         return needed
@@ -118,16 +127,22 @@ class Plan:
     def table(self) -> pd.DataFrame:
         """A row for each number of GPUs, doubled from the fewest.
 
-        It goes on beyond those that there are for as long as half of their time is work, to where that ends.
+        It goes on beyond those that there are, to where it scales no more.
         """
         lines: list[dict[str, Any]] = []
         gpus = self.fewest
-        while gpus <= MOST and (gpus < self.scenario.gpus or not lines or lines[-1]["useful"] >= SCALES):
+        while gpus <= MOST and (gpus < self.scenario.gpus or not lines or self._scales(lines)):
             lines.append(self._line(gpus))
             gpus *= 2
         if self.scenario.gpus not in [line["GPUs"] for line in lines]:
             lines.append(self._line(self.scenario.gpus))
-        return pd.DataFrame(sorted(lines, key=lambda line: line["GPUs"]))
+        table = pd.DataFrame(sorted(lines, key=lambda line: line["GPUs"]))
+        return table.assign(efficiency=table["GPU-hours"].iloc[0] / table["GPU-hours"])
+
+    @staticmethod
+    def _scales(lines: list[dict[str, Any]]) -> bool:
+        """Whether the last line's GPU-hours are no more than those of the fewest GPUs allow."""
+        return bool(lines[0]["GPU-hours"] >= SCALES * lines[-1]["GPU-hours"])
 
     def _line(self, gpus: int) -> dict[str, Any]:
         way = self.best(gpus)
@@ -151,20 +166,19 @@ class Plan:
         }
 
     @property
-    def scales_to(self) -> int | None:
-        """The most GPUs, of those looked at, half of whose time is work; None if there are none such."""
-        good = self.table[self.table["useful"] >= SCALES]["GPUs"]
-        return int(good.max()) if len(good) else None
+    def scales_to(self) -> int:
+        """The most GPUs, of those looked at, on which it takes no more than twice the GPU-hours of the fewest."""
+        return int(self.table[self.table["efficiency"] >= SCALES]["GPUs"].max())
 
     def summary(self) -> dict[str, Any]:
-        """In one line: what it takes on the fewest GPUs, and on the most half of whose time is work."""
+        """In one line: what it takes on the fewest GPUs, and on the most that it scales to."""
         table, most = self.table, self.scales_to
-        first, last = table.iloc[0], table[table["GPUs"] == (most or self.fewest)].iloc[0]
+        first, last = table.iloc[0], table[table["GPUs"] == most].iloc[0]
         beyond = table[table["GPUs"] > last["GPUs"]]
         return {
             "fewest GPUs": self.fewest,
             "hours on these": first["hours"],
-            "half of the time is work up to": most,
+            "scales to": most,
             "hours on those": last["hours"],
             "dollars on those": last["dollars"],
             "limited beyond by": beyond["limits"].iloc[0] if len(beyond) else "",
@@ -176,46 +190,48 @@ class Plan:
         """Seconds of one trial's questions behind the whole context, by number of shards, each on GPUs of its own."""
         here, demand = self.scenario.content, self.demand
         reading, question = demand.reading_seconds(here.context), demand.question_seconds(here.context)
-        gpus, asking = demand.asking_gpus(), here.questions * question
-        overhead = self.scenario.executor.start_seconds + demand.loading_seconds(gpus)
+        asking, overhead = here.questions * question, demand.starting_seconds()
         lines, shards = [], 1
         while shards <= MOST_SHARDS:
-            line = {"shards": shards, "GPUs": shards * gpus, "starting": overhead, "reading": reading}
+            line = {"shards": shards, "GPUs": shards * demand.gpus, "starting": overhead, "reading": reading}
             line |= {"asking": asking / shards, "seconds": overhead + reading + asking / shards}
             lines.append(line | {"reading dominates from": asking / reading})
             shards *= 2
         return pd.DataFrame(lines)
 
     def needs(self) -> Iterator[dict[str, Any]]:
-        """GB on each GPU, and hours, by kind of work; each on as few GPUs as hold it."""
+        """GB on each GPU, and hours, by kind of work, on as few GPUs as hold all of it."""
         demand, here = self.demand, self.scenario
         arms = [arm for arm in here.study.arms.values() if arm.train]
         for method in [method for method in METHODS if method in {demand.method(arm) for arm in arms}]:
-            gpus = demand.training_gpus(method)
-            parts = demand.step_parts(method, gpus)
             longest = max((arm for arm in arms if demand.method(arm) == method), key=demand.steps)
             yield {
                 "work": f"training, {method}, {demand.steps(longest):,} steps",
-                "GPUs": gpus,
-                **_in_giga(demand.training_memory(method, gpus)),
-                "hours": demand.training_seconds(longest, gpus) / 3600,
-                "bound by": max(parts, key=lambda name: parts[name]),
+                "GPUs": demand.gpus,
+                **_in_giga(demand.training_memory(method, demand.gpus)),
+                "hours": demand.training_seconds(longest) / 3600,
+                "bound by": _largest(demand.step_parts(method)),
             }
-        context, questions, gpus = here.content.context, here.content.questions, demand.asking_gpus()
-        memory = _in_giga(demand.asking_memory(gpus))
-        for work, seconds in (
-            (f"reading {context:,} tokens", demand.reading_seconds(context)),
-            (f"asking {questions:,} questions", questions * demand.question_seconds(context)),
+        context, questions, tensor = here.content.context, here.content.questions, here.changed.tensor
+        memory = _in_giga(demand.asking_memory(demand.gpus, tensor))
+        asked = demand.together * here.content.question_tokens
+        for work, seconds, tokens, past in (
+            (f"reading {context:,} tokens", demand.reading_seconds(context), PIECE, context / 2),
+            (f"asking {questions:,} questions", questions * demand.question_seconds(context), asked, context),
         ):
-            yield {"work": work, "GPUs": gpus, **memory, "hours": seconds / 3600, "bound by": ""}
-        other = "fsdp" if here.asking == "tensor" else "tensor"
-        line = {"work": f"asking, divided by {other} instead", "hours": float("nan")}
+            bound = _largest(demand.pass_parts(tokens, past, demand.gpus))
+            yield {"work": work, "GPUs": demand.gpus, **memory, "hours": seconds / 3600, "bound by": bound}
+        line = {"work": f"asking, by {'FSDP' if tensor else 'tensors'} instead", "hours": float("nan")}
         try:
-            gpus = demand.asking_gpus(other)
-        except ParamsError:  # a context that no GPU holds whole
-            yield {**line, "GPUs": None, "bound by": "never fits"}
+            gpus = demand.asking_gpus(not tensor)
+        except ParamsError:  # on one machine no GPU holds as much
+            yield {**line, "GPUs": None, "bound by": "fits no group"}
         else:
-            yield {**line, "GPUs": gpus, **_in_giga(demand.asking_memory(gpus, other)), "bound by": ""}
+            yield {**line, "GPUs": gpus, **_in_giga(demand.asking_memory(gpus, not tensor)), "bound by": ""}
+
+
+def _largest(parts: dict[str, float]) -> str:
+    return max(parts, key=lambda name: parts[name])
 
 
 def _in_giga(part: Part) -> dict[str, float]:
@@ -224,7 +240,7 @@ def _in_giga(part: Part) -> dict[str, float]:
 
 def limit(outcome: Outcome) -> str:
     """What limits: the work itself where half of the GPUs' time is work, else what most of the rest is lost to."""
-    if outcome.share(*USEFUL) >= SCALES:
+    if outcome.share(*USEFUL) >= HALF:
         return WORK
     return max(LOSSES, key=lambda name: outcome.spent.get(name, 0.0))
 
@@ -233,53 +249,57 @@ class _Costs:
     """Jobs of units, as one scenario has them."""
 
     def __init__(self, demand: Demand, shards: int):
-        self.demand, self.shards, here = demand, shards, demand.scenario
-        self.content, self.executor = here.content, here.executor
-        self.gpus = demand.asking_gpus()
+        self.demand, self.shards, self.content = demand, shards, demand.scenario.content
         self._seconds: dict[object, float] = {}
 
     def jobs(self, units: list[Unit]) -> list[Job]:
-        """What the units of one job come to: one, or several where questions are asked in shards."""
-        first = units[0]
+        """What the units of one job come to: one, or several where what is like it is done many times."""
+        first, demand = units[0], self.demand
         if isinstance(first, Writing):
-            writing = self._once(("writing", first.source), partial(self.demand.writing_seconds, first.source))
-            parts = {**self._start(self.gpus), WRITING: writing}
-            return [Job(self.gpus, parts, ITEM * self.content.documents * self.content.document_tokens)]
+            seconds = self._once(("writing", first.source), partial(demand.writing_seconds, first.source))
+            return [self._job({WRITING: seconds}, ITEM * self.content.context)]
         trials = [unit for unit in units if isinstance(unit, Trial)]
-        arm, train = trials[0].spec, trials[0].spec.train
-        parts = self._asking(trials)
-        stored = len(trials) * self.content.questions * self.executor.question_bytes / self.shards
-        if not train:
-            start = self._start(self.gpus)
-            again = {AGAIN if name == READING else name: seconds for name, seconds in parts.items()}
-            shard = Job(self.gpus, start | again, stored)
-            return [Job(self.gpus, start | parts, stored), *[shard] * (self.shards - 1)]
-        method = self.demand.method(arm)
-        gpus = self.demand.training_gpus(method)
-        if self.shards == 1:  # one process group does both
-            gpus = max(gpus, self.gpus)
-        training = self._once(("training", arm), partial(self.demand.training_seconds, arm, gpus))
-        looks = self.demand.scenario.study.finetuning.looks * sum(trial.spec.curve for trial in trials)
-        parts[ASKING] += looks * self._question(0) * self.content.questions / self.shards
-        if self.shards == 1:
-            return [Job(gpus, self._start(gpus) | {TRAINING: training} | parts, stored)]
+        asked = [trial for trial in trials if not trial.shards]
+        if not asked:  # put together from their parts: no model is loaded
+            return [Job(demand.gpus, {STARTING: demand.scenario.executor.start_seconds}, self._rows(trials))]
+        shard = trials[0].shard
+        if shard is not None:
+            job = self._job(self._asking(asked, self.shards, again=shard > 0), self._rows(trials) / self.shards)
+            return [job] * (self.shards - 1 if shard else 1)
+        arm = asked[0].spec
+        if not arm.train:
+            return [self._job(self._asking(asked, 1), self._rows(trials))]
+        training = {TRAINING: self._once(("training", arm), partial(demand.training_seconds, arm))}
+        looks = demand.scenario.study.finetuning.looks * sum(trial.spec.curve for trial in asked)
+        seen = {ASKING: looks * self._question(0) * self.content.questions}
+        if self.shards == 1 or not demand.scenario.changed.trained_shards:
+            parts = self._asking(asked, 1)
+            return [self._job(training | parts | {ASKING: parts[ASKING] + seen[ASKING]}, self._rows(trials))]
         # What was trained goes through the store to those who ask it.
-        weights = self.demand.tuned(method)
-        changed = ITEM * weights.trained if method == "full" else 4 * weights.trained
-        again = {AGAIN if name == READING else name: seconds for name, seconds in parts.items()}
-        start = self._start(self.gpus)
-        one, more = Job(self.gpus, start | parts, stored), Job(self.gpus, start | again, stored)
-        return [Job(gpus, self._start(gpus) | {TRAINING: training}, changed, (one, *[more] * (self.shards - 1)))]
+        weights = demand.tuned(demand.method(arm))
+        stored = self._rows(trials) / self.shards
+        one, more = (self._job(self._asking(asked, self.shards, again), stored) for again in (False, True))
+        return [self._job(training | seen, ITEM * weights.trained)._replace(then=(one, *[more] * (self.shards - 1)))]
 
-    def _start(self, gpus: int) -> dict[str, float]:
-        return {STARTING: self.executor.start_seconds + self.demand.loading_seconds(gpus)}
+    def _job(self, parts: dict[str, float], stored: float) -> Job:
+        """A job on its GPUs; of what each of them does alike, one does the work."""
+        gpus, found = self.demand.gpus, {STARTING: self._once("starting", self.demand.starting_seconds), **parts}
+        if gpus > 1 and not self.demand.scenario.changed.tensor:
+            alike = {name: found[name] for name in (WRITING, READING, ASKING) if name in found}
+            found |= {name: seconds / gpus for name, seconds in alike.items()}
+            found[ALIKE] = sum(alike.values()) * (1 - 1 / gpus)
+        return Job(gpus, found, stored)
 
-    def _asking(self, trials: list[Trial]) -> dict[str, float]:
+    def _rows(self, trials: list[Trial]) -> float:
+        """Bytes of the rows of all questions."""
+        return len(trials) * self.content.questions * self.demand.scenario.executor.question_bytes
+
+    def _asking(self, trials: list[Trial], shards: int, again: bool = False) -> dict[str, float]:
         """Each context is read once in a process, and the questions of this shard are asked behind it."""
         contexts = {(t.spec.context, t.spec.shots, t.spec.elsewhere): self._context(t.spec) for t in trials}
         reading = sum(self._once(("reading", n), partial(self.demand.reading_seconds, n)) for n in contexts.values())
         asking = sum(self._question(self._context(trial.spec)) for trial in trials)
-        return {READING: reading, ASKING: asking * self.content.questions / self.shards}
+        return {AGAIN if again else READING: reading, ASKING: asking * self.content.questions / shards}
 
     def _context(self, arm: Arm) -> int:
         """Tokens that an arm has in context."""

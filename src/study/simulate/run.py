@@ -40,13 +40,26 @@ def show_plan(name: str, plan: Plan) -> None:
     ]
     title = f"GB on each GPU, of {plan.demand.room / GIGA:.0f} usable ones, and hours, on as few as hold it"
     show_table(columns, rows, title=title, whole=columns)
-    columns = ["GPUs", "hours", "half / twice", "GPU-hours", "dollars", "MWh", "work", "group", "shards", "limited by"]
+    columns = [
+        "GPUs",
+        "hours",
+        "half / twice",
+        "GPU-hours",
+        "dollars",
+        "MWh",
+        "scaling",
+        "work",
+        "group",
+        "shards",
+        "limited by",
+    ]
     rows = [
         [
             _count(line["GPUs"]) + (" *" if line["GPUs"] > here.gpus else ""),
             _number(line["hours"]),
             f"{_number(line['hours at half'])} / {_number(line['hours at twice'])}",
             *(_number(line[name]) for name in ("GPU-hours", "dollars", "MWh")),
+            f"{line['efficiency']:.0%}",
             f"{line['useful']:.0%}",
             str(line["group"]),
             str(line["shards"]),
@@ -57,11 +70,12 @@ def show_plan(name: str, plan: Plan) -> None:
     show_table(columns, rows, title=f"on so many GPUs (there are {here.gpus:,})", whole=columns)
     most, dominates = plan.scales_to, plan.shard_law()["reading dominates from"].iloc[0]
     show_text(
-        f"Half of the GPUs' time is work up to {most or 0:,} GPUs; no number goes below {_number(plan.floor / 3600)} "
-        f"hours. From {dominates:,.0f} shards of a trial's questions on, reading the context takes longer than asking. "
-        f"Energy is that of the GPUs alone, at full load. An hour costs {gpu.dollars_hour:g} dollars "
-        f"({gpu.price_source}, {gpu.price_date}). Assumed shares of the peak: arithmetic {here.reached.arithmetic:g}, "
-        f"half and twice of it beside; memory {here.reached.memory:g}, network {here.reached.network:g}."
+        f"Up to {most:,} GPUs it takes no more than twice the GPU-hours of {plan.fewest:,}; no number goes below "
+        f"{_number(plan.floor / 3600)} hours. From {dominates:,.0f} shards of a trial's questions on, reading the "
+        f"context takes longer than asking. Energy is that of the GPUs alone, at full load. An hour costs "
+        f"{gpu.dollars_hour:g} dollars ({gpu.price_source}, {gpu.price_date}). Assumed shares of the peak: arithmetic "
+        f"{here.reached.arithmetic:g}, half and twice of it beside; memory {here.reached.memory:g}, network "
+        f"{here.reached.network:g}."
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 from transformers import LlamaConfig
@@ -80,7 +80,10 @@ class Reached(Strict):
 class Executor(Strict):
     """What running jobs costs besides their work."""
 
-    start_seconds: float = Field(ge=0, description="from a job's dispatch until its libraries are imported")
+    start_seconds: float = Field(ge=0, description="from a job's dispatch until its process can load the model")
+    group_seconds: float = Field(
+        ge=0, description="the same for a group of processes, each of which imports everything"
+    )
     load_gb_s: float = Field(gt=0, description="weights, from a disk of each machine")
     jobs_second: float = Field(gt=0, description="that the scheduler dispatches")
     store_seconds: float = Field(ge=0, description="of one write, however small")
@@ -103,6 +106,18 @@ class Content(Strict):
         return self.documents * self.document_tokens
 
 
+class Changed(Strict):
+    """What the study would have to do otherwise than it does, to see what that would bring."""
+
+    tensor: bool = Field(
+        False,
+        description="each GPU of a group computes a part of each layer, and a group may be of several machines; as it "
+        "is, a group is of one machine, and each GPU passes all that is asked, gathering the layers",
+    )
+    trained_shards: bool = Field(False, description="questions of trained arms are asked in shards, too")
+    chunk_tokens: int = Field(CHUNK_TOKENS, ge=1, description="of questions, in one pass")
+
+
 class Scenario(Strict):
     """One study on one set of machines."""
 
@@ -115,13 +130,7 @@ class Scenario(Strict):
     reached: Reached = Reached()
     study: Params = Field(Params(), description="worlds, seeds, arms and settings, as in any params file")
     usable: float = Field(0.9, gt=0, le=1, description="share of a GPU's memory; the rest is the libraries' and lost")
-    asking: Literal["tensor", "fsdp"] = Field(
-        "tensor",
-        description="how a model that is asked is divided: each GPU has a part of each layer, or each the whole "
-        "context and gathers the layers as they are needed",
-    )
-    chunk_tokens: int = Field(CHUNK_TOKENS, ge=1, description="of questions, in one pass")
-    checkpointing: bool = Field(True, description="training keeps each layer's input and makes the rest again")
+    changed: Changed = Changed()
 
     @field_validator("study")
     @classmethod
