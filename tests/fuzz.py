@@ -53,18 +53,19 @@ class Fuzzed:
 
 def fuzz(name: str, seconds: float) -> None:
     """Fuzz one target, which ends the process."""
-    folder = FUZZ / name.replace(" ", "_")
-    corpus, words = folder / "corpus", folder / "words.txt"
-    corpus.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("w") as log:
+    FUZZ.mkdir(parents=True, exist_ok=True)
+    with (FUZZ / "log.txt").open("w") as log:
         os.dup2(log.fileno(), 2)  # what atheris and libFuzzer say of themselves
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
         import bad_input
     if name not in bad_input.TARGETS:
-        sys.exit(f"TARGET = {name!r}: no such target; there are: {', '.join(bad_input.TARGETS)}")
-    target = bad_input.TARGETS[name]
+        print(f"TARGET = {name!r}: no such target; there are: {', '.join(bad_input.TARGETS)}")
+        sys.exit(2)
+    target, folder = bad_input.TARGETS[name], FUZZ / name.replace(" ", "_")
+    corpus, words = folder / "corpus", folder / "words.txt"
+    corpus.mkdir(parents=True, exist_ok=True)
     for seed in bad_input.seeds(name):
         (corpus / hashlib.sha256(seed).hexdigest()[:12]).write_bytes(seed)
     quoted = ["".join(f"\\x{byte:02x}" for byte in word.encode()) for word in target.words]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from study.digest import sha256_of
 from study.hub import identity
 from study.params import Params
-from study.paths import NOTEBOOKS, is_file, shown
+from study.paths import NOTEBOOKS, ROOT, is_file, shown
 from study.store import content_hash, imports_hash, store_of
 from study.strict import ParamsError
 from study.trials import prompts_of
@@ -42,6 +42,11 @@ class Stamp(BaseModel):
     trials: tuple[Annotated[str, Field(pattern="^[0-9a-f]+$")], ...]
     executed: str
     seconds: int
+
+
+def place_about(results: Path, documents: str) -> Path:
+    """The folder of results about a folder of documents, named like that; ".." names one, too."""
+    return results / "documents" / ((ROOT / documents).resolve().name or "root")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.book import NotebookFailed, Run, notebook_path
+from study.book import NotebookFailed, Run, notebook_path, place_about
 from study.digest import sha256_of
 from study.hub import ensure, identity
 from study.params import Params, load_params
@@ -40,8 +40,8 @@ def study_runs(study: str) -> list[Run]:
     file = study_file(study)
     params = load_params(file)
     if params.world_names == ("documents",):
-        folder = Path(params.plain()["worlds"]["documents"]["folder"]).name
-        return [Run(notebook_path(DOCUMENTS), file, params, RESULTS / "documents" / folder)]
+        place = place_about(RESULTS, params.plain()["worlds"]["documents"]["folder"])
+        return [Run(notebook_path(DOCUMENTS), file, params, place)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Run(notebook, file, params, RESULTS / study) for notebook in notebooks]
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.book import Run, notebook_path
+from study.book import Run, notebook_path, place_about
 from study.data import Document
 from study.drafts import draft_questions
 from study.execute import execute
@@ -44,7 +44,7 @@ def inquire(docs: str, questions: str, study: str, base: Params, place: Path) ->
     folder, file = given["folder"], given["questions"]
     plain = {**base.plain(), "worlds": {"documents": given}}
     params = Params.parse(plain, "DOCS and QUESTIONS")
-    results = place / "documents" / (_named(ROOT / folder) if docs else Path(folder).name)
+    results = place / "documents" / _named(ROOT / folder) if docs else place_about(place, folder)
     # Whatever is wrong with the files is said before a model is fetched, and before anything is run.
     passages = read_documents(ROOT / folder)
     if file:

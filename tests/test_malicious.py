@@ -1,0 +1,493 @@
+"""What somebody made to do harm runs nothing, writes nothing outside the results, and is text wherever it is shown.
+
+Each payload would leave a mark, a file, if it were run.
+"""
+
+import json
+import pickle
+import re
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from safetensors.torch import load_file
+
+from study import cli, passages, recommend
+from study.augment import framed
+from study.book import place_about
+from study.generate import generate
+from study.models import load, load_tokenizer
+from study.params import Model, load_params
+from study.passages import read_documents
+from study.paths import NOTEBOOKS, PARAMS, ROOT
+from study.prompts import prompts_in
+from study.site import build, explorer, harmless
+from study.site.markdown import plain_table
+from study.strict import ParamsError
+from study.verify import trials_listed
+
+HTML = "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a>"
+
+
+@pytest.fixture
+def mark(tmp_path, monkeypatch) -> Path:
+    """The file that a payload would leave; nobody is asked whether to run one."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked whether to run code"))
+    return tmp_path / "mark"
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path) -> Path:
+    """A tiny model that may be spoilt."""
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+def params_of(folder: Path) -> Model:
+    return Model(name=str(folder), device="cpu")
+
+
+def changed(file: Path, **values) -> None:
+    """Change some settings in a JSON file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+class Payload:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+# ---- Models ----
+
+
+def test_a_pickle_is_no_weights(folder, mark):
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"lm_head.weight": Payload(mark)}))
+    model, _ = load(params_of(folder))
+    assert torch.equal(
+        model.get_input_embeddings().weight, load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    )
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ParamsError, match=r"no config.json and safetensors weights there"):
+        load(params_of(folder))
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Payload(mark)))
+    with pytest.raises(ParamsError, match=r"cannot be loaded \(SafetensorError"):
+        load(params_of(folder))
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Payload(mark)))  # noqa: S301 (it is one that leaves its mark)
+    assert mark.exists()
+
+
+def put(folder: Path, header: dict | bytes, body: bytes, length: int | None = None) -> None:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", length or len(text)) + text + body)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda header, body: (header, body, 2**62), "header too large"),
+        (lambda header, body: (header, body, 200_000_000), "header too large"),
+        (lambda header, body: (b'{"a":' * 1000, body), "recursion limit exceeded"),
+        (lambda header, body: (b"\xff" * 64, body), "invalid UTF-8 in header"),
+        (lambda header, body: (header, body[: len(body) // 2]), "file not fully covered"),
+        (lambda header, body: (changed_tensor(header, data_offsets=[0, 2**40]), body), "invalid .*offset"),
+        (lambda header, body: (changed_tensor(header, data_offsets=[2**63, 2**63 + 8]), body), "offset"),
+        (lambda header, body: (changed_tensor(header, dtype="F64"), body), "invalid shape, data type, or offset"),
+        (
+            lambda header, body: (changed_tensor(header, dtype="PICKLE"), body),
+            "invalid JSON in header: unknown variant",
+        ),
+        (lambda header, body: (changed_tensor(header, shape=[32, 889]), body), "cannot be loaded"),
+        (lambda header, body: (renamed_tensor(header), body), r"lack 1 weights, such as model\.embed_tokens\.weight"),
+    ],
+)
+def test_spoilt_safetensors_are_refused_in_a_sentence(folder, spoil, message):
+    data = (folder / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    put(folder, *spoil(json.loads(data[8 : 8 + length]), data[8 + length :]))
+    with pytest.raises(ParamsError, match=rf"model\.name = .*{message}"):
+        load(params_of(folder))
+
+
+def changed_tensor(header: dict, **values) -> dict:
+    return header | {"model.embed_tokens.weight": header["model.embed_tokens.weight"] | values}
+
+
+def renamed_tensor(header: dict) -> dict:
+    return {("other" if name == "model.embed_tokens.weight" else name): entry for name, entry in header.items()}
+
+
+def test_code_beside_a_model_is_neither_run_nor_asked_about(folder, mark):
+    for name in ("modeling", "configuration", "tokenization"):
+        code = f"import pathlib; pathlib.Path({str(mark)!r}).touch()\nclass A: pass\n"
+        (folder / f"{name}.py").write_text(code)
+    auto = {"AutoConfig": "configuration.A", "AutoModelForCausalLM": "modeling.A"}
+    changed(folder / "config.json", auto_map=auto)
+    changed(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization.A", "tokenization.A"]})
+    load(params_of(folder))  # as what it says to be besides, which transformers knows
+    changed(folder / "tokenizer_config.json", tokenizer_class="A")
+    load_tokenizer(params_of(folder))
+    changed(folder / "config.json", model_type="unheard of")
+    with pytest.raises(ParamsError, match="cannot be loaded .* without code of its own"):
+        load(params_of(folder))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "message"),
+    [
+        (
+            "config.json",
+            {"_attn_implementation": "evil/kernel"},
+            r"_attn_implementation = 'evil/kernel' in config.json",
+        ),
+        ("config.json", {"experts_implementation": "evil"}, r"experts_implementation = 'evil' in config.json"),
+        ("config.json", {"vocab_size": 10**12}, "cannot be loaded"),
+        ("config.json", {"hidden_size": -1}, "cannot be loaded"),
+        ("config.json", {"eos_token_id": [[1]]}, "cannot be loaded"),
+        (
+            "adapter_config.json",
+            {"base_model_name_or_path": "evil/model"},
+            "has adapter_config.json; merge the adapter",
+        ),
+    ],
+)
+def test_settings_that_want_something_else_loaded_are_refused(folder, file, values, message):
+    (folder / file).touch()
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text() or "{}") | values))
+    with pytest.raises(ParamsError, match=message):
+        load(params_of(folder))
+
+
+def test_no_generation_settings_decide_what_is_written(folder):
+    before = generate(*load(params_of(folder)), ["so:"], 4, 0.7, 0, 4).texts
+    attack = {
+        "custom_generate": "evil/repo",
+        "max_length": 1,
+        "temperature": -1,
+        "bad_words_ids": [[3]],
+        "num_beams": 9,
+    }
+    changed(folder / "generation_config.json", **attack)
+    assert generate(*load(params_of(folder)), ["so:"], 4, 0.7, 0, 4).texts == before
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__class__.__init__.__globals__['os'].system('touch MARK') }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch MARK').read() }}",
+        "{% for k in range(1000000000) %}x{% endfor %}",
+        "{% set x = namespace(n=0) %}{% for a in range(99999) %}{% for b in range(99999) %}{% set x.n = x.n + 1 %}"
+        "{% endfor %}{% endfor %}",
+        "{{ 'x' * 100000000000 }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% include '/etc/passwd' %}",
+        "{{ messages[0].content",
+        "{{ raise_exception('no') }}",
+    ],
+)
+def test_a_chat_template_ends_in_an_error_and_never_in_a_command(folder, mark, monkeypatch, template):
+    monkeypatch.setattr("study.augment.TEMPLATE_SECONDS", 1)
+    tokenizer = load_tokenizer(params_of(folder))
+    tokenizer.chat_template = template.replace("MARK", str(mark))
+    with pytest.raises(
+        ParamsError, match=r"(?s)prompts.style = 'chat': the model's chat template fails \(.*; use plain"
+    ):
+        framed(tokenizer, "so:", prompts_in("chat", "full"), thinking=False)
+    assert not mark.exists()
+
+
+# ---- Settings ----
+
+
+def test_yaml_makes_no_objects(tmp_path, mark):
+    file = tmp_path / "mine.yaml"
+    for tag in ("apply:os.system", "apply:pathlib.Path.touch", "name:os.system", "object/new:os.system"):
+        file.write_text(f"model: !!python/object/{tag} [touch {mark}]\n")
+        with pytest.raises(ParamsError, match="not valid YAML: could not determine a constructor"):
+            load_params(file)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["plan", "--study", "../params/default"], "STUDY = '../params/default'"),
+        (["reproduce", "--study", "../x"], "STUDY = '../x'"),
+        (["status", "--study", "/etc/passwd"], "STUDY = '/etc/passwd'"),
+        (["base-model", "--size", "../default"], "SIZE = '../default'"),
+        (["base-report", "--size", "../../x"], "SIZE = '../../x'"),
+        (["help-nb", "../"], r"NB = '\.\./': no notebook"),
+        (["help-nb", "*"], r"NB = '\*': no notebook"),
+        (["nb", "0[0-9]", "params/smoke.yaml"], r"NB = '0\[0-9\]': no notebook"),
+        (["simulate", "--scenario", "../x"], r"SCENARIO = '\.\./x'"),
+    ],
+)
+def test_no_name_leads_out_of_its_folder(given, message, capsys):
+    assert cli.main(given) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("documents", ["..", "../..", "/", "params/documents/..", ".", "a/../../..", "../../../x"])
+def test_results_about_documents_stay_in_the_results(tmp_path, documents):
+    place = place_about(tmp_path, documents)
+    assert place.parent == tmp_path / "documents" and place.name not in ("", ".", "..")
+
+
+def test_a_list_of_trials_names_no_other_folder(tmp_path):
+    (tmp_path / "05_compare").mkdir()
+    for key in ("../../secret", "/etc", "..", "a/b", "", "x" * 20):
+        (tmp_path / "05_compare" / "trials.csv").write_text(f"world,seed,arm,trial,status\nw,0,a,{key},finished\n")
+        with pytest.raises(ParamsError, match="is no key of a trial"):
+            trials_listed(tmp_path)
+
+
+# ---- Documents ----
+
+
+def test_documents_are_text(tmp_path, mark):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.html").write_text(f"<p>Owls hunt.</p>{HTML}<iframe src='file:///etc/passwd'>in</iframe>")
+    (tmp_path / "docs" / "b.md").write_text(
+        f"Owls sleep.\n\n{HTML}\n\n[x](javascript:alert(1)) ![y](file:///etc/passwd)"
+    )
+    text = " ".join(s for passage in read_documents(tmp_path / "docs") for s in passage.sentences)
+    assert "Owls hunt." in text and "Owls sleep." in text
+    assert not re.search(r"<script|onerror|root:", text)
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").symlink_to("/etc/passwd")
+    with pytest.raises(ParamsError, match=r"a\.txt: a link that leads out of the folder"):
+        read_documents(docs)
+    (docs / "a.txt").unlink()
+    (docs / "out").symlink_to(tmp_path)
+    with pytest.raises(ParamsError, match="out: a link to a folder"):
+        read_documents(docs)
+
+
+def test_odd_file_names_are_names(tmp_path):
+    names = ["a\nb.txt", "<b>x.txt", "$(touch mark).txt", "`id`.txt", "a|b.txt", "\u202etxt.txt"]
+    for name in names:
+        (tmp_path / name).write_text("Owls hunt.")
+    assert sorted(passage.file for passage in read_documents(tmp_path)) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def bomb(streams: list[bytes], forms: int = 0) -> bytes:
+    """A PDF whose page has compressed contents, and forms of which each draws the next one ten times."""
+    box = (
+        "/MediaBox[0 0 9 9]/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>/XObject<</X 5 0 R>>>>"
+    )
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Count 1/Kids[3 0 R]>>"]
+    objects += [f"<</Type/Page/Parent 2 0 R{box}/Contents 4 0 R>>".encode()]
+    for number, stream in enumerate([*streams, *[b"BT /F 9 Tf (owl) Tj ET " + b"/X Do " * 10] * forms]):
+        form = (
+            f"/Type/XObject/Subtype/Form/BBox[0 0 9 9]/Resources<</XObject<</X {number + 5} 0 R>>>>" if number else ""
+        )
+        packed = zlib.compress(stream)
+        head = f"<<{form}/Filter/FlateDecode/Length {len(packed)}>>stream\n".encode()
+        objects.append(head + packed + b"\nendstream")
+    body = b"".join(b"%d 0 obj" % number + text + b"\nendobj\n" for number, text in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer<</Size %d/Root 1 0 R>>\n%%%%EOF" % (len(objects) + 1)
+
+
+@pytest.mark.parametrize(
+    "data", [bomb([b" " * 400_000_000]), bomb([b"/X Do " * 10], forms=30)], ids=["stream", "forms"]
+)
+def test_a_bomb_is_refused_in_time(tmp_path, monkeypatch, data):
+    monkeypatch.setattr(passages, "MOST_SECONDS", 3)
+    assert len(data) < 10**6
+    (tmp_path / "a.pdf").write_bytes(data)
+    with pytest.raises(ParamsError, match=r"a\.pdf: (takes more than|cannot be read as PDF|holds no text)"):
+        read_documents(tmp_path)
+
+
+def test_a_page_that_takes_too_long_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(passages, "MOST_SECONDS", 0.5)
+    (tmp_path / "a.html").write_text("<a " * 200_000)
+    with pytest.raises(ParamsError, match=r"a\.html: takes more than 0\.5 seconds to read; split it"):
+        read_documents(tmp_path)
+
+
+# ---- What is shown ----
+
+
+def live(html: str) -> list[str]:
+    """What a browser would run or fetch by itself."""
+    found = []
+    for tag in BeautifulSoup(html, "html.parser").find_all(True):
+        bad = [name for name in tag.attrs if name.startswith("on") or name in ("srcdoc", "formaction")]
+        bad += [
+            name for name in ("href", "src", "action", "data") if re.match(r"\s*(java|vb)script:", tag.get(name, ""))
+        ]
+        if tag.name in ("script", "iframe", "object", "embed", "base", "form", "svg", "math", "style") or bad:
+            found.append(str(tag)[:80])
+    return found
+
+
+PAGE = "05_compare.ipynb"
+OUTPUTS = [
+    {
+        "text/html": HTML
+        + "<table onclick='x'><tr style='text-align: right; background: url(//x)'><td>kept</td></tr></table>"
+    },
+    {"text/html": "<svg onload=alert(1)><script>1</script></svg><math href=javascript:1>x</math><p>kept</p>"},
+    {"text/html": "<style>@import '//x';</style><form action=//x><input></form><iframe srcdoc='<b>'></iframe>kept"},
+    {"text/html": "<noscript><p title='</noscript><img src=x onerror=alert(1)>'></noscript>kept"},
+    {"text/markdown": f"kept {HTML}\n\n```{{raw}} html\n{HTML}\n```\n\n{{download}}`/etc/passwd` [x](javascript:x)"},
+    {"application/javascript": "alert(1)", "text/plain": "kept"},
+    {"image/svg+xml": "<svg onload='alert(1)'/>", "text/plain": "kept"},
+    {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "kept"},
+]
+
+
+def page(tmp_path, data, **cell) -> Path:
+    """A page of this repository with an output of its own in its first code cell."""
+    notebook = nbformat.read(NOTEBOOKS / PAGE, as_version=4)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.outputs = [new_output("display_data", data, metadata={"myst": {"x": HTML}})]
+    code.metadata.update(cell)
+    nbformat.write(notebook, tmp_path / PAGE)
+    return tmp_path / PAGE
+
+
+@pytest.mark.parametrize("data", OUTPUTS, ids=lambda data: next(iter(data)))
+def test_an_output_is_text_tables_and_pictures(tmp_path, data):
+    file = page(tmp_path, data, mystnb={"markdown_format": "myst"}, tags=["raises-exception"])
+    cell = next(cell for cell in harmless.harmless(file).cells if cell.cell_type == "code")
+    (output,) = cell.outputs
+    assert set(output.data) <= {"text/plain", "text/html"} and not output.metadata and not cell.metadata
+    html = output.data.get("text/html", "")
+    assert live(html) == [] and "kept" in html + output.data.get("text/plain", "")
+    assert "url(" not in html and "@import" not in html
+
+
+def test_tables_of_pandas_and_pictures_stay_as_they_are(tmp_path):
+    table = '<table border="1" class="dataframe">\n<tr style="text-align: right;">\n<th colspan="2">a</th></tr></table>'
+    data = {"text/html": table, "image/png": "iVBORw0KGgo=", "text/plain": "a"}
+    cell = next(c for c in harmless.harmless(page(tmp_path, data)).cells if c.cell_type == "code")
+    assert cell.outputs[0].data["image/png"] == "iVBORw0KGgo="
+    assert BeautifulSoup(cell.outputs[0].data["text/html"], "html.parser").th["colspan"] == "2"
+    assert "text-align: right" in cell.outputs[0].data["text/html"]
+
+
+def test_the_words_of_a_page_are_those_of_this_repository(tmp_path):
+    for change in (
+        lambda notebook: notebook.cells.append(new_markdown_cell(HTML)),
+        lambda notebook: notebook.cells[0].update(source="```{include} /etc/passwd\n```"),
+        lambda notebook: notebook.cells.pop(0),
+    ):
+        notebook = nbformat.read(NOTEBOOKS / PAGE, as_version=4)
+        change(notebook)
+        nbformat.write(notebook, tmp_path / PAGE)
+        with pytest.raises(ParamsError, match=rf"{PAGE}: its text \d+ is not that of notebooks/{PAGE}"):
+            harmless.harmless(tmp_path / PAGE)
+    for text in ("{}", "", "null", '{"cells": 1, "nbformat": 4}', "\0"):
+        (tmp_path / PAGE).write_text(text)
+        with pytest.raises(ParamsError, match=rf"{PAGE}: no notebook"):
+            harmless.harmless(tmp_path / PAGE)
+
+
+def test_the_site_of_a_hostile_page_has_nothing_live(tmp_path):
+    pytest.importorskip("myst_nb")
+    from sphinx.cmd.build import build_main
+
+    source = tmp_path / "source"
+    source.mkdir()
+    notebook = harmless.harmless(page(tmp_path, OUTPUTS[0]))
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.source = f"print({HTML!r})"
+    code.outputs += [new_output("stream", text=HTML), new_output("error", ename=HTML, evalue=HTML, traceback=[HTML])]
+    for data in OUTPUTS[1:]:
+        code.outputs += harmless.harmless(page(tmp_path, data)).cells[1].outputs
+    notebook.cells = [new_markdown_cell("# A page"), code, new_code_cell(HTML)]
+    nbformat.write(notebook, source / "a.ipynb")
+    (source / "index.md").write_text(f"# Index\n\n```{{toctree}}\na\n```\n\n{plain_table(hostile_table())}\n")
+    options = ["-q", "-b", "html", "-c", str(build.HERE), str(source), str(tmp_path / "html")]
+    assert build_main(options) == 0
+    for name in ("a.html", "index.html"):
+        html = (tmp_path / "html" / name).read_text()
+        body = BeautifulSoup(html, "html.parser").find("article")
+        assert body and live(str(body)) == [] and "alert(1)" in body.get_text()
+
+
+def hostile_table():
+    import pandas as pd
+
+    return pd.DataFrame({HTML: [HTML, "[x](javascript:alert(1))"]})
+
+
+def test_what_a_script_holds_cannot_end_it():
+    script = explorer._script("x", {"</script><script>alert(1)</script>": ["<!--", "\u2028"]})
+    assert "<" not in script and "\u2028" not in script
+    assert (
+        json.loads(script.removeprefix("x = ").removesuffix(";\n"))["</script><script>alert(1)</script>"][0] == "<!--"
+    )
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<script>alert(1)</script>",
+        '<g onload="alert(1)"/>',
+        '<use href="javascript:alert(1)"/>',
+        '<image href="http://x/y.png"/>',
+        "<foreignObject><p xmlns='http://www.w3.org/1999/xhtml'>x</p></foreignObject>",
+        "<style>@import '//x';</style>",
+        '<set attributeName="href" to="javascript:alert(1)"/>',
+        "&x;",
+        "<g",
+    ],
+)
+def test_a_drawing_that_is_more_is_refused(tmp_path, inside):
+    begin = '<!DOCTYPE svg [<!ENTITY x "<script>1</script>">]>' if inside == "&x;" else ""
+    file = tmp_path / "a.svg"
+    file.write_text(f'{begin}<svg xmlns="http://www.w3.org/2000/svg">{inside}</svg>')
+    with pytest.raises(ParamsError, match="is no drawing|no drawing"):
+        harmless.still(file)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*/0*/*.svg"))[:20], ids=lambda file: file.stem)
+def test_drawings_of_this_study_are_drawings(file):
+    assert harmless.still(file) == file
+
+
+@pytest.mark.parametrize(
+    "text", [HTML, "```{raw} html\n```", "{download}`x`", "---\nmyst: {x: 1}\n---", ":::{include} x\n"]
+)
+def test_a_model_card_is_markdown_and_no_more(tmp_path, text):
+    with pytest.raises(ParamsError, match=r"line \d+: .* is more than Markdown"):
+        harmless.plain_markdown(f"# A model\n\n{text}", tmp_path / "README.md")
+
+
+def test_pages_link_to_no_file_outside_the_repository(tmp_path):
+    sources = build.Sources(tmp_path / "pages", tmp_path / "files")
+    led = sources.led_to_the_site("[x](../../../../../../etc/passwd) ![y](/etc/passwd)", ROOT / "results", "a.md")
+    assert led == "x y" and not list(tmp_path.rglob("passwd"))
+
+
+def test_a_report_has_no_script_and_fetches_nothing():
+    html = recommend.as_html(f"# {HTML}\n\n{HTML}\n\n[x](javascript:alert(1)) ![y](https://evil.example/z.png)", HTML)
+    policy = BeautifulSoup(html, "html.parser").find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert [tag for tag in live(html) if not tag.startswith("<style>")] == []
+
+
+def test_the_handbook_needs_no_markup():
+    """What the site shows of shipped documents is text already, so that nothing is lost by showing it as text."""
+    for passage in read_documents(PARAMS / "documents" / "handbook"):
+        assert "<" not in " ".join(passage.sentences)
