@@ -180,8 +180,8 @@ class Demand:
         return 2 * shape.layers * shape.kv_heads * (shape.width // shape.heads) * ITEM
 
     def gathered(self, item: int) -> float:
-        """Bytes of what is gathered at once: a layer, or the matrix of predictions; and of the next one already."""
-        return 2 * item * max(self.plain.body / self.scenario.model.layers, self.plain.head)
+        """Bytes that each GPU has whole at a time, as `study.forecast` counts them: a layer and one end, both twice."""
+        return 2 * item * (self.plain.body / self.scenario.model.layers + self.plain.head)
 
     @property
     def most(self) -> int:
@@ -205,12 +205,13 @@ class Demand:
         """Bytes on each of so many GPUs, under FSDP; masters are in float32, as an adapter is itself."""
         weights, full = self.tuned(method), method == "full"
         tokens = ceil(READ_AGAIN * self.scenario.study.finetuning.step_tokens / gpus)
+        token = weights.kept_token + (MASTER + ITEM) * self.scenario.model.vocabulary  # gradients of the predictions
         trained = weights.trained / gpus
         return Part(
             weights=ITEM * weights.parameters / gpus,
             optimizer=(ADAM_BYTES + (MASTER - ITEM if full else 0)) * trained,
             gradients=MASTER * trained,
-            activations=CASTS * (weights.kept + weights.kept_token * tokens),
+            activations=CASTS * (weights.kept + token * tokens),
             gathered=self.gathered(MASTER if full else ITEM) if gpus > 1 else 0.0,
         )
 
