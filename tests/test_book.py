@@ -126,6 +126,20 @@ def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
     assert run.stale() == "not executed yet"
 
 
+def test_a_page_whose_params_were_edited_meanwhile_is_none(study, monkeypatch):
+    file, params, results = study
+    run = Run(notebook_path("02"), file, params, results)
+
+    def edited(notebook, part, _):
+        part.write_bytes(notebook.read_bytes())
+        file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "seeds": [1]}))
+
+    monkeypatch.setattr("study.execute._by_papermill", edited)
+    with pytest.raises(NotebookFailed, match="tiny.yaml was changed while 02_in_context.ipynb was executed"):
+        execute(run)
+    assert run.stale() == "not executed yet" and not list(results.glob(".*.part.ipynb"))
+
+
 def test_a_notebook_with_other_parameters_is_refused(study, tmp_path):
     file, params, results = study
     source = nbformat.read(notebook_path("01"), as_version=4)

@@ -1,19 +1,21 @@
-"""Two faults on the smallest study there is; `make chaos` meets all of them."""
+"""Torn files and a kill on the smallest study there is; `make chaos` meets all faults."""
 
 import json
 import shutil
+import signal
+import time
 from random import Random
 
 import pandas as pd
 import pytest
 
 from study import cli
-from study.chaos import torn
+from study.chaos.check import finished
 from study.chaos.fault import Chaos
-from study.chaos.kills import kills
 from study.chaos.run import FAULTS, LONG, undisturbed
 from study.chaos.scratch import Done, Scratch
 from study.chaos.soak import compare
+from study.chaos.torn import DAMAGES, RESULTS
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +32,21 @@ def other(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(option_log_probs=values)
 
 
-def test_a_killed_study_and_one_with_parts_left_over_go_on_to_the_same_rows(chaos):
-    outcomes = [*kills(chaos), *torn.leftovers(chaos)]
-    assert [outcome.fault for outcome in outcomes] == ["SIGKILL of parent", "parts left over"]
-    assert [outcome.amiss for outcome in outcomes] == [[], []]
+def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(chaos):
+    study, reference = chaos.scratch.study("torn", like=chaos.reference.study), chaos.reference
+    (rows, stamp), before = (next(study.results.glob(RESULTS[kind])) for kind in ("rows", "stamp")), finished(study)
+    DAMAGES["half"](rows)
+    DAMAGES["empty"](stamp)
+    del before[rows.parent.name]
+    assert not study.store.has(rows.parent.name) and reference.amiss(study, before) == []
+    running = study.start()
+    while running.goes_on() and not running.processes("worker"):
+        time.sleep(0.05)
+    assert running.kill("parent") and running.wait().status == -signal.SIGKILL
+    assert running.orphans() == [] and reference.amiss(study, before) == []
+    assert study.finish().status == 0
+    shutil.rmtree(study.results / "damaged")  # the torn unit, set aside
+    assert reference.unlike(study) == []
 
 
 def test_what_is_not_as_it_was_is_seen(chaos):

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from study.book import NotebookFailed, Run
 from study.digest import sha256_of
 from study.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
+from study.params import Params, load_params
 from study.paths import ROOT, shown
 from study.runner import trials_of
 from study.store import store_of
@@ -108,6 +109,12 @@ def _execute(run: Run) -> None:
     except BaseException:  # interrupted: half a notebook is of no use to anyone
         part.unlink(missing_ok=True)
         raise
+    if isinstance(run.params, Params) and load_params(run.params_file) != run.params:
+        part.unlink()
+        raise NotebookFailed(
+            f"{shown(run.params_file)} was changed while {run.notebook.name} was executed, which may have read either; "
+            "run again: what is finished is kept"
+        )
     _tidy(part)
     part.replace(run.target)
     (run.results / "failed" / run.notebook.name).unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def clock(chaos: Chaos) -> Iterator[Outcome]:
 
 def memory(chaos: Chaos) -> Iterator[Outcome]:
     """Memory that runs out: in every job, in one training, and by the hand of the system."""
-    yield _failing(chaos, "memory", "out of memory: RLIMIT_AS in each job", "memory|killed")
+    yield _failing(chaos, "memory", "out of memory: RLIMIT_AS in each job", "[Mm]emory|killed|new thread")
     yield _failing(chaos, "memory_error", "out of memory: MemoryError in a training", "MemoryError: Unable to allocate")
     yield _failing(chaos, "oom_killer", "out of memory: jobs killed by the system", "killed.*memory had run out")
 
@@ -66,6 +66,7 @@ def _diverging(chaos: Chaos) -> Outcome:
         label = study.store.record(key)["label"]
         amiss += [] if f"diverged: {label}" in status else [f"`status` does not name {label}"]
         shutil.rmtree(study.store.folder / key)
+    study.runs[-1].stamp.unlink(missing_ok=True)  # a page asks for its trials, and not for those that chose their rates
     # Rates are chosen anew, and the trials of another rate, if one was taken, are no unit of the undisturbed study.
     for key in finished(study).keys() - chaos.reference.rows.keys():
         shutil.rmtree(study.store.folder / key)
