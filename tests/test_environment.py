@@ -12,6 +12,7 @@ from email.message import Message
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -43,7 +44,9 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def test_every_pin_is_exact_and_given_once():
-    assert set(LOCKS) == {f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-fuzz", "-ray", "-site", "-torch")}
+    assert set(LOCKS) == {
+        f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-fuzz", "-ray", "-site", "-torch")
+    }
     assert len(PINS) == len(RUNS_ON) and PINS["torch"] == "2.13.0"
     for packages in LOCKS.values():
         assert packages and len({normal(package.name) for package in packages}) == len(packages)
@@ -169,7 +172,7 @@ def test_the_licences_are_those_of_what_is_installed():
 def test_a_licence_that_nobody_has_judged_is_refused(said, monkeypatch):
     package, headers = RUNS_ON[0], Message()
     headers["Version"], headers["License"] = package.version, said
-    monkeypatch.setattr(licences, "metadata", lambda name: headers)
+    monkeypatch.setattr(licences, "distribution", lambda name: SimpleNamespace(metadata=headers))
     with pytest.raises(ParamsError, match=rf"{package.name} has the licence .* which is not known: read it"):
         licence_of(package, "x.lock")
 

@@ -5,7 +5,7 @@ Each is installed as a package of its own, from where its authors publish it; no
 
 import csv
 import re
-from importlib.metadata import PackageNotFoundError, metadata
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ PERMISSIVE = set(
     "3-Clause BSD License",
     "Apache 2.0",
     "Apache 2.0 License",
+    "Apache License Version 2.0, January 2004",
     "Apache License, Version 2.0",
     "Apache Software License",
     "BSD License",
@@ -72,18 +73,20 @@ def licence_of(package: Package, lock: str) -> Licence:
         ParamsError: if it is not as pinned, or its licence is neither known to be permissive nor to be copyleft.
     """
     try:
-        said = metadata(package.name)
+        installed = distribution(package.name)
     except PackageNotFoundError:
         raise ParamsError(
             f"{package.name} is not installed; `make licences` installs what every lock file pins"
         ) from None
+    said = installed.metadata
     if said["Version"].partition("+")[0] != package.version:
         raise ParamsError(
             f"{package.name} is installed at {said['Version']}, and pinned at {package.version} in {lock}"
         )
     stated = [value.strip() for field in ("License-Expression", "License") for value in said.get_all(field) or ()]
     classified = [line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or () if line.startswith("License")]
-    licence = next(filter(None, map(_expression, stated)), "") or "; ".join(classified) or _head(stated)
+    texts = [installed.read_text(f"licenses/{file}") or "" for file in said.get_all("License-File") or ()]
+    licence = next(filter(None, map(_expression, stated)), "") or "; ".join(classified) or _head([*stated, *texts])
     return Licence(package.name, package.version, licence, kind_of(package.name, licence), lock)
 
 
@@ -110,6 +113,7 @@ def _expression(stated: str) -> str:
         return ""
 
 
-def _head(stated: list[str]) -> str:
-    """The first line of what is stated, which may be a whole text."""
-    return next((text.splitlines()[0] for text in stated if text), "")
+def _head(texts: list[str]) -> str:
+    """The title of the first text that is not empty: its first two lines, if more than the title is there."""
+    lines = next((text.strip().splitlines() for text in texts if text.strip()), [])
+    return " ".join(" ".join(lines[:2]).split())
