@@ -161,7 +161,7 @@ def gathered_bytes(model: PreTrainedModel, itemsize: int) -> int:
     ends = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
     kinds = model._no_split_modules or []
     layers = [part for part in model.modules() if type(part).__name__ in kinds] or [model]
-    layer = max(sum(weight.numel() for weight in part.parameters()) for part in layers)
+    layer: int = max(sum(weight.numel() for weight in part.parameters()) for part in layers)
     end: int = max(weight.numel() for weight in ends)
     return 2 * itemsize * (layer + end)
 
