@@ -113,20 +113,21 @@ class Measured:
         return PAGES[3] if record["recipe"]["elsewhere"] else PAGES[0]
 
     def waves(self, records: Iterable[Record], rate: float | None = None) -> list[list[Job]]:
-        """Jobs as the study makes them: texts, the choice of rates, trials; those of one training together.
+        """Jobs as the study makes them: texts, the choice of rates, parts of trials, trials; one training's together.
 
         Args:
             records: of their units.
             rate: operations a second that give the seconds; by default they are as measured.
         """
-        jobs: list[dict[str, list[Record]]] = [defaultdict(list), defaultdict(list), defaultdict(list)]
+        jobs: list[dict[str, list[Record]]] = [defaultdict(list) for _ in range(4)]
         for record in records:
             recipe = record["recipe"]
             if _writes(record):
                 jobs[0][content_hash(recipe)].append(record)
             else:
-                wave = 2 if recipe["seed"] in self.params.seeds else 1
-                together = [recipe["world"], recipe["seed"], recipe["training"], recipe["model_sha256"]]
+                shard = recipe["shard"]
+                wave = (3 if shard is None else 2) if recipe["seed"] in self.params.seeds else 1
+                together = [recipe["world"], recipe["seed"], recipe["training"], recipe["model_sha256"], shard]
                 jobs[wave][content_hash(together)].append(record)
         return [[Job(1, {"work": self._seconds(job, rate)}) for job in wave.values()] for wave in jobs]
 
