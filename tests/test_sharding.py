@@ -127,7 +127,8 @@ def test_a_tuning_takes_of_each_process_what_was_foreseen(tuned, folder_of_two):
     taken = pickle.loads((folder_of_two / f"1.{PEAKS}").read_bytes())  # noqa: S301
     for params, peak in zip(tuned, taken, strict=True):
         foreseen = weight_bytes(skeleton(params.model), params) / 2 + training_bytes(params, params.finetuning.method)
-        assert 0.9 * peak < foreseen < 1.35 * peak, params.finetuning.method
+        # When the layers are gathered, and how many at once, differs from run to run.
+        assert 0.75 * peak < foreseen < 1.35 * peak, params.finetuning.method
 
 
 def trials(params: Params, *arms: str) -> list[Trial]:

@@ -6,6 +6,7 @@ starts warm, leaves nothing to the next, and takes nobody with it when it is kil
     make reproduce EXECUTOR=ray     # on the cluster that `ray start` joined this machine to, or on this machine alone
 """
 
+import logging
 import multiprocessing
 import os
 import socket
@@ -124,6 +125,9 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
             "EXECUTOR = 'ray': ray is not installed; `make setup EXECUTOR=ray`, or leave EXECUTOR out"
         ) from None
     if not ray.is_initialized():
+        # A page is not the place for what Ray says of itself; what happens to jobs is said in its own lines.
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         try:
             ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
         except ConnectionError as error:
