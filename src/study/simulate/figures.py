@@ -80,7 +80,6 @@ def scaling(table: pd.DataFrame) -> Figure:
                 color=BLUE,
                 markerfacecolor=face,
                 markersize=5,
-                clip_on=False,
                 zorder=3,
             )
         axis.set_xscale("log", base=2)
