@@ -110,7 +110,7 @@ def test_a_lock_holds_whatever_its_packages_need_on_every_system(name):
 
 def locked_install(wheels: Path, target: Path, lock: Path) -> subprocess.CompletedProcess:
     """What the Makefile does with a lock file, from a folder in place of an index."""
-    show = ["make", "--eval", "show: ; @echo $(LOCKED)", "BIN=/bin", "show"]
+    show = ["make", "--no-print-directory", "--eval", "show: ; @echo $(LOCKED)", "BIN=/bin", "show"]
     command = subprocess.run(show, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert command[:4] == ["/bin/python", "-m", "pip", "install"]
     given = ["--isolated", "--no-index", "--find-links", wheels, "--target", target, "--requirement", lock]
@@ -194,7 +194,7 @@ def test_the_card_of_a_bundled_model_names_its_licence(card):
 def test_conda_gives_python_and_pip_and_the_rest_is_installed_as_without_it():
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert [re.split("[=<>]", name)[0] for name in dependencies] == ["python", "pip"]
-    told = ["make", "--dry-run", "--always-make", "setup"]
+    told = ["make", "--no-print-directory", "--dry-run", "--always-make", "setup"]
     there = {"PATH": os.environ["PATH"]}
     commands = [
         subprocess.run(told, cwd=ROOT, env={**there, **conda}, capture_output=True, text=True, check=True).stdout
