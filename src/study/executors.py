@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -194,8 +195,14 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
     context = multiprocessing.get_context("forkserver")
     # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
     context.set_forkserver_preload(["study.work", *(["ray"] if "ray" in sys.modules else [])])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
         return pool.submit(does, *given).result()
+
+
+def _end_with_parent() -> None:
+    """Have a process end with the one that asked for it, also before its job has come, and after."""
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 # What needs torch is imported in that process; a study that is only looked at goes without.
