@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from study.params import Model
@@ -202,7 +203,12 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
 def _end_with_parent() -> None:
     """Have a process end with the one that asked for it, also before its job has come, and after."""
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 # What needs torch is imported in that process; a study that is only looked at goes without.
