@@ -1,10 +1,15 @@
 """The same work wherever it is done: in processes of this machine, on the nodes of a cluster, by way of a depot."""
 
+import multiprocessing
+import os
+import signal
 import socket
 import sys
+import time
 from dataclasses import replace
 
 import pandas as pd
+import psutil
 import pytest
 
 from study import depot, executors
@@ -72,6 +77,20 @@ def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, 
     monkeypatch.setattr(executors, "_in_process", lambda does, job, *given: done.extend(job) or {})
     job = [first, *others]
     assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
+
+
+def test_a_process_ends_with_who_asked_for_it_whatever_it_does():
+    asking = multiprocessing.get_context("spawn").Process(target=executors._in_process, args=(time.sleep, 600))
+    asking.start()
+    asked: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while len(asked) < 3 and time.monotonic() < deadline:  # what watches resources, the fork server, the process
+        asked = psutil.Process(asking.pid).children(recursive=True)
+        time.sleep(0.1)
+    time.sleep(1)
+    os.kill(asking.pid, signal.SIGKILL)
+    asking.join()
+    assert len(asked) >= 3 and psutil.wait_procs(asked, timeout=20)[1] == []
 
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):
