@@ -84,13 +84,13 @@ def test_a_process_ends_with_who_asked_for_it_whatever_it_does():
     asking.start()
     asked: list[psutil.Process] = []
     deadline = time.monotonic() + 60
-    while len(asked) < 3 and time.monotonic() < deadline:  # what watches resources, the fork server, the process
+    while len(asked) < 2 and time.monotonic() < deadline:  # the fork server, and what it forked
         asked = psutil.Process(asking.pid).children(recursive=True)
         time.sleep(0.1)
     time.sleep(1)
     os.kill(asking.pid, signal.SIGKILL)
     asking.join()
-    assert len(asked) >= 3 and psutil.wait_procs(asked, timeout=20)[1] == []
+    assert len(asked) >= 2 and psutil.wait_procs(asked, timeout=20)[1] == []
 
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):
