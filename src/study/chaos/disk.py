@@ -90,7 +90,7 @@ def read_only(chaos: Chaos) -> Iterator[Outcome]:
             amiss = [f"`{verb}` of a finished study fails: {done.err.strip()[-500:]!r}"] if done.status else []
             yield Outcome(f"read-only results, finished, {verb}", amiss + reference.unlike(study))
     study.runs[-1].stamp.unlink()
-    (removed := sorted(before)[0])
+    removed = sorted(before)[0]
     for file in (study.store.folder / removed).iterdir():
         file.unlink()
     del before[removed]
