@@ -105,7 +105,7 @@ documents: $(TRIALS) ## ask of your own documents: DOCS=folder QUESTIONS=file; w
 fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit) or public data (DATA=reversal_curse)
 	@$(RUN) fetch --model "$(MODEL)" --revision "$(REVISION)" --data "$(DATA)"
 
-base-model: $(READY) ## pretrain the bundled model anew: SIZE=default (or any file in params/base_model/)
+base-model: $(READY) ## pretrain a bundled model anew: SIZE=cpu from nothing, SIZE=default from that one, on a GPU
 	@$(RUN) base-model --size "$(SIZE)"
 
 base-report: $(READY) ## measure the bundled model's skills beside their targets: SIZE=default

@@ -1,6 +1,7 @@
 import json
 import random
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from study.architecture import build_model, grown
 from study.cli import main
 from study.corpus import inferences_by_fact, small_world, steps_to, write_text
 from study.data import make_documents
+from study.digest import sha256_of
 from study.models import load
 from study.params import Model, Statistics
 from study.pretrain import Batches, NotFinite, Run, standing
@@ -23,7 +25,8 @@ from study.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_o
 from study.world import Split
 from study.worlds import DRAWN, closed_class_words
 
-RECIPE = load_recipe(RECIPES / "default.yaml")
+RECIPE = load_recipe(RECIPES / "cpu.yaml")
+FURTHER = load_recipe(RECIPES / "default.yaml")
 STAGES = RECIPE.stages
 SMALL = {"worlds": ["deeds"], "facts": 3, "row_tokens": 48, "openings": 24, "gate": 0.99, "batch_tokens": 192}
 TINY = Pretraining.parse(
@@ -53,9 +56,8 @@ def test_every_nonsense_word_is_two_tokens_and_every_other_word_one(tokenizer):
     assert not set(closed_class_words(CLOSED_CLASS)) & set(OPENINGS)
 
 
-@pytest.mark.parametrize("number", range(len(STAGES)))
-def test_pretraining_reads_pretraining_words_only_and_true_inferences_only(tokenizer, number):
-    stage = STAGES[number]
+@pytest.mark.parametrize("stage", [*STAGES, *FURTHER.stages])
+def test_pretraining_reads_pretraining_words_only_and_true_inferences_only(tokenizer, stage):
     closed = {*closed_class_words(CLOSED_CLASS), ""}
     for k in range(20):
         text = write_text(random.Random(k), stage, PRETRAINING, stage.row_tokens)
@@ -269,6 +271,59 @@ def test_a_recipe_goes_on_from_the_last_stage_that_another_has_in_common(tmp_pat
     assert anew.place == extended.place
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("longer", "anew")]
     assert weights[0] == weights[1]
+
+
+def further(start: Path, **changed: object) -> Pretraining:
+    """A recipe that goes on from a model of TINY's shape."""
+    architecture = {**TINY.architecture.plain(), **changed}
+    stage = {**SMALL, "layers": 3, "most_tokens": 1000, "check_tokens": 1000}
+    return Pretraining.parse({"start": str(start), "architecture": architecture, "stages": [stage]}, "test")
+
+
+def test_a_model_is_trained_further_from_the_weights_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
+    first = base_model.pretrain(TINY, tmp_path / "first", lambda line: None)
+    recipe = further(tmp_path / "first")
+    begun = Run(recipe, "cpu")
+    for mine, theirs in zip(begun.model.parameters(), first.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs.to(torch.bfloat16).float())  # as they were shipped
+    run = base_model.pretrain(recipe, tmp_path / "second", lambda line: None)
+    assert run.place.tokens == 1152 and run.place.layers == 3
+    told = json.loads((tmp_path / "second" / "pretraining.json").read_text())
+    assert told["start_sha256"] == sha256_of(tmp_path / "first" / "model.safetensors")
+    assert f"pretrained from `{tmp_path / 'first'}`" in (tmp_path / "second" / "README.md").read_text()
+    # Other weights to start from lead elsewhere.
+    place = base_model.final_state(recipe, 0)
+    base_model.ship(begun, tmp_path / "first")
+    (tmp_path / "first" / "model.safetensors").write_bytes(b"others")
+    assert base_model.final_state(recipe, 0) != place
+
+
+def test_a_model_to_start_from_must_be_there_and_of_the_shape_that_is_asked_for(tmp_path):
+    base_model.ship(Run(TINY, "cpu"), tmp_path / "first")
+    with pytest.raises(ParamsError, match=r"start = .*nowhere.*: no model there; make it with `make base-model`"):
+        Run(further(tmp_path / "nowhere"), "cpu")
+    with pytest.raises(ParamsError, match=r"architecture\.width = 64: the model in start = .* has 32"):
+        Run(further(tmp_path / "first", width=64), "cpu")
+
+
+def test_a_model_that_the_same_recipe_made_is_not_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
+    lines: list[str] = []
+    base_model.make(TINY, tmp_path / "model", lines.append)
+    file = tmp_path / "model" / "model.safetensors"
+    weights = file.read_bytes()
+    base_model.make(TINY, tmp_path / "model", lines.append)
+    assert "stays as it is" in lines[-1] and file.read_bytes() == weights
+    other = TINY.model_copy(update={"seed": 1})
+    base_model.make(other, tmp_path / "model", lines.append)
+    assert "stays as it is" not in lines[-1] and file.read_bytes() != weights
+
+
+def test_the_shipped_models_go_on_from_each_other():
+    told = json.loads((base_model.folder_of("default") / "pretraining.json").read_text())
+    assert told["recipe"] == FURTHER.plain()
+    assert told["start_sha256"] == sha256_of(base_model.folder_of("cpu") / "model.safetensors")
 
 
 @pytest.mark.parametrize("rounds", [(0.0, 1.0), (2.0, 1.0)])

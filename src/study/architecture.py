@@ -7,11 +7,14 @@ grows when the skill is there.
 """
 
 import copy
+from pathlib import Path
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from study.paths import shown
 from study.recipe import Architecture
+from study.strict import ParamsError
 
 
 def build_model(architecture: Architecture, vocabulary: int, layers: int, seed: int) -> Qwen3ForCausalLM:
@@ -84,6 +87,28 @@ def look_up_start(model: Qwen3ForCausalLM, generator: torch.Generator) -> None:
     for block in model.model.layers:
         block.self_attn.v_proj.weight.copy_(orthogonal())
         block.self_attn.o_proj.weight.copy_(0.1 * orthogonal())
+
+
+def started(folder: Path, architecture: Architecture) -> Qwen3ForCausalLM:
+    """A bundled model that is there, to be trained further.
+
+    Raises:
+        ParamsError: if there is none, or its shape is not the one of `architecture`.
+    """
+    if not (folder / "config.json").is_file():
+        raise ParamsError(f"start = {shown(folder)!r}: no model there; make it with `make base-model`, or leave it out")
+    model: Qwen3ForCausalLM = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    config = model.config
+    shape = {
+        "width": config.hidden_size,
+        "head_width": config.head_dim,
+        "positions": config.max_position_embeddings,
+        "rope_theta": config.rope_parameters["rope_theta"],
+    }
+    for name, value in shape.items():
+        if (wanted := getattr(architecture, name)) != value:
+            raise ParamsError(f"architecture.{name} = {wanted}: the model in start = {shown(folder)!r} has {value}")
+    return model
 
 
 @torch.no_grad()

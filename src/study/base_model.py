@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,8 +13,10 @@ from matplotlib.figure import Figure
 
 from study import figures
 from study.corpus import write_text
+from study.digest import sha256_of
+from study.emergence import checks, shipped_checks
 from study.executors import available_cores
-from study.paths import RESULTS, ROOT
+from study.paths import RESULTS, ROOT, shown
 from study.pretrain import Batch, Batches, Run
 from study.recipe import RECIPES, Pretraining
 from study.store import code_hash, content_hash
@@ -96,7 +99,19 @@ def state_folder(recipe: Pretraining, seed: int, stage: int) -> Path:
     head = recipe.plain() | {"seed": seed, "race": None, "stages": [s.plain() for s in recipe.stages[: stage + 1]]}
     if stage < len(recipe.stages) - 1:
         head["cooldown_tokens"] = None
+    if recipe.start:
+        head["start"] = sha256_of(ROOT / recipe.start / "model.safetensors")
     return BUILD / content_hash([head, code_hash("pretrain")])[:12]
+
+
+def seeds_of(recipe: Pretraining) -> range:
+    """The seeds that the first stages are run from."""
+    return range(recipe.seed, recipe.seed + recipe.race.seeds)
+
+
+def final_state(recipe: Pretraining, seed: int) -> Path:
+    """Where the state of a run lies when it has left its last stage."""
+    return state_folder(recipe, seed, len(recipe.stages) - 1)
 
 
 def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> Run:
@@ -112,6 +127,25 @@ def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], N
     return run
 
 
+def made(recipe: Pretraining, folder: Path) -> dict[str, Any]:
+    """What is known of the model in a folder, if it is one that this recipe and this code have made; else nothing."""
+    file = folder / "pretraining.json"
+    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    ends = [final_state(recipe, seed).name for seed in seeds_of(recipe)]
+    return told if told.get("state") in ends and (folder / "model.safetensors").is_file() else {}
+
+
+def make(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> None:
+    """Have a model in `folder` that is made by this recipe and this code; if it is there, nothing is trained."""
+    if told := made(recipe, folder):
+        say(
+            f"{told['tokens'] / 1e6:.1f} M tokens were read on {told['device']} with torch {told['torch']}; the recipe "
+            f"and the code are still the same, so that {shown(folder)} stays as it is"
+        )
+    else:
+        pretrain(recipe, folder, say)
+
+
 def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
     """Race the first stages from several seeds, take the winner through the others and ship it to `folder`.
 
@@ -125,8 +159,7 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = pri
             run.train_stage(say, state_folder(recipe, run.seed, run.place.stage))
         return run
 
-    seeds = range(recipe.seed, recipe.seed + recipe.race.seeds)
-    raced = [through(taken_up(recipe, device, seed, say), recipe.race.stages) for seed in seeds]
+    raced = [through(taken_up(recipe, device, seed, say), recipe.race.stages) for seed in seeds_of(recipe)]
     run = max(raced, key=lambda run: (run.place.stage, -run.place.tokens))
     if len(raced) > 1:
         say(f"seed {run.seed} goes on")
@@ -150,6 +183,8 @@ def ship(run: Run, folder: Path) -> None:
         "seed": run.seed,
         "device": run.device if run.device == "cpu" else torch.cuda.get_device_name(),
         "torch": torch.__version__,
+        "state": final_state(run.recipe, run.seed).name,
+        **({"start_sha256": sha256_of(ROOT / run.recipe.start / "model.safetensors")} if run.recipe.start else {}),
         "recipe": run.recipe.plain(),
     }
     (folder / "pretraining.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -158,22 +193,24 @@ def ship(run: Run, folder: Path) -> None:
 
 def write_card(folder: Path) -> None:
     """The model card, from what lies in the folder: how it was made and, if it was measured, what it can do."""
-    made = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    told = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
     size = folder.name.removeprefix("base_model").removeprefix("_") or DEFAULT
-    millions, read = f"{made['parameters'] / 1e6:.1f} M", f"{made['tokens'] / 1e6:.1f} M"
+    start = told["recipe"].get("start")
+    origin = f"from `{start}`" if start else "from scratch"
+    millions, read = f"{told['parameters'] / 1e6:.1f} M", f"{told['tokens'] / 1e6:.1f} M"
     card = f"""---
 license: apache-2.0
 pipeline_tag: text-generation
 ---
 # {folder.name}
 
-A Qwen3 of {millions} parameters, pretrained from scratch on {read} tokens of nonsense worlds written by this
+A Qwen3 of {millions} parameters, pretrained {origin} on {read} tokens of nonsense worlds written by this
 repository (`notebooks/00_base_model.ipynb`), so that the study runs offline on two cores.
 It reads facts in its context and writes what follows from them, in the wordings of `src/study/worlds/`;
 it knows nothing else. Its training words and the study's words are disjoint by a hash of each word.
 
-Made by `make base-model SIZE={size}`, seed {made["seed"]}, {made["steps"]} steps on {made["device"]} with torch
-{made["torch"]}.
+Made by `make base-model SIZE={size}`, seed {told["seed"]}, {told["steps"]} steps on {told["device"]} with torch
+{told["torch"]}.
 The whole recipe is in `pretraining.json`, how its skills came in `history.jsonl`.
 """
     report = folder / "skill_report.md"
@@ -189,34 +226,23 @@ def saved(figure: Figure, file: Path) -> None:
     plt.close(figure)
 
 
-def history_table(folder: Path) -> pd.DataFrame:
-    """Every check of every seed: one line for each skill."""
-    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    table = pd.DataFrame(lines).melt(["seed", "stage", "tokens", "loss"], var_name="skill", value_name="accuracy")
-    return table.dropna(subset="accuracy")
-
-
 def race_table(folder: Path, recipe: Pretraining) -> pd.DataFrame:
     """For each raced seed the million tokens after which it had passed each stage, and how it stood then."""
-    table = history_table(folder)
+    table = checks(folder)
     raced = table[(table["stage"] < recipe.race.stages) & table["skill"].str.endswith("/reversal")]
     last = raced[raced["tokens"] == raced.groupby(["seed", "stage"])["tokens"].transform("max")]
     found = last.groupby(["seed", "stage"]).agg(tokens=("tokens", "max"), reversal=("accuracy", "mean"))
     return (found.assign(tokens=found["tokens"] / 1e6)).rename(columns={"tokens": "million tokens"}).unstack().round(2)
 
 
-def shipped_history(folder: Path) -> pd.DataFrame:
-    """The checks of the run that was shipped, as in `history_table`."""
-    table = history_table(folder)
-    return table[table["seed"] == table["seed"].iloc[-1]]
-
-
 def skill_figure(folder: Path) -> None:
     """In-context accuracy on held-out words along training, of the run that was shipped."""
-    saved(figures.skill_history(shipped_history(folder)), folder / "skills.png")
+    saved(figures.skill_history(shipped_checks(folder)), folder / "skills.png")
 
 
 def loss_figure(folder: Path) -> None:
-    """Loss along training, a line for each seed."""
-    table = history_table(folder).drop_duplicates(["seed", "tokens"])
+    """Loss along training, a line for each seed; that of the run that was shipped from the first model on."""
+    every, shipped = checks(folder), shipped_checks(folder)
+    others = every[every["seed"] != shipped["seed"].iloc[-1]]
+    table = pd.concat([others, shipped]).drop_duplicates(["seed", "tokens"])
     saved(figures.loss_history(table), folder / "loss.png")

@@ -221,7 +221,7 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
     Args:
         targets: of `target_table`.
         skills: of `skill_table`.
-        history: of `base_model.shipped_history`.
+        history: of `emergence.shipped_checks`.
 
     Returns:
         A line for each: its accuracy among the facts of the target and among the fewest that were asked about, and how

@@ -1,6 +1,5 @@
 """The figures and tables of each notebook, from stored results; the notebooks and `make figures` draw the same."""
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from study import captions, comparisons, figures, pictures
 from study.claims import effect_table, judge, load_claims
 from study.cost import cost_accuracy as cost_accuracy_table
 from study.digest import sha256_of
+from study.emergence import has_history, shipped_checks
 from study.experiment import (
     Experiment,
     arms_elsewhere,
@@ -79,14 +79,10 @@ def emergence(experiment: Experiment) -> None:
     Chance is that among as many options as there were facts, eight at most, as in `skill.py`.
     """
     folder = model_folder(experiment.params.model, weights=False)
-    if not (folder / "history.jsonl").is_file():
+    if not has_history(folder):
         return
-    history = pd.read_json(folder / "history.jsonl", lines=True)
-    stages = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]["stages"]
-    shipped = history[history["seed"] == history["seed"].iloc[-1]]
-    table = shipped.melt(["seed", "stage", "tokens", "loss"], var_name="skill", value_name="accuracy")
-    table["chance"] = [1 / min(8, stages[stage]["facts"]) for stage in table["stage"]]
-    table = table.dropna(subset="accuracy")
+    table = shipped_checks(folder)
+    table["chance"] = 1 / table["facts"].clip(upper=8)
     experiment.publish("emergence", figures.skill_history(table), table, captions.emergence(table))
 
 

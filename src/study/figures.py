@@ -235,12 +235,13 @@ def skill_history(table: pd.DataFrame) -> Figure:
     table = table.assign(world=names[0], split=names[1], million=table["tokens"] / 1e6)
     looks = looks_of(list(dict.fromkeys(table["world"])))
     splits = [split for split in SPLITS if split in set(table["split"])]
-    figure, grid = _grid(len(splits), 2, 1.55, "million tokens read in pretraining; grey bands: every other stage")
+    below = "million tokens read in pretraining, on a log scale; grey bands: every other stage"
+    figure, grid = _grid(len(splits), 2, 1.55, below)
     for axis, split in zip(grid, splits, strict=True):
         here = table[table["split"] == split]
-        for stage, part in table.groupby("stage"):
-            if int(stage) % 2 == 0:
-                axis.axvspan(part["million"].min(), part["million"].max(), color="0.93", linewidth=0, zorder=0)
+        ends = table.groupby("stage")["million"].max()
+        for begins, end in zip(ends.shift(fill_value=0)[::2], ends[::2], strict=True):
+            axis.axvspan(begins, end, color="0.93", linewidth=0, zorder=0)
         for world, part in here.groupby("world", sort=False):
             axis.plot(part["million"], part["accuracy"], markevery=4, **looks[world].line(4.5))
         if "chance" in table:
@@ -248,7 +249,9 @@ def skill_history(table: pd.DataFrame) -> Figure:
             axis.step(chance["million"], chance["chance"], where="post", **CHANCE)
             name_level(axis, chance["chance"].iloc[-1])
         axis.set_ylim(-0.03, 1.05)
-        axis.set_xlim(0, table["million"].max())
+        axis.set_xscale("log")
+        axis.set_xlim(table["million"].min(), table["million"].max())
+        axis.xaxis.set_major_formatter("{x:g}")
         heading(axis, split)
     legend_above(figure, looks)
     return figure

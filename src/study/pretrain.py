@@ -1,4 +1,4 @@
-"""Pretrain the bundled base model from nothing, stage by stage, until it learns in context.
+"""Pretrain the bundled base model, stage by stage, until it learns in context: from nothing, or from one that is there.
 
 A stage ends when its skill stands on held-out words, or when its tokens are spent. The first stages have the shortest
 sentences and few words: with them, and with attention that starts as in `study.architecture`, the skill to look an
@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from study.architecture import build_model, grown
+from study.architecture import build_model, grown, started
 from study.corpus import write_text
 from study.executors import available_cores
+from study.paths import ROOT
 from study.recipe import Pretraining, Stage
 from study.skill import stage_skill
 from study.tokenizer import build_tokenizer
@@ -138,8 +139,12 @@ class Run:
         # One thread for each part of a batch is faster than all threads on each product of small matrices.
         self.parts = available_cores() if device == "cpu" else 1
         self.threads = ThreadPoolExecutor(self.parts, initializer=torch.set_num_threads, initargs=(1,))
-        self.place = Place(layers=recipe.stages[0].layers)
-        self._use(build_model(recipe.architecture, len(self.tokenizer), self.place.layers, self.seed))
+        if recipe.start:
+            model = started(ROOT / recipe.start, recipe.architecture)
+        else:
+            model = build_model(recipe.architecture, len(self.tokenizer), recipe.stages[0].layers, self.seed)
+        self.place = Place(layers=model.config.num_hidden_layers)
+        self._use(model)
         self.history: list[dict[str, Any]] = []
 
     def _use(self, model: Qwen3ForCausalLM) -> None:
@@ -234,7 +239,7 @@ class Run:
         place, stage = self.place, self.recipe.stages[self.place.stage]
         last = place.stage == len(self.recipe.stages) - 1
         self.skip_to(place.stage)
-        workers = 0 if self.device == "cpu" else max(1, min(12, available_cores() - 2))
+        workers = 0 if self.device == "cpu" else max(1, available_cores() - 2)
         source = Batches(self.tokenizer, stage, f"{self.seed}/{place.stage}").stream(place.stage_steps, workers)
         passed, losses, begun, begun_tokens = False, [], time.monotonic(), place.tokens
         while place.stage_tokens < stage.most_tokens and not passed:

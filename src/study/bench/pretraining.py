@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-from study.base_model import DEFAULT, recipe_file
+from study.base_model import recipe_file
 from study.bench.table import Line, Say
 from study.executors import available_cores
 from study.pretrain import Batch, Batches, Run, has_bfloat16
@@ -38,7 +38,7 @@ def _texts(batch: Batch, begins: int, padding: int) -> list[Example]:
     return found
 
 
-def pretraining_line(rounds: int, say: Say, size: str = DEFAULT, steps: int = 4) -> Line:
+def pretraining_line(rounds: int, say: Say, size: str = "cpu", steps: int = 4) -> Line:
     """How many times as long the tokens of a recipe would take transformers' `Trainer`: every stage in turn.
 
     Same model, texts, number of texts a step and machine; tokens are those of the texts, padding does not count.

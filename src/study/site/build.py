@@ -30,9 +30,14 @@ PAGES = {
     "LOG.md": "log.md",
     "CHANGELOG.md": "changelog.md",
     "results/base_model/README.md": "cards/base_model.md",
+    "results/base_model_cpu/README.md": "cards/base_model_cpu.md",
     "results/base_model_small/README.md": "cards/base_model_small.md",
 }
-NOTEBOOKS_ELSEWHERE = ("base_model/00_base_model.ipynb", "documents/handbook/07_your_documents.ipynb")
+NOTEBOOKS_ELSEWHERE = (
+    "base_model/00_base_model.ipynb",
+    "base_model_cpu/00_base_model.ipynb",
+    "documents/handbook/07_your_documents.ipynb",
+)
 WORLD_PICTURES = {"family": "family_tree", "semantic": "hierarchy"}
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
