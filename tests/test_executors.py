@@ -1,11 +1,14 @@
 """The same work wherever it is done: in processes of this machine, on the nodes of a cluster, by way of a depot."""
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import socket
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pandas as pd
@@ -91,6 +94,34 @@ def test_a_process_ends_with_who_asked_for_it_whatever_it_does():
     os.kill(asking.pid, signal.SIGKILL)
     asking.join()
     assert len(asked) >= 2 and psutil.wait_procs(asked, timeout=20)[1] == []
+
+
+def _own_id() -> int:
+    return os.getpid()
+
+
+def test_where_what_processes_are_forked_from_was_killed_another_one_is_begun():
+    executors._in_process(_own_id)
+    server = multiprocessing.forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGKILL)
+    assert executors._surely(_own_id) != os.getpid()
+    assert multiprocessing.forkserver._forkserver._forkserver_pid != server
+
+
+@pytest.mark.parametrize("error", [EOFError("unexpected EOF"), BrokenPipeError(32, "Broken pipe")])
+def test_a_process_that_cannot_be_forked_counts_as_killed(monkeypatch, error):
+    tries = []
+
+    def submit(*_: object) -> None:
+        tries.append(1)
+        raise error
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    with pytest.raises(BrokenProcessPool, match="was killed"):
+        executors._in_process(_own_id)
+    with pytest.raises(BrokenProcessPool, match="was killed"):
+        executors._surely(_own_id)
+    assert len(tries) == 1 + executors.RETRIES + 1
 
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):

@@ -293,10 +293,10 @@ def test_a_model_is_trained_further_from_the_weights_it_has(tmp_path, monkeypatc
     assert told["start_sha256"] == sha256_of(tmp_path / "first" / "model.safetensors")
     assert f"pretrained from `{tmp_path / 'first'}`" in (tmp_path / "second" / "README.md").read_text()
     # Other weights to start from lead elsewhere.
-    place = base_model.final_state(recipe, 0)
+    place = base_model.state_folder(recipe, 0, 0)
     base_model.ship(begun, tmp_path / "first")
     (tmp_path / "first" / "model.safetensors").write_bytes(b"others")
-    assert base_model.final_state(recipe, 0) != place
+    assert base_model.state_folder(recipe, 0, 0) != place
 
 
 def test_a_model_to_start_from_must_be_there_and_of_the_shape_that_is_asked_for(tmp_path):

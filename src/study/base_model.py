@@ -100,18 +100,14 @@ def state_folder(recipe: Pretraining, seed: int, stage: int) -> Path:
     if stage < len(recipe.stages) - 1:
         head["cooldown_tokens"] = None
     if recipe.start:
-        head["start"] = sha256_of(ROOT / recipe.start / "model.safetensors")
+        head["start"] = _start_sha256(recipe)
     return BUILD / content_hash([head, code_hash("pretrain")])[:12]
 
 
-def seeds_of(recipe: Pretraining) -> range:
-    """The seeds that the first stages are run from."""
-    return range(recipe.seed, recipe.seed + recipe.race.seeds)
-
-
-def final_state(recipe: Pretraining, seed: int) -> Path:
-    """Where the state of a run lies when it has left its last stage."""
-    return state_folder(recipe, seed, len(recipe.stages) - 1)
+def _start_sha256(recipe: Pretraining) -> str | None:
+    """Of the weights that a recipe starts from."""
+    weights = ROOT / recipe.start / "model.safetensors" if recipe.start else None
+    return sha256_of(weights) if weights and weights.is_file() else None
 
 
 def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> Run:
@@ -128,19 +124,21 @@ def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], N
 
 
 def made(recipe: Pretraining, folder: Path) -> dict[str, Any]:
-    """What is known of the model in a folder, if it is one that this recipe and this code have made; else nothing."""
+    """What is known of the model in a folder, if it is one that this recipe has made; else nothing."""
     file = folder / "pretraining.json"
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    ends = [final_state(recipe, seed).name for seed in seeds_of(recipe)]
-    return told if told.get("state") in ends and (folder / "model.safetensors").is_file() else {}
+    if not file.is_file() or not (folder / "model.safetensors").is_file():
+        return {}
+    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    same = Pretraining.parse(told["recipe"], str(file)) == recipe
+    return told if same and told.get("start_sha256") == _start_sha256(recipe) else {}
 
 
 def make(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> None:
-    """Have a model in `folder` that is made by this recipe and this code; if it is there, nothing is trained."""
+    """Have a model in `folder` that is made by this recipe; if it is there, nothing is trained."""
     if told := made(recipe, folder):
         say(
-            f"{told['tokens'] / 1e6:.1f} M tokens were read on {told['device']} with torch {told['torch']}; the recipe "
-            f"and the code are still the same, so that {shown(folder)} stays as it is"
+            f"{told['tokens'] / 1e6:.1f} M tokens were read on {told['device']} with torch {told['torch']}, by this "
+            f"recipe; {shown(folder)} stays as it is, remove it to train anew"
         )
     else:
         pretrain(recipe, folder, say)
@@ -159,7 +157,8 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = pri
             run.train_stage(say, state_folder(recipe, run.seed, run.place.stage))
         return run
 
-    raced = [through(taken_up(recipe, device, seed, say), recipe.race.stages) for seed in seeds_of(recipe)]
+    seeds = range(recipe.seed, recipe.seed + recipe.race.seeds)
+    raced = [through(taken_up(recipe, device, seed, say), recipe.race.stages) for seed in seeds]
     run = max(raced, key=lambda run: (run.place.stage, -run.place.tokens))
     if len(raced) > 1:
         say(f"seed {run.seed} goes on")
@@ -183,8 +182,8 @@ def ship(run: Run, folder: Path) -> None:
         "seed": run.seed,
         "device": run.device if run.device == "cpu" else torch.cuda.get_device_name(),
         "torch": torch.__version__,
-        "state": final_state(run.recipe, run.seed).name,
-        **({"start_sha256": sha256_of(ROOT / run.recipe.start / "model.safetensors")} if run.recipe.start else {}),
+        "state": state_folder(run.recipe, run.seed, len(run.recipe.stages) - 1).name,  # a hash of recipe and code
+        **({"start_sha256": _start_sha256(run.recipe)} if run.recipe.start else {}),
         "recipe": run.recipe.plain(),
     }
     (folder / "pretraining.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

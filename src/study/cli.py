@@ -298,7 +298,7 @@ def base_model(size: str) -> int:
     run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
     reason = run.stale()
     if reason is None:
-        print(f"nothing to do: {shown(folder)} is up to date; remove {shown(run.stamp)} to train anew")
+        print(f"nothing to do: {shown(folder)} is up to date; remove that folder to train anew")
         return 0
     execute(run)
     print(f"written to {shown(folder)}")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,6 +42,6 @@ def shipped_checks(folder: Path) -> pd.DataFrame:
     return pd.concat([before.assign(seed=table["seed"].iloc[-1]), table], ignore_index=True)
 
 
-def _recipe(folder: Path) -> dict[str, object]:
-    recipe: dict[str, object] = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]
+def _recipe(folder: Path) -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))["recipe"]
     return recipe

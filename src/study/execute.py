@@ -79,6 +79,8 @@ def execute(run: Run) -> None:
     """
     with alone_in(run.results):
         store_of(run.results).sweep()
+        for left in (*run.results.glob(".*.part.ipynb"), *run.stamp.parent.glob("*.part")):  # by a run that was killed
+            left.unlink()
         _execute(run)
 
 

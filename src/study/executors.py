@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from study.trials import Trial, Unit
 Job = Sequence[Unit]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
 LOCAL, RAY = "local", "ray"
+RETRIES = 3  # of what was lost with its node or process
 SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
 PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
 ON_CPU, ON_GPU = (
@@ -106,7 +108,7 @@ def needs(on_gpu: bool, about: About, cores: int) -> Needs:
 @contextmanager
 def _locally(model: Model, store: Store) -> Iterator[Submit]:
     cores = available_cores()
-    need = needs(_in_process(_device, model) != "cpu", _in_process(_about, model), cores)
+    need = needs(_surely(_device, model) != "cpu", _surely(_about, model), cores)
     with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
         try:
             yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
@@ -138,7 +140,7 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
                 "~/.ray/auth_token here and RAY_AUTH_MODE=token set?"
             ) from None
     on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
-    about = _in_process(_about, model)
+    about = _surely(_about, model)
     need = needs(on_gpu, about, _cores_for_each(ray.nodes(), about.processes if on_gpu else 0))
     if not any(_can_take(node, need) for node in ray.nodes()):
         print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
@@ -153,7 +155,6 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
     yield submit
 
 
-RETRIES = 3  # of a job whose node or process was lost
 EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
 
 
@@ -197,7 +198,23 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
     # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
     context.set_forkserver_preload(["study.work", *(["ray"] if "ray" in sys.modules else [])])
     with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
-        return pool.submit(does, *given).result()
+        try:
+            begun = pool.submit(does, *given)
+        except (EOFError, ConnectionError) as error:
+            raise BrokenProcessPool("the process that others are forked from was killed") from error
+        return begun.result()
+
+
+def _surely(does: Callable[..., Any], *given: Any) -> Any:
+    """The same of what only looks at something; begun again where its process was killed.
+
+    Raises:
+        BrokenProcessPool: if it was killed each time.
+    """
+    for _ in range(RETRIES):
+        with suppress(BrokenProcessPool):
+            return _in_process(does, *given)
+    return _in_process(does, *given)
 
 
 def _end_with_parent() -> None:

@@ -35,9 +35,9 @@ def finished(study: Study) -> dict[str, str]:
     return {folder.name: bytes_digest(folder) for folder in folders if study.store.has(folder.name)}
 
 
-def tables(results: Path) -> dict[str, str]:
-    """The tables of a study's pages without what is measured, by name."""
-    return {str(file.relative_to(results)): _unmeasured(file) for file in sorted(results.glob("0*/**/*.csv"))}
+def tables(results: Path, page: str = "0*") -> dict[str, str]:
+    """The tables of a study's pages, or of one, without what is measured, by name."""
+    return {str(file.relative_to(results)): _unmeasured(file) for file in sorted(results.glob(f"{page}/**/*.csv"))}
 
 
 def _unmeasured(file: Path) -> str:
@@ -107,7 +107,7 @@ class Reference(NamedTuple):
         return found
 
     def _other_tables(self, study: Study, page: str) -> Iterable[str]:
-        here = tables(study.results)
+        here = tables(study.results, page)
         for name, table in self.tables.items():
             if name.startswith(f"{page}/") and here.get(name) != table:
                 yield f"{page} is called up to date with another {name}"

@@ -12,7 +12,8 @@ from study.chaos.scratch import Done, Running, Study
 
 EVERY = "all processes"
 VICTIMS = ("parent", "worker", "kernel", EVERY)
-SAYS = {"kernel": "[Kk]ernel", "worker": "process"}  # what an error names when these were killed
+# What an error names when these were killed; a kernel that is being started looks like a worker.
+SAYS = {"kernel": "[Kk]ernel", "worker": "process|[Kk]ernel"}
 INTERRUPTED, TERMINATED = 130, 143
 
 
