@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +30,7 @@ Job = Sequence[Unit]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
 LOCAL, RAY = "local", "ray"
 RETRIES = 3  # of what was lost with its node or process
+DYING_SECONDS = 1.0  # that a process may take to end when it is killed
 SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
 PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
 ON_CPU, ON_GPU = (
@@ -188,12 +190,24 @@ def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[
     return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}
 
 
+class _NotForked(BrokenProcessPool):
+    """Nothing has begun, for the process that others are forked from was killed."""
+
+
 def _in_process(does: Callable[..., Any], *given: Any) -> Any:
     """What a function gives in a process of its own.
 
     Raises:
         BrokenProcessPool: if the process was killed.
     """
+    for _ in range(RETRIES):
+        with suppress(_NotForked):
+            return _forked(does, *given)
+        time.sleep(DYING_SECONDS)  # what processes are forked from is begun anew once it is dead
+    return _forked(does, *given)
+
+
+def _forked(does: Callable[..., Any], *given: Any) -> Any:
     context = multiprocessing.get_context("forkserver")
     # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
     context.set_forkserver_preload(["study.work", *(["ray"] if "ray" in sys.modules else [])])
@@ -201,7 +215,7 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
         try:
             begun = pool.submit(does, *given)
         except (EOFError, ConnectionError) as error:
-            raise BrokenProcessPool("the process that others are forked from was killed") from error
+            raise _NotForked("the process that others are forked from was killed") from error
         return begun.result()
 
 
