@@ -5,6 +5,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -175,6 +176,31 @@ def test_a_cluster_that_is_not_there_is_named(params, tmp_path, monkeypatch):
         ParamsError, match=r"(?s)EXECUTOR = 'ray': Failed to connect.*`ray status`.*RAY_AUTH_MODE=token"
     ):
         run(params, Store(tmp_path), say=lambda line: None)
+
+
+def test_a_page_does_not_hold_what_ray_says_of_widgets(tmp_path):
+    pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
+    in_a_notebook = """
+import importlib.util, IPython
+from unittest.mock import MagicMock
+from study.executors import EXECUTORS, RAY
+
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "ipywidgets" else find(name, *rest)
+IPython.get_ipython = type("ZMQInteractiveShell", (MagicMock,), {})
+try:
+    with EXECUTORS[RAY](None, None):
+        pass
+except Exception as error:
+    print(error)
+import ray
+assert ray.widgets.util.in_notebook() and not ray.is_initialized()
+"""
+    told = {**os.environ, "RAY_ADDRESS": "no address"}
+    done = subprocess.run(
+        [sys.executable, "-c", in_a_notebook], capture_output=True, text=True, env=told, cwd=tmp_path, check=True
+    )
+    assert "no address" in done.stdout and not done.stderr
 
 
 def test_ray_gives_the_rows_of_this_machine(small, tmp_path, monkeypatch):

@@ -9,13 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study import captions, comparisons, draw, experiment, figures
 from study.experiment import Experiment
 from study.params import ARMS, Params
 from study.paths import RESULTS, ROOT
 from study.stats import accuracy_table, difference_table
-from study.style import arm_look
+from study.style import arm_look, save, use_style
 
 ANSWERED = ("base", "icl", "ft", "ft augmented", "hybrid")
 PARAMS = Params.parse({"statistics": {"resamples": 100}}, "test")
@@ -206,6 +207,26 @@ def test_a_figure_has_the_same_bytes_in_another_process(tmp_path):
     assert [file.suffix for file in files[0]] == [".csv", ".png", ".svg", ".txt"]
     for one, two in zip(*files, strict=True):
         assert one.read_bytes() == two.read_bytes(), one.name
+
+
+def test_a_layout_that_differs_in_its_last_digits_gives_the_same_bytes(tmp_path, monkeypatch):
+    use_style()
+    solve, files = ConstrainedLayoutEngine.execute, []
+    for number in (0, 1):
+
+        def solved(self, figure, off=number * 1e-13):
+            solve(self, figure)
+            for axis in figure.axes:
+                axis.set_position([edge + off for edge in axis.get_position().bounds])
+                axis.set_in_layout(True)
+
+        monkeypatch.setattr(ConstrainedLayoutEngine, "execute", solved)
+        figure, axes = plt.subplots(2, 3, layout="constrained")
+        for axis in axes.flat:
+            axis.plot([0, 1], [0, 1])
+        files.append(tmp_path / f"{number}.svg")
+        save(figure, files[-1])
+    assert "clip-path" in files[0].read_text() and files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_to_draw_again_says_what_changed(finished, monkeypatch):

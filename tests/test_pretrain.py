@@ -301,7 +301,7 @@ def test_a_model_is_trained_further_from_the_weights_it_has(tmp_path, monkeypatc
 
 def test_a_model_to_start_from_must_be_there_and_of_the_shape_that_is_asked_for(tmp_path):
     base_model.ship(Run(TINY, "cpu"), tmp_path / "first")
-    with pytest.raises(ParamsError, match=r"start = .*nowhere.*: no model there; make it with `make base-model`"):
+    with pytest.raises(ParamsError, match=r"start = .*nowhere.*: no model there; make it with `make base-model SIZE="):
         Run(further(tmp_path / "nowhere"), "cpu")
     with pytest.raises(ParamsError, match=r"architecture\.width = 64: the model in start = .* has 32"):
         Run(further(tmp_path / "first", width=64), "cpu")

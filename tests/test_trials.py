@@ -90,6 +90,9 @@ def test_the_rate_of_each_arm_is_the_best_on_the_trained_direction_of_other_seed
         table = selection.selection_table(candidates, store).groupby("learning rate").mean(numeric_only=True)
         best = table[table["accuracy"] == table["accuracy"].max()]["log-probability"].idxmax()
         assert rates[label] == best
+    # A page tells the rates of its own arms, whatever else is finished.
+    table = Experiment(params, store.folder.parent, "rates").learning_rates(["ft", "base"])
+    assert set(table["arm"]) == {"ft"} and list(table["learning rate"][table["chosen"]]) == [rates["ft"]]
     assert {t.learning_rate for t in trials_of(params, store, ["ft"])} == {rates["ft"]}
 
 

@@ -96,7 +96,9 @@ def started(folder: Path, architecture: Architecture) -> Qwen3ForCausalLM:
         ParamsError: if there is none, or its shape is not the one of `architecture`.
     """
     if not (folder / "config.json").is_file():
-        raise ParamsError(f"start = {shown(folder)!r}: no model there; make it with `make base-model`, or leave it out")
+        raise ParamsError(
+            f"start = {shown(folder)!r}: no model there; make it with `make base-model SIZE=...`, or leave it out"
+        )
     model: Qwen3ForCausalLM = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
     config = model.config
     shape = {

@@ -124,6 +124,9 @@ def _locally(model: Model, store: Store) -> Iterator[Submit]:
 @contextmanager
 def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    # A page is not the place for what Ray says of itself, when imported of widgets; what happens to jobs is said in
+    # their own lines.
+    logging.getLogger("ray.widgets").setLevel(logging.ERROR)
     try:
         import ray
     except ModuleNotFoundError:
@@ -131,7 +134,6 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
             "EXECUTOR = 'ray': ray is not installed; `make setup EXECUTOR=ray`, or leave EXECUTOR out"
         ) from None
     if not ray.is_initialized():
-        # A page is not the place for what Ray says of itself; what happens to jobs is said in its own lines.
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
         try:

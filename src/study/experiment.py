@@ -211,10 +211,10 @@ class Experiment:
             lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
         return pd.DataFrame(lines)
 
-    def learning_rates(self) -> pd.DataFrame:
-        """For each arm and candidate the standing on the selection seeds, and which one was chosen."""
+    def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
+        """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
         chosen, parts = selection.chosen_rates(self.params, self.store), []
-        for arm, trials in selection.selection_trials(self.params).items():
+        for arm, trials in selection.selection_trials(self.params, arms).items():
             if arm in chosen:
                 table = selection.selection_table(trials, self.store)
                 means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()

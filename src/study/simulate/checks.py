@@ -112,6 +112,19 @@ class Measured:
             return PAGES[2] if len(training["train"]) > 1 else PAGES[1]
         return PAGES[3] if record["recipe"]["elsewhere"] else PAGES[0]
 
+    @cached_property
+    def by_page(self) -> dict[str, list[Record]]:
+        """The records of the study and its ladder, by the page that is first to run them."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in (record for study in self.studies for record in self.of(study)):
+            found[self.page(record)].append(record)
+        return dict(found)
+
+    def taken(self, page: str) -> float:
+        """Seconds of a page's last execution by its stamp; 0 without one."""
+        stamp = self.results / "stamps" / f"{page}.json"
+        return float(json.loads(stamp.read_text(encoding="utf-8"))["seconds"]) if stamp.is_file() else 0.0
+
     def waves(self, records: Iterable[Record], rate: float | None = None) -> list[list[Job]]:
         """Jobs as the study makes them: texts, the choice of rates, parts of trials, trials; one training's together.
 
@@ -247,17 +260,12 @@ def schedule(measured: Measured, workers: int) -> Iterable[Check]:
 
     A page that found units done by an earlier, interrupted run took less than they: then nothing is told.
     """
-    by_page = defaultdict(list)
-    for record in (record for study in measured.studies for record in measured.of(study)):
-        by_page[measured.page(record)].append(record)
-    stamps = {page: measured.results / "stamps" / f"{page}.json" for page in (FIRST, *by_page)}
-    taken = {p: json.loads(f.read_text(encoding="utf-8"))["seconds"] for p, f in stamps.items() if f.is_file()}
-    own = float(taken.get(FIRST, 0.0))
+    by_page, own = measured.by_page, measured.taken(FIRST)
     alone = {
         page: sum(job.seconds for wave in measured.waves(records) for job in wave) / workers
         for page, records in by_page.items()
     }
-    told = [page for page in alone if taken.get(page, 0.0) >= alone[page]]
+    told = [page for page in alone if measured.taken(page) >= alone[page]]
     for what, rate in (("jobs' own seconds", None), ("operations", _rate(measured))):
         of, fitted = f"wall time of a page from {what}, {workers} workers", f"{FIRST}, which runs none: {own:.0f} s"
         if len(told) < len(alone):
@@ -265,7 +273,7 @@ def schedule(measured: Measured, workers: int) -> Iterable[Check]:
             yield Check(of, fitted, [], [], "s", note)
         else:
             predicted = [own + play(measured.waves(by_page[page], rate), workers).seconds for page in told]
-            yield Check(of, fitted, predicted, [taken[page] for page in told], "s")
+            yield Check(of, fitted, predicted, [measured.taken(page) for page in told], "s")
 
 
 def seeds(measured: Measured, folder: Path, workers: int) -> Iterable[Check]:
@@ -294,16 +302,20 @@ def _rate(measured: Measured) -> float:
 
 
 def cluster(measured: Measured, file: Path) -> Iterable[Check]:
-    """Wall time on several nodes of one core, by a table of `nodes` and `seconds`, as `study.bench.cluster` has it.
+    """Wall time of the study on several nodes of one core, from nothing, by a table of `nodes` and `seconds`.
 
-    That is the first seed, at one learning rate. The records' seconds are of another day; the speed-up is not.
+    The records' seconds are those of one of these runs, or of another day; the speed-up depends little on which.
     """
     if not file.is_file():
         return
     table = pd.read_csv(file).groupby("nodes")["seconds"].median()
-    first = [r for r in measured.of(measured.params) if r["recipe"]["seed"] == measured.params.seeds[0]]
-    walls = {int(nodes): play(measured.waves(first), int(nodes)).seconds for nodes in table.index}
-    of, fitted = f"wall time of one seed on {' and '.join(map(str, walls))} Ray nodes", "jobs' own seconds"
+    own = measured.taken(FIRST)
+    walls = {
+        int(nodes): own + sum(own + play(measured.waves(r), int(nodes)).seconds for r in measured.by_page.values())
+        for nodes in table.index
+    }
+    of = f"wall time of the study on {' and '.join(map(str, walls))} Ray nodes"
+    fitted = f"jobs' own seconds, and {FIRST} for each page: {own:.0f} s"
     yield Check(of, fitted, list(walls.values()), list(table), "s")
     several = [nodes for nodes in walls if nodes > 1]
     if 1 in walls and several:
