@@ -304,7 +304,7 @@ def _rate(measured: Measured) -> float:
 def cluster(measured: Measured, file: Path) -> Iterable[Check]:
     """Wall time of the study on several nodes of one core, from nothing, by a table of `nodes` and `seconds`.
 
-    The records' seconds are those of one of these runs, or of another day; the speed-up depends little on which.
+    The records' seconds may be of another day than the table's.
     """
     if not file.is_file():
         return
