@@ -3,7 +3,6 @@
 accelerate launch --config_file FILE --module in_step FOLDER
 """
 
-import itertools
 import pickle
 import sys
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch.distributed.tensor import DTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
 from transformers import PreTrainedModel
 
 from study import group
@@ -86,14 +88,41 @@ def share(model: PreTrainedModel) -> float:
     return sum(held) / sum(weight.numel() for weight in model.parameters())
 
 
+class Held(TorchDispatchMode):
+    """Counts the bytes that new tensors hold, whichever thread lets them go: torch's profiler sees those of few.
+
+    Attributes:
+        most: at once.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        """Leave out what the model has."""
+        super().__init__()
+        self.most = 0
+        self._before = WeakIdKeyDictionary({weight.untyped_storage(): None for weight in model.parameters()})
+        self._found = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Do what is to be done, and count."""
+        if DTensor in types:  # which does it with tensors of its own, that are seen then
+            return NotImplemented
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.device.type == "cpu":
+                storage = tensor.untyped_storage()
+                if storage not in self._before:
+                    self._found[storage] = None
+        self.most = max(self.most, sum(storage.nbytes() for storage in self._found))
+        return result
+
+
 def peak(params: Params) -> int:
-    """Most bytes that a tuning holds at once, as torch's profiler records every allocation."""
+    """Most bytes that tensors of a tuning hold at once, beside the model as it is loaded."""
     model, tokenizer = load(params.model)
     encoded = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+    with Held(model) as held:
         finetune(model, tokenizer, encoded, params.finetuning, 1e-4, 2, 0)
-    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return int(max(itertools.accumulate(event.nbytes() for event in events)))
+    return held.most
 
 
 def main(folder: Path) -> None:

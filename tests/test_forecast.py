@@ -149,7 +149,7 @@ def test_quantized_weights_are_not_tuned_whole():
 
 @pytest.mark.parametrize(("method", "dtype"), [("full", "float32"), ("lora", "float32"), ("lora", "bfloat16")])
 def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
-    """Against every allocation of a real training, as torch's profiler records them."""
+    """Against what the tensors of a real training hold."""
     sizes = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "max_position_embeddings": 512}
     build_family("llama", 4000, **sizes).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
