@@ -392,7 +392,7 @@ def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
     process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "trials"))
     process.start()
     store = Store(tmp_path / "trials")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(store.folder.glob("*/record.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = [other for other in psutil.Process(process.pid).children(recursive=True) if other.is_running()]
