@@ -89,10 +89,12 @@ def share(model: PreTrainedModel) -> float:
 
 
 class Held(TorchDispatchMode):
-    """Counts the bytes that new tensors hold, whichever thread lets them go: torch's profiler sees those of few.
+    """Counts the bytes that new tensors hold at once, whichever thread lets them go.
+
+    Torch's profiler does not see what threads that speak with other processes let go, which differs from run to run.
 
     Attributes:
-        most: at once.
+        most: bytes, so far.
     """
 
     def __init__(self, model: PreTrainedModel):
