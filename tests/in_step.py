@@ -5,6 +5,7 @@ accelerate launch --config_file FILE --module in_step FOLDER
 
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,8 @@ def share(model: PreTrainedModel) -> float:
 class Held(TorchDispatchMode):
     """Counts the bytes that new tensors hold at once, whichever thread lets them go.
 
-    Torch's profiler does not see what threads that speak with other processes let go, which differs from run to run.
+    What an operation takes within itself is not seen. Torch's profiler sees that, but not what is let go by threads
+    that speak with other processes, which differs from run to run.
 
     Attributes:
         most: bytes, so far.
@@ -118,12 +120,18 @@ class Held(TorchDispatchMode):
         return result
 
 
-def peak(params: Params) -> int:
-    """Most bytes that tensors of a tuning hold at once, beside the model as it is loaded."""
+def to_tune(params: Params) -> tuple[PreTrainedModel, Callable[[], object]]:
+    """A model as it is loaded, and what tunes it for two steps."""
     model, tokenizer = load(params.model)
     encoded = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
+    return model, lambda: finetune(model, tokenizer, encoded, params.finetuning, 1e-4, 2, 0)
+
+
+def peak(params: Params) -> int:
+    """Most bytes that tensors of a tuning hold at once, beside the model as it is loaded."""
+    model, tune = to_tune(params)
     with Held(model) as held:
-        finetune(model, tokenizer, encoded, params.finetuning, 1e-4, 2, 0)
+        tune()
     return held.most
 
 
