@@ -46,11 +46,10 @@ def test_an_executor_that_is_not_there_is_refused(params, tmp_path, monkeypatch)
 
 
 def test_what_a_job_takes_depends_on_the_model_and_the_machine_only():
-    assert needs(False, About(5_000_000, GB // 50, 1), cores=8) == Needs(1, 0, 1.62 * GB)
-    assert needs(False, About(10**9, 4 * GB, 1), cores=8) == Needs(8, 0, 25.5 * GB)
-    assert needs(False, About(5_000_000, GB // 50, 2), cores=8) == Needs(8, 0, 3.12 * GB)
-    assert needs(True, About(10**9, 2 * GB, 1), cores=8) == Needs(8, 1, 5.5 * GB)
-    assert needs(True, About(7 * 10**10, 140 * GB, 4), cores=32) == Needs(32, 4, 286 * GB)
+    assert needs(0, About(5_000_000, GB // 50), cores=8) == Needs(1, 0, 1.62 * GB)
+    assert needs(0, About(10**9, 4 * GB), cores=8) == Needs(8, 0, 25.5 * GB)
+    assert needs(1, About(10**9, 2 * GB), cores=8) == Needs(8, 1, 5.5 * GB)
+    assert needs(4, About(7 * 10**10, 140 * GB), cores=32) == Needs(32, 4, 281.5 * GB)
 
 
 def test_a_job_has_the_cores_of_the_smallest_node_that_can_take_it():

@@ -8,10 +8,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from conftest import FAMILIES, build_family, english_tokenizer
-from in_step import peak, to_tune
 from study import cli, forecast
 from study.attention import reads_in_two_parts
-from study.finetune import with_adapter
+from study.finetune import finetune, with_adapter
 from study.forecast import (
     Forecast,
     Memory,
@@ -22,7 +21,7 @@ from study.forecast import (
     writing_bytes,
 )
 from study.generate import generate
-from study.models import skeleton
+from study.models import load, skeleton
 from study.params import Params, load_params
 from study.paths import PARAMS
 from study.store import Store
@@ -152,15 +151,21 @@ def test_quantized_weights_are_not_tuned_whole():
     assert Params.parse({"model": quantized, "finetuning": {"method": "lora"}}, "test").model.quantization == "4bit"
 
 
+def to_tune(params):
+    """What tunes a model for two steps."""
+    model, tokenizer = load(params.model)
+    encoded = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
+    return lambda: finetune(model, tokenizer, encoded, params.finetuning, 1e-4, 2, 0)
+
+
 @pytest.mark.parametrize(("method", "dtype"), [("full", "float32"), ("lora", "float32"), ("lora", "bfloat16")])
 def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
-    """Against every allocation of a real training; what its tensors hold, by which groups are measured, is as much."""
+    """Against every allocation of a real training."""
     sizes = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "max_position_embeddings": 512}
     build_family("llama", 4000, **sizes).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     tuning = {"method": method, "step_tokens": 192, "learning_rates": [1e-4]}
     model = {"name": str(tmp_path), "device": "cpu", "dtype": dtype}
     study = Params.parse({"model": model, "finetuning": tuning, "arms": {"ft": {"train": ["documents"]}}}, "test")
-    most = allocated(to_tune(study)[1])
+    most = allocated(to_tune(study))
     assert training_bytes(study, method) == pytest.approx(most, rel=0.15)
-    assert peak(study) == pytest.approx(most, rel=0.01)

@@ -21,9 +21,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from study.params import Model
-from study.paths import ROOT
 from study.store import Store
-from study.strict import ParamsError, read_yaml
+from study.strict import ParamsError
 from study.trials import Trial, Unit
 
 Job = Sequence[Unit]
@@ -33,10 +32,8 @@ RETRIES = 3  # of what was lost with its node or process
 DYING_SECONDS = 1.0  # that a process may take to end when it is killed
 SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
 PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
-ON_CPU, ON_GPU = (
-    6,
-    2,
-)  # times the bytes of the weights: gradients, two moments and passing values; or a copy to load from
+# Times the bytes of the weights: gradients, two moments and passing values; or a copy to load from.
+ON_CPU, ON_GPU = 6, 2
 
 
 class Needs(NamedTuple):
@@ -57,12 +54,10 @@ class About(NamedTuple):
     Attributes:
         parameters: how many weights it has.
         weight_bytes: bytes they take.
-        processes: that do a job together.
     """
 
     parameters: int
     weight_bytes: int
-    processes: int
 
 
 def available_cores() -> int:
@@ -96,21 +91,20 @@ def submitting(model: Model, store: Store) -> Iterator[Submit]:
         yield submit
 
 
-def needs(on_gpu: bool, about: About, cores: int) -> Needs:
-    """What a job takes; on a CPU it has all cores where a model is large, and one where it is small.
+def needs(gpus: int, about: About, cores: int) -> Needs:
+    """What a job takes; without a GPU it has all cores where a model is large, and one where it is small.
 
     It must not depend on what is left to do: sums in other threads end in other bits.
     """
-    if on_gpu:
-        return Needs(cores, about.processes, ON_GPU * about.weight_bytes + about.processes * PROCESS_BYTES)
-    alone = about.parameters <= SMALL and about.processes == 1
-    return Needs(1 if alone else cores, 0, ON_CPU * about.weight_bytes + about.processes * PROCESS_BYTES)
+    if gpus:
+        return Needs(cores, gpus, ON_GPU * about.weight_bytes + PROCESS_BYTES)
+    return Needs(1 if about.parameters <= SMALL else cores, 0, ON_CPU * about.weight_bytes + PROCESS_BYTES)
 
 
 @contextmanager
 def _locally(model: Model, store: Store) -> Iterator[Submit]:
     cores = available_cores()
-    need = needs(_surely(_device, model) != "cpu", _surely(_about, model), cores)
+    need = needs(int(_surely(_device, model) != "cpu"), _surely(_about, model), cores)
     with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
         try:
             yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
@@ -144,8 +138,8 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
                 "~/.ray/auth_token here and RAY_AUTH_MODE=token set?"
             ) from None
     on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
-    about = _surely(_about, model)
-    need = needs(on_gpu, about, _cores_for_each(ray.nodes(), about.processes if on_gpu else 0))
+    gpus = _gpus_of(model, ray.nodes()) if on_gpu else 0
+    need = needs(gpus, _surely(_about, model), _cores_for_each(ray.nodes(), gpus))
     if not any(_can_take(node, need) for node in ray.nodes()):
         print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
     task = ray.remote(_on_node).options(
@@ -160,6 +154,12 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
 
 
 EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
+
+
+def _gpus_of(model: Model, nodes: Sequence[dict[str, Any]]) -> int:
+    """GPUs of one job: one, or all of the largest node where a model's layers are spread."""
+    most = max((int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]), default=1)
+    return most if model.device_map else 1
 
 
 def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: int) -> int:
@@ -257,8 +257,7 @@ def _about(model: Model) -> About:
     from study.models import skeleton
 
     weights = list({id(weight): weight for weight in skeleton(model).parameters()}.values())
-    processes = read_yaml(ROOT / model.sharding).get("num_processes", 1) if model.sharding else 1
-    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights), processes)
+    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights))
 
 
 def _work(job: Job, store: Store, threads: int, gpus: str | None = None) -> dict[str, str]:

@@ -6,7 +6,6 @@ Weights that are trained are held in float32 meanwhile: small steps would be los
 loaded in one goes forward in that type, and has its trained weights in it again whenever it is asked.
 """
 
-import copy
 import itertools
 import math
 import random
@@ -24,13 +23,12 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study import group
 from study.attention import close
 from study.flops import size_of, training_flops
 from study.params import Finetuning
-from study.sharding import PRECISION, emptied, enter, filled, lowered, spread
 
 IGNORE = -100
+PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}  # as accelerate calls them
 CURVE_POINTS = 40  # of a loss curve
 # Of a state space mixer: what is used by its weight, in a fused kernel or always, so that an adapter is passed by.
 BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
@@ -216,37 +214,12 @@ class Masters:
                 weight.data = master
 
 
-class ShardedMasters(Masters):
-    """As `Masters`, the model sharded over a group; a copy has the types in which it is asked."""
-
-    def __init__(self, model: PreTrainedModel):
-        """Raise the weights and shard the model."""
-        weights = emptied(model)
-        types = {weight.dtype for weight in model.parameters() if weight.requires_grad}
-        self._shape = copy.deepcopy(model) if types != {torch.float32} else None
-        super().__init__(model)
-        self.model = filled(spread(model), weights)
-
-    def lower(self) -> PreTrainedModel:
-        """The model in its types."""
-        return lowered(self.model, self._shape) if self._shape else self.model
-
-    @contextmanager
-    def lowered(self) -> Iterator[PreTrainedModel]:
-        """The model in its types; what is trained stays as it is."""
-        yield self.lower()
-
-
 def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
     """What trains a model that is loaded in some type.
 
     Raises:
         ValueError: where float16 cannot be trained.
     """
-    if group.size() > 1:
-        if dtype is torch.float16:
-            raise ValueError("float16 cannot be trained sharded; use model.dtype bfloat16 or float32")
-        return enter(group.device().type == "cpu")
     if dtype is torch.float16 and device.type == "cpu":
         raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
     precision = PRECISION[dtype]
@@ -273,31 +246,13 @@ def take_step(
             loss = loss_of()
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(trained, max_norm)
-        value = group.mean(loss).item()
+        value = loss.item()
         if not math.isfinite(value) or not (math.isfinite(norm.item()) or scale > 1):
             raise Diverged(f"loss {value}, gradient norm {norm.item()}")
         optimizer.step()
         optimizer.zero_grad()
         skipped = scaler is not None and scaler.get_scale() < scale  # a fused optimizer does not say so itself
     return value
-
-
-def shared_loss(
-    loss_of: Callable[[PreTrainedModel, Sequence[Piece]], torch.Tensor],
-    dtype: torch.dtype,
-    model: PreTrainedModel,
-    pieces: Sequence[Piece],
-) -> torch.Tensor:
-    """A process's part of the loss of a step whose texts a group shares: the mean over the group is the loss.
-
-    So gradients, which are averaged, are those of one process that has all texts. Where there are fewer texts than
-    processes, some read one for nothing: each must pass through the layers when they are gathered.
-    """
-    own = pieces[group.rank() :: group.size()]
-    learned = sum(len(piece.ids) - piece.first for piece in own)
-    total = sum(len(piece.ids) - piece.first for piece in pieces)
-    with torch.autocast(model.device.type, dtype, enabled=dtype is not torch.float32):
-        return loss_of(model, own or pieces[:1]) * (learned * group.size() / total)
 
 
 def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
@@ -334,23 +289,19 @@ def finetune(
     """
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
-    dtype, accelerator = model.dtype, accelerator_for(model.device, model.dtype)
+    accelerator = accelerator_for(model.device, model.dtype)
     if params.method == "lora":
         model = with_adapter(model, params)
-    masters = Masters(model) if group.size() == 1 else ShardedMasters(model)
-    model = masters.model
+    masters = Masters(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
-    if group.size() == 1:  # what is sharded would have to be prepared with its model, whose weights it has already
-        optimizer = accelerator.prepare(optimizer)
+    optimizer = accelerator.prepare(optimizer)
     together = keeps_texts_apart(model)
     model.train()
     size = size_of(model)
     stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
     read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
     loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
-    if group.size() > 1:
-        loss_of = partial(shared_loss, loss_of, dtype)
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
         for options in optimizer.param_groups:
             options["lr"] = learning_rate * learning_rate_scale(step, steps, params)

@@ -3,8 +3,7 @@
 Memory of a training step is found by making it without numbers: the model goes forward with torch's fake tensors,
 which have a shape and no content, and what it would keep for the way back is counted. The rest follows from the number
 of weights. Time is operations (`study.flops`) at the speed of a large product on the device, times the share of it that
-such work reaches. Of a model that is sharded over a group, memory is what each process takes; time is that of one:
-asking and writing take as long, and tuning does at most.
+such work reaches.
 """
 
 import shutil
@@ -27,7 +26,6 @@ from study.models import attention_of, pick_device, skeleton
 from study.params import BUNDLED, Arm, Params, Source
 from study.runner import trials_of, waves_of
 from study.score import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
-from study.sharding import config_of
 from study.store import Store
 from study.strict import ParamsError
 from study.trials import Trial, Unit, Writing, prepare, prompts_of
@@ -65,7 +63,6 @@ class Forecast(NamedTuple):
         free_disk: bytes that the disk has.
         flops: floating-point operations.
         seconds: at the speed of this machine.
-        processes: that share a model, each on a device of its own.
     """
 
     memory: Memory
@@ -75,15 +72,13 @@ class Forecast(NamedTuple):
     free_disk: int
     flops: float
     seconds: float
-    processes: int = 1
 
     def lines(self) -> list[str]:
         """The forecast in words."""
         giga = {name: f"{value / 1e9:.2f} GB" for name, value in self.memory._asdict().items()}
         hours = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
-        where = f"each of {self.processes} {self.device}" if self.processes > 1 else self.device
         return [
-            f"memory on {where}: weights {giga['weights']}, tuning {giga['tuning']}, writing {giga['writing']}, "
+            f"memory on {self.device}: weights {giga['weights']}, tuning {giga['tuning']}, writing {giga['writing']}, "
             f"asking {giga['asking']}; {self.free / 1e9:.1f} GB are free",
             f"disk: {self.disk / 1e9:.2f} GB; {self.free_disk / 1e9:.1f} GB are free",
             f"time: about {hours} for {self.flops:.1e} operations",
@@ -99,7 +94,7 @@ class Forecast(NamedTuple):
         kind = "weights" if self.memory.weights > self.free else kind
         if self.memory.peak > self.free:
             remedy = {
-                "weights": "a smaller model, model.dtype bfloat16, model.quantization, or model.sharding on more",
+                "weights": "a smaller model, model.dtype bfloat16, model.quantization, or model.device_map auto",
                 "tuning": "finetuning.method lora, fewer finetuning.step_tokens, or a smaller model",
                 "writing": "a smaller augmentation.batch_size, fewer augmentation.global_tokens, or a smaller model",
                 "asking": "fewer questions.context_tokens, model.dtype bfloat16, or a smaller model",
@@ -143,27 +138,8 @@ def training_bytes(params: Params, method: str) -> int:
             kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
     kept += tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
     kept = round(kept * CASTS) if half else kept
-    raised, processes = 4 - dtype.itemsize if masters else 0, processes_of(params)
-    gathered = gathered_bytes(model, 4 if masters else dtype.itemsize) if processes > 1 else 0
-    return int(trained * (ADAM_BYTES + raised) / processes + max(kept, 4 * trained / processes) + gathered)
-
-
-def processes_of(params: Params) -> int:
-    """How many processes share a model."""
-    return int(config_of(params.model)["num_processes"]) if params.model.sharding else 1
-
-
-def gathered_bytes(model: PreTrainedModel, itemsize: int) -> int:
-    """Bytes of weights that each process of a group has whole at a time: of a layer, and of one end of the model.
-
-    Both twice: they are there once as they come from the others, or as gradients.
-    """
-    ends = (model.get_input_embeddings().weight, model.get_output_embeddings().weight)
-    kinds = model._no_split_modules or []
-    layers = [part for part in model.modules() if type(part).__name__ in kinds] or [model]
-    layer: int = max(sum(weight.numel() for weight in part.parameters()) for part in layers)
-    end: int = max(weight.numel() for weight in ends)
-    return 2 * itemsize * (layer + end)
+    raised = 4 - dtype.itemsize if masters else 0
+    return int(trained * (ADAM_BYTES + raised) + max(kept, 4 * trained))
 
 
 def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
@@ -224,17 +200,14 @@ def memory_of(params: Params, context: int, prompt: int, shared: int, texts: int
         texts: most prompts that share them.
     """
     model, how = skeleton(params.model), params.augmentation
-    processes = processes_of(params)
-    weights = weight_bytes(model, params) // processes
-    gathered = gathered_bytes(model, model.dtype.itemsize) if processes > 1 else 0
+    weights = weight_bytes(model, params)
     methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
     asking = memory_needed(model, context, CHUNK_TOKENS)
     own = prompt + max(how.local_tokens, how.global_tokens)
     writing = writing_bytes(model, min(how.batch_size, texts), shared, own)
     writes = any({Source.LOCAL, Source.GLOBAL, Source.REPHRASED} & set(arm.train) for arm in params.arms.values())
     tuning = max((training_bytes(params, method) for method in methods), default=0)
-    passing = weights + gathered
-    return Memory(weights, weights + tuning, passing + (writing if writes else 0), passing + asking)
+    return Memory(weights, weights + tuning, weights + (writing if writes else 0), weights + asking)
 
 
 def speed(device: str, dtype: torch.dtype) -> float:
@@ -294,7 +267,6 @@ def forecast(params: Params, store: Store) -> Forecast:
         free_disk=shutil.disk_usage(_existing(store.folder)).free,
         flops=flops,
         seconds=flops / rate,
-        processes=processes_of(params),
     )
 
 

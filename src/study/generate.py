@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from study import group
 from study.attention import (
     Kept,
     New,
@@ -85,12 +84,11 @@ class Draw:
         if bool(logits.isnan().any()):
             raise FloatingPointError(f"the next tokens have {NO_NUMBERS}")
         if not self.temperature:
-            return group.as_first(logits.argmax(-1))
+            return logits.argmax(-1)
         upto = (logits.double() / self.temperature).softmax(-1).cumsum(-1)
         drawn = torch.tensor([self.drawn[item][self.step] for item in items], device=logits.device)
         self.step += 1
-        tokens = (upto <= drawn[:, None] * upto[:, -1:]).sum(-1).clamp_(max=logits.shape[-1] - 1)
-        return group.as_first(tokens)
+        return (upto <= drawn[:, None] * upto[:, -1:]).sum(-1).clamp_(max=logits.shape[-1] - 1)
 
 
 class _Rows(New):

@@ -15,10 +15,8 @@ from transformers import (
 )
 from transformers.utils import is_bitsandbytes_available, logging
 
-from study import group
 from study.hub import model_folder, settings_in
 from study.params import Model
-from study.sharding import refuse_other_machines
 from study.strict import ParamsError
 
 # Nothing is fetched, and code that lies beside weights is neither run nor asked about.
@@ -34,10 +32,8 @@ def pick_device(params: Model) -> str:
     """The device asked for, or the best there is.
 
     Raises:
-        ParamsError: if the device asked for is not there, or a group of processes cannot run here.
+        ParamsError: if the device asked for is not there.
     """
-    if params.sharding:
-        refuse_other_machines(params)
     there = {"cpu": True, "cuda": torch.cuda.is_available()}
     if params.device == "auto":
         return "cuda" if there["cuda"] else "cpu"
@@ -125,14 +121,9 @@ def quantization_of(params: Model) -> BitsAndBytesConfig | None:
 
 
 def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run.
-
-    In a group the first process has it on the CPU, and the others its shape, until it is sharded.
-    """
-    if group.rank() > 0:
-        return skeleton(params), load_tokenizer(params)
-    folder, quantized = model_folder(params), quantization_of(params)
-    device = pick_device(params) if group.size() == 1 else "cpu"
+    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run."""
+    folder, quantized, device = model_folder(params), quantization_of(params), pick_device(params)
+    placed = params.device_map or ({"": device} if quantized else None)
     attention = attention_of(load_config(params))
     with _loading(params):
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -142,7 +133,8 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             attn_implementation=attention,
             output_loading_info=True,
             **NO_CODE,
-            **({"quantization_config": quantized, "device_map": {"": device}} if quantized else {}),
+            **({"quantization_config": quantized} if quantized else {}),
+            **({"device_map": placed} if placed else {}),
         )
     lacking = sorted(found["missing_keys"])
     if lacking:  # they would be drawn at random
@@ -150,7 +142,7 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"model.name = {params.name!r}: its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give "
             "all files of the model"
         )
-    return (model if quantized else model.to(device)).eval(), load_tokenizer(params)
+    return (model if placed else model.to(device)).eval(), load_tokenizer(params)
 
 
 def skeleton(params: Model) -> PreTrainedModel:

@@ -110,17 +110,15 @@ class Model(Strict):
         None,
         description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
     )
-    sharding: str | None = Field(
-        None,
-        description="config file of accelerate for FSDP, where a model is too large for one GPU: a group of processes",
+    device_map: Literal["auto"] | None = Field(
+        None, description="auto: accelerate spreads the layers of a model too large for one GPU over all of them"
     )
 
     @model_validator(mode="after")
-    def _can_be_sharded(self) -> Self:
-        if self.sharding and self.quantization:
+    def _can_be_spread(self) -> Self:
+        if self.device_map and self.device == "cpu":
             raise ValueError(
-                f"sharding = {self.sharding!r}: weights with quantization {self.quantization!r} are not sharded; leave "
-                "one of the two out"
+                f"device_map = {self.device_map!r} with device 'cpu': layers are spread over GPUs; leave one of them out"
             )
         return self
 
@@ -290,11 +288,6 @@ class Params(Strict):
             raise ValueError(
                 f"model.quantization = {self.model.quantization!r}: quantized weights cannot be tuned; use "
                 f"finetuning.method lora and leave arms.{full[0]}.method out"
-            )
-        if self.model.sharding and self.augmentation.engine == "vllm":
-            raise ValueError(
-                f"model.sharding = {self.model.sharding!r}: vllm does not write with a sharded model; use "
-                "augmentation.engine own"
             )
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")

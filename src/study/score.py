@@ -10,7 +10,6 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study import group
 from study.attention import Kept, beyond, common_prefix, positions
 from study.flops import attention_layers, heads_of
 from study.parallel import side_by_side
@@ -169,7 +168,7 @@ def _scored(by: Reader, asked: Sequence[Asked], chunk: Sequence[int]) -> dict[in
     try:
         found = by.log_probs(trie)
     except Exception as error:
-        if len(chunk) == 1 or group.size() > 1 or not should_reduce_batch_size(error):
+        if len(chunk) == 1 or not should_reduce_batch_size(error):
             raise
     else:
         return {
@@ -211,7 +210,7 @@ def chunk_that_fits(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> i
     Raises:
         MemoryError: if it is not there however small a chunk is.
     """
-    free = group.least(free_memory(model.device))
+    free = free_memory(model.device)
     needed = memory_needed(model, prefix, chunk_tokens)
     while needed > free and chunk_tokens > FEWEST_TOKENS:
         chunk_tokens //= 2

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study import group
 from study.attention import Kept, positions
 from study.augment import (
     MARGIN,
@@ -38,7 +37,6 @@ from study.flops import forward_flops, size_of
 from study.models import load, pick_device
 from study.params import Arm, Params, Source
 from study.score import OptionScores, score_options
-from study.sharding import config_of, launch, sharded
 from study.store import Store, content_hash
 from study.trials import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Writing, likeliest, prepare, prompts_of
 from study.world import Kind, Split, World
@@ -57,11 +55,9 @@ SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
 
 
 def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
-    """Do units that belong together, in a process of their own or by a group of them; why units failed, by label."""
+    """Do units that belong together, in a process of their own; why units failed, by label."""
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if units[0].params.model.sharding and group.size() == 1:
-        return launch(units, store)
     torch.set_num_threads(threads)
     for unit in units:
         if isinstance(unit, Writing):
@@ -85,7 +81,7 @@ def _end_with(parent: BaseProcess) -> None:
 
 def write_text(writing: Writing, store: Store) -> None:
     """Store one row for each generated sentence, and their quality, unless that is done."""
-    if group.told(store.has(writing.key)):
+    if store.has(writing.key):
         return
     started = time.monotonic()
     material = prepare(writing.params, writing.world, writing.seed)
@@ -120,7 +116,7 @@ def writer_of(params: Params, seed: int) -> Writer:
 
         return vllm_writer(params, seed)
     model, tokenizer = load(params.model)
-    return writer_with(sharded(model), tokenizer, params.augmentation, seed)
+    return writer_with(model, tokenizer, params.augmentation, seed)
 
 
 def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
@@ -148,8 +144,6 @@ def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
     except Diverged as error:
         record |= {"status": DIVERGED, "error": str(error)}
     except Exception as error:
-        if group.size() > 1:  # the others may know nothing of it, and would wait
-            raise
         return {trial.label: f"{type(error).__name__}: {error}" for trial in trials}
     kept = Kept(model) if record["status"] == FINISHED else None
     for trial in trials:
@@ -163,8 +157,6 @@ def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
             curve = {"curve": curves[trial.key]} if trial.spec.curve else {}
             _store(trial, store, rows, {**record, "arm": trial.arm, **answers, **curve}, started)
         except Exception as error:
-            if group.size() > 1:
-                raise
             failed[trial.label] = f"{type(error).__name__}: {error}"
     return failed
 
@@ -176,7 +168,7 @@ def join(trial: Trial, store: Store) -> dict[str, str]:
         Why it failed, by its label, if a part did.
     """
     started = time.monotonic()
-    missing = [shard for shard in trial.shards if not group.told(store.has(shard.key))]
+    missing = [shard for shard in trial.shards if not store.has(shard.key)]
     if failed := run_together(missing, store) if missing else {}:
         return {trial.label: "; ".join(f"{label}: {reason}" for label, reason in failed.items())}
     parts = [store.rows(shard.key) for shard in trial.shards]
@@ -213,7 +205,7 @@ def tuned(
     """
     model, tokenizer = load(trial.params.model)
     if not trial.spec.train:
-        return sharded(model), tokenizer, {}
+        return model, tokenizer, {}
     finetuning, rate = trial.finetuning, trial.learning_rate
     if rate is None:
         raise ValueError(f"{trial.label}: its learning rate is not chosen yet")
@@ -381,11 +373,8 @@ def _store(unit: Unit, store: Store, rows: pd.DataFrame, record: dict[str, Any],
         "params": unit.params.plain(),
         "versions": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
         "device": pick_device(unit.params.model),
-        **({"sharding": config_of(unit.params.model)} if group.size() > 1 else {}),
         "seconds": time.monotonic() - started,
         **({"peak_device_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
     }
-    if group.rank() == 0:
-        store.write(unit.key, rows, record | about)
-    group.told(None)  # the others may read what the first has stored
+    store.write(unit.key, rows, record | about)
