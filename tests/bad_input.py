@@ -17,26 +17,27 @@ import pandas as pd
 from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from study import claims, hub
-from study.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
-from study.book import Run, notebook_path
-from study.data import make_documents
+from study.advice.drafts import pairs_in
+from study.base_model.recipe import RECIPES, load_recipe
+from study.config import ParamsError
+from study.data.questions import make_documents
 from study.digest import sha256_of
-from study.drafts import pairs_in
-from study.facts_file import read_lines
+from study.documents.questions import read_questions
+from study.documents.read import read_documents
+from study.evidence import claims
+from study.evidence.verify import listed_trials, rows_of, trials_listed
 from study.limits import limited
+from study.lm import hub
+from study.lm.prompts import OF_BUNDLED, prompts_in
+from study.pages.page import Run, notebook_path
 from study.params import Params, Source, load_params
-from study.passages import read_documents
 from study.paths import PARAMS
-from study.prompts import OF_BUNDLED, prompts_in
-from study.questions_file import read_questions
-from study.recipe import RECIPES, load_recipe
-from study.store import Store
-from study.strict import ParamsError
-from study.verify import listed_trials, rows_of, trials_listed
-from study.words import STUDY
-from study.world import Status, World
+from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
+from study.runs.store import Store
 from study.worlds import DRAWN, family, semantic
+from study.worlds.facts_file import read_lines
+from study.worlds.words import STUDY
+from study.worlds.world import Status, World
 
 SECONDS, GIGABYTES = 20, 4  # that an input may take
 STATUSES = {*map(str, Status), UNPARSEABLE, UNJUDGED}
@@ -167,18 +168,18 @@ def read_stamp(data: bytes) -> None:
 
 def read_record(data: bytes) -> None:
     """The record of a unit; one that cannot be read is that of no finished unit."""
-    a_file(f"study/trials/{KEY}/rows.parquet", b"")
-    a_file(f"study/trials/{KEY}/record.json", data)
-    store = Store(scratch() / "study" / "trials")
+    a_file(f"study/runs/{KEY}/rows.parquet", b"")
+    a_file(f"study/runs/{KEY}/record.json", data)
+    store = Store(scratch() / "study" / "runs")
     if store.has(KEY):
         assert isinstance(store.record(KEY), dict)
 
 
 def read_rows(data: bytes) -> None:
     """Rows whose record knows them; verdicts rest on some of their columns."""
-    rows = a_file(f"study/trials/{KEY}/rows.parquet", data)
-    a_file(f"study/trials/{KEY}/record.json", json.dumps({"rows_sha256": sha256_of(rows)}).encode())
-    found = rows_of(Store(scratch() / "study" / "trials"), KEY)
+    rows = a_file(f"study/runs/{KEY}/rows.parquet", data)
+    a_file(f"study/runs/{KEY}/record.json", json.dumps({"rows_sha256": sha256_of(rows)}).encode())
+    found = rows_of(Store(scratch() / "study" / "runs"), KEY)
     assert found["correct"].dtype == bool and all(map(len, found["option_log_probs"]))
 
 

@@ -16,18 +16,18 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from study.architecture import build_model
-from study.claims import effect_table, judge, load_claims
-from study.models import attention_of
+from study.base_model.architecture import build_model
+from study.base_model.recipe import Architecture
+from study.base_model.tokenizer import build_tokenizer
+from study.evidence.claims import effect_table, judge, load_claims
+from study.evidence.verify import PAGE
+from study.lm.loading import attention_of
 from study.params import Params
-from study.recipe import Architecture
-from study.runner import run, trials_of
-from study.store import Store
+from study.runs.runner import run, trials_of
+from study.runs.store import Store
 from study.tiny import save_model, settings
-from study.tokenizer import build_tokenizer
-from study.verify import PAGE
-from study.words import STUDY
 from study.worlds import DRAWN
+from study.worlds.words import STUDY
 
 torch.set_num_threads(1)
 
@@ -171,7 +171,7 @@ def published(params, tmp_path_factory):
     values = {**params.plain(), "arms": arms, "worlds": {"reversals": params.worlds.reversals.plain()}}
     values["finetuning"]["learning_rates"] = [1e-3]
     small = Params.parse(values, "test")
-    store = Store(results / "trials")
+    store = Store(results / "runs")
     rows = run(small, store, say=lambda line: None)
     (results / PAGE).mkdir()
     trials = [

@@ -5,13 +5,13 @@ import shutil
 import pandas as pd
 import pytest
 
-from study import executors
-from study.models import load
+from study.lm.loading import load
 from study.params import Params, load_params
 from study.paths import PARAMS
-from study.runner import run, trials_of
-from study.store import Store
-from study.trials import FINISHED
+from study.runs import executors
+from study.runs.run import FINISHED
+from study.runs.runner import run, trials_of
+from study.runs.store import Store
 
 AUGMENTED = ["documents", "local", "global"]
 ARMS = {
@@ -44,7 +44,7 @@ def study_of(folder) -> Params:
 
 
 def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, tmp_path):
-    study, store = study_of(family_folder(family)), Store(tmp_path / "trials")
+    study, store = study_of(family_folder(family)), Store(tmp_path / "runs")
     rows = run(study, store, say=lambda line: None)
     trials = {trial.arm: trial for trial in trials_of(study, store)}
     records = {arm: store.record(trial.key) for arm, trial in trials.items()}

@@ -3,12 +3,12 @@ import random
 import pytest
 import torch
 
-from study.augment import UNPARSEABLE, augment, closure_facts, judge, oracle_sentences, quality, writer_with
-from study.data import make_documents
+from study.data.questions import make_documents
+from study.datasets import WORLDS
 from study.params import Params, Source
-from study.words import STUDY
-from study.world import Split, Stated, Statement, Status
-from study.worlds import WORLDS
+from study.runs.augment import UNPARSEABLE, augment, closure_facts, judge, oracle_sentences, quality, writer_with
+from study.worlds.words import STUDY
+from study.worlds.world import Split, Stated, Statement, Status
 
 
 @pytest.fixture

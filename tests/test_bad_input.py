@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bad_input import TARGETS, run, seeds
+from study.config import ParamsError
 from study.params import Params
-from study.strict import ParamsError
 
 EXAMPLES = 60  # for each target; those that take longest have fewer
 FEWER = {"written": 15, "pdf": 30, "kinship": 30, "kinds": 30}

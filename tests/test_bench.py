@@ -5,12 +5,12 @@ import pytest
 import yaml
 
 from study import cli
+from study.base_model.pretrain import Batches
+from study.base_model.recipe import Stage, load_recipe
+from study.base_model.tokenizer import build_tokenizer
 from study.bench import pretraining, publish
 from study.bench.table import Line, Same, Took, compare, median
-from study.pretrain import Batches
-from study.recipe import Stage, load_recipe
-from study.strict import ParamsError
-from study.tokenizer import build_tokenizer
+from study.config import ParamsError
 
 RECIPE = {
     "architecture": {"width": 32, "head_width": 8, "positions": 256},
@@ -108,7 +108,7 @@ def test_the_peers_do_the_same_work(model, tokenizer, world, monkeypatch):
     pytest.importorskip("lm_eval")
     pytest.importorskip("trl")
     from study.bench import scoring, tuning, writing
-    from study.score import score_options
+    from study.lm.scoring import score_options
 
     questions = [("vazed sees", (" ditav.", " bafed.")), ("the teacher of vazed is", (" ditav.", " bafed."))]
     same = Same("x", 1e-4)

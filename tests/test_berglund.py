@@ -5,13 +5,13 @@ from collections import Counter
 
 import pytest
 
-from study.augment import closure_facts, judge, oracle_sentences, stated_in
+from study.config import ParamsError
 from study.params import Params, Source
-from study.runner import run, trials_of
-from study.store import Store
-from study.strict import ParamsError
-from study.trials import prepare
-from study.world import Kind, Split, Status
+from study.runs.augment import closure_facts, judge, oracle_sentences, stated_in
+from study.runs.run import prepare
+from study.runs.runner import run, trials_of
+from study.runs.store import Store
+from study.worlds.world import Kind, Split, Status
 
 NAMES = [
     f"{first} {last}" for first in ("Ada", "Bo", "Cleo", "Dan", "Eve", "Finn") for last in ("Moor", "Lind", "Tarn")
@@ -170,7 +170,7 @@ def test_it_runs_from_a_folder_with_any_tokenizer(folder, english_folder, tmp_pa
         augmentation={"local_tokens": 16, "global_tokens": 16},
         statistics={"resamples": 100},
     )
-    store = Store(tmp_path / "trials")
+    store = Store(tmp_path / "runs")
     rows = run(params, store, say=lambda line: None)
     trials = trials_of(params, store)
     assert all(store.has(trial.key) for trial in trials) and set(rows["arm"]) == set(params.arms_in("berglund"))

@@ -10,14 +10,15 @@ import nbformat
 import pytest
 import yaml
 
-from study import cli, store
-from study.book import NotebookFailed, Run, notebook_path
-from study.execute import ARMS_OF, execute
-from study.experiment import open_experiment
-from study.hub import model_folder
+from study import cli
+from study.config import ParamsError
+from study.lm.hub import model_folder
+from study.pages.execute import ARMS_OF, execute
+from study.pages.experiment import open_experiment
+from study.pages.page import NotebookFailed, Run, notebook_path
 from study.params import load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
-from study.strict import ParamsError
+from study.runs import store
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
@@ -87,9 +88,9 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
         part.write_bytes(b"{")
     execute(run)
     assert not any(part.exists() for part in left)
-    for folder in (results / "trials").iterdir():
+    for folder in (results / "runs").iterdir():
         (folder / "record.json").unlink()
-    assert "10 of its trials are missing" in run.stale()
+    assert "10 of its runs are missing" in run.stale()
     for torn in ("", run.stamp.read_text()[:99], "[]", "\0"):
         run.stamp.write_text(torn)
         assert "02_in_context.json is damaged" in run.stale()
@@ -138,7 +139,7 @@ def test_a_page_whose_params_were_edited_meanwhile_is_none(study, monkeypatch):
         part.write_bytes(notebook.read_bytes())
         file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "seeds": [1]}))
 
-    monkeypatch.setattr("study.execute._by_papermill", edited)
+    monkeypatch.setattr("study.pages.execute._by_papermill", edited)
     with pytest.raises(NotebookFailed, match="tiny.yaml was changed while 02_in_context.ipynb was executed"):
         execute(run)
     assert run.stale() == "not executed yet" and not list(results.glob(".*.part.ipynb"))
@@ -188,18 +189,22 @@ def test_every_notebook_with_trials_names_its_arms():
     assert {path.stem for path in ALL} - set(ARMS_OF) == {"00_base_model", "01_generate_data"}
 
 
-def test_the_code_a_notebook_depends_on_is_what_it_imports(study, monkeypatch):
+def test_a_page_depends_on_what_it_says_and_on_the_version_of_figures_not_on_where_functions_live(
+    study, tmp_path, monkeypatch
+):
     file, params, results = study
-    keys = {}
-    for number in ("01", "02"):
-        source = "\n".join(cell.source for cell in cells(notebook_path(number), "code"))
-        imported = {path.stem for path in store._imported(source)}
-        assert {"draw", "report", "experiment"} <= imported
-        keys[number] = Run(notebook_path(number), file, params, results).key
-    original = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda p, **kw: original(p, **kw) + "# edited" * (p.name == "report.py"))
-    for number, key in keys.items():
-        assert Run(notebook_path(number), file, params, results).key != key
+    key = Run(notebook_path("02"), file, params, results).key
+    source = nbformat.read(notebook_path("02"), as_version=4)
+    code = next(cell for cell in source.cells if "from study" in cell.source)
+    code.source = code.source.replace("from study.pages import", "from study.elsewhere import")
+    moved = tmp_path / "02_in_context.ipynb"
+    nbformat.write(source, moved)
+    assert Run(moved, file, params, results).key == key
+    code.source += "\nprint(1)"
+    nbformat.write(source, moved)
+    assert Run(moved, file, params, results).key != key
+    monkeypatch.setattr("study.pages.page.FIGURES", 0)
+    assert Run(notebook_path("02"), file, params, results).key != key
 
 
 def test_a_study_of_documents_is_the_page_that_make_documents_executes():

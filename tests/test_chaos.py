@@ -38,7 +38,7 @@ def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(chaos):
     DAMAGES["half"](rows)
     DAMAGES["empty"](stamp)
     del before[rows.parent.name]
-    assert not study.store.has(rows.parent.name) and reference.amiss(study, before) == []
+    assert not study.runs.store.has(rows.parent.name) and reference.amiss(study, before) == []
     running = study.start()
     while running.goes_on() and not running.processes("worker"):
         time.sleep(0.05)
@@ -54,11 +54,11 @@ def test_what_is_not_as_it_was_is_seen(chaos):
     assert chaos.reference.unlike(study) == []
     first, second, third = sorted(chaos.reference.rows)[:3]
     before = dict.fromkeys(chaos.reference.rows, "other bytes")
-    changed = other(study.store.rows(first))
-    record = study.store.record(first)
-    shutil.rmtree(study.store.folder / first)
-    study.store.write(first, changed, record)
-    shutil.rmtree(study.store.folder / second)
+    changed = other(study.runs.store.rows(first))
+    record = study.runs.store.record(first)
+    shutil.rmtree(study.runs.store.folder / first)
+    study.runs.store.write(first, changed, record)
+    shutil.rmtree(study.runs.store.folder / second)
     (study.results / "02_in_context" / "odd.csv").write_text("1\n")
     labels = chaos.reference.labels
     amiss = chaos.reference.unlike(study)

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.claims import NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, effect_table, judge, load_claims
+from study.config import ParamsError
+from study.evidence.claims import NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, effect_table, judge, load_claims
 from study.params import ARMS, STUDIED, Statistics
-from study.strict import ParamsError
 
 STATISTICS = Statistics(resamples=2000)
 

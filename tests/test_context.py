@@ -2,10 +2,10 @@ import random
 
 import pytest
 
-from study.context import fitting
-from study.data import make_documents
-from study.words import STUDY
+from study.data.context import fitting
+from study.data.questions import make_documents
 from study.worlds import DRAWN
+from study.worlds.words import STUDY
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.cost import break_even, cost_lines, recommended
+from study.evidence.cost import break_even, cost_lines, recommended
 from study.params import Statistics
 
 STATISTICS = Statistics(resamples=500)

@@ -7,19 +7,20 @@ from itertools import pairwise
 
 import pytest
 
-from study.data import (
+from study.data.probe import ProbeResult, bag_of_words_probe, features
+from study.data.questions import (
     Splitting,
     make_documents,
     make_questions,
     nested_subset,
     training_texts,
 )
-from study.probe import ProbeResult, bag_of_words_probe, features
-from study.trials import prepare
-from study.words import STUDY, lexicon_of
-from study.world import Kind, Split, Statement, Status
-from study.worlds import WORLDS, closed_class_words
+from study.datasets import WORLDS
+from study.runs.run import prepare
+from study.worlds import closed_class_words
 from study.worlds.process import text_of
+from study.worlds.words import STUDY, lexicon_of
+from study.worlds.world import Kind, Split, Statement, Status
 
 STUDIED = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
 
@@ -238,8 +239,9 @@ def test_study_words_are_never_pretraining_words(material):
 @pytest.mark.parametrize("name", STUDIED)
 def test_another_process_makes_the_same_documents_and_questions(name):
     code = (
-        "import random; from study.data import *; from study.store import content_hash; from study.words import STUDY;"
-        f"from study.worlds import WORLDS; module = WORLDS[{name!r}];"
+        "import random; from study.data.questions import *; from study.runs.store import content_hash;"
+        "from study.worlds.words import STUDY;"
+        f"from study.datasets import WORLDS; module = WORLDS[{name!r}];"
         "world = module.build(random.Random(0), STUDY, module.Params());"
         "documents = make_documents(world, random.Random(0), 2, 0.2);"
         "questions = make_questions(world, documents, 's', 8, 20);"

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import cli, execute
-from study.difference import Word, difference_table, in_short, rows_listed, show
+from study import cli
+from study.evidence.difference import Word, difference_table, in_short, rows_listed, show
+from study.pages import execute
 from study.params import Statistics
-from study.runner import run, trials_of
-from study.store import Store
+from study.runs.runner import run, trials_of
+from study.runs.store import Store
 
 STATISTICS = Statistics(resamples=500)
 
@@ -127,7 +128,7 @@ def test_what_is_not_published_is_named_so(capsys):
 
 def test_published_rows_are_those_that_the_last_page_lists(tmp_path):
     assert rows_listed(tmp_path, ["ft"]).empty
-    store = Store(tmp_path / "trials")
+    store = Store(tmp_path / "runs")
     for key in ("a", "b", "c"):
         store.write(key, answers(0.5, "another label")[:3], {"status": "finished"})
     (tmp_path / "05_compare").mkdir()
@@ -150,14 +151,14 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     monkeypatch.setattr(cli, "PUBLISHED", published)
 
     def work(book):
-        store = Store(published / "trials")
+        store = Store(published / "runs")
         run(book.params, store, ["base", "icl"], say=lambda line: None)
         trials = trials_of(book.params, store, ["base"])
         listed = [{"trial": t.key, "arm": t.arm, "world": t.world, "seed": 0, "status": "finished"} for t in trials]
         (published / "05_compare").mkdir()
         pd.DataFrame(listed).to_csv(published / "05_compare" / "trials.csv", index=False)
         book.results.mkdir(parents=True)
-        (book.results / "trials").symlink_to(store.folder)
+        (book.results / "runs").symlink_to(store.folder)
 
     monkeypatch.setattr(execute, "execute", work)
     assert cli.main(["nb", "02", str(tmp_path / "mine.yaml")]) == 0

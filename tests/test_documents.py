@@ -8,21 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study import cli, recommend
-from study.book import Run, notebook_path
-from study.drafts import pairs_in
-from study.experiment import Experiment
-from study.hub import model_folder
-from study.models import load_tokenizer
+from study import cli
+from study.advice import recommend
+from study.advice.drafts import pairs_in
+from study.config import ParamsError
+from study.documents.dataset import cut
+from study.documents.questions import read_questions
+from study.lm.hub import model_folder
+from study.lm.loading import load_tokenizer
+from study.pages.experiment import Experiment
+from study.pages.page import Run, notebook_path
 from study.params import Model, Params, load_params
 from study.paths import PARAMS
-from study.questions_file import read_questions
-from study.runner import run
-from study.store import store_of
-from study.strict import ParamsError
-from study.trials import prepare
-from study.world import Kind, Split
-from study.worlds.documents import cut
+from study.runs.run import prepare
+from study.runs.runner import run
+from study.runs.store import store_of
+from study.worlds.world import Kind, Split
 
 TEMPLATES = sorted(folder for folder in (PARAMS / "documents" / "templates").iterdir() if folder.is_dir())
 

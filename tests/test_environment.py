@@ -20,10 +20,10 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from study import licences
+from study.config import ParamsError
 from study.licences import LICENCES, Licence, kind_of, licence_of
 from study.packages import lock_files, packages_of
 from study.paths import RESULTS, ROOT
-from study.strict import ParamsError
 
 TORCH = "requirements-torch.lock"
 LOCKS = {lock.name: packages_of(lock) for lock in lock_files()}
@@ -255,7 +255,9 @@ def test_the_launcher_sets_threads_before_torch_is_imported():
     assert out.split() == ["passive", "False"]
 
 
-@pytest.mark.parametrize("module", ["study.cli", "study.experiment", "study.draw", "study.report", "study.verify"])
+@pytest.mark.parametrize(
+    "module", ["study.cli", "study.pages.experiment", "study.pages.draw", "study.pages.report", "study.evidence.verify"]
+)
 def test_what_needs_no_model_does_not_wait_for_torch(module):
     heavy = ["torch", "transformers", "peft"] + (
         ["pandas", "papermill", "nbformat", "rich"] if module == "study.cli" else []
@@ -282,7 +284,8 @@ def test_results_are_read_and_figures_drawn_with_what_binder_has():
         if not {normal(name) for name in names} & there and module not in ("study", "_distutils_hack")
     ]
     assert "torch" in absent and "pandas" not in absent
-    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import study.draw, study.verify, study.cli"
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent}));"
+    code += "import study.pages.draw, study.evidence.verify, study.cli"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -16,12 +16,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from study import depot, executors
-from study.executors import About, Needs, needs
-from study.runner import run, trials_of
-from study.store import ROWS, Store, store_of, whole
-from study.strict import ParamsError
-from study.trials import FINISHED, Trial
+from study.config import ParamsError
+from study.runs import executors
+from study.runs import remote_store as depot
+from study.runs.executors import About, Needs, needs
+from study.runs.run import FINISHED, Trial
+from study.runs.runner import run, trials_of
+from study.runs.store import ROWS, Store, store_of, whole
 
 GB = 1_000_000_000
 
@@ -182,7 +183,7 @@ def test_a_page_does_not_hold_what_ray_says_of_widgets(tmp_path):
     in_a_notebook = """
 import importlib.util, IPython
 from unittest.mock import MagicMock
-from study.executors import EXECUTORS, RAY
+from study.runs.executors import EXECUTORS, RAY
 
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "ipywidgets" else find(name, *rest)

@@ -10,16 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.augment import Inference, judge, stated_in
-from study.hub import identity
+from study.config import ParamsError
+from study.evidence.verify import PAGE
+from study.lm.hub import identity
 from study.params import Params, Source
-from study.runner import run, trials_of
+from study.runs.augment import Inference, judge, stated_in
+from study.runs.run import FINISHED, Writing, prepare
+from study.runs.runner import run, trials_of
+from study.runs.store import Store
 from study.site import explorer
 from study.site.explorer import write_explorer
-from study.store import Store
-from study.strict import ParamsError
-from study.trials import FINISHED, Writing, prepare
-from study.verify import PAGE
 
 SITE = Path(explorer.__file__).parent
 HARM = "</script><script>alert(1)</script><img src=x onerror=alert(2)>."
@@ -44,7 +44,7 @@ def published(params, tmp_path_factory):
     values = {**params.plain(), "arms": {name: params.arms[name].plain() for name in ARMS}}
     values |= {"worlds": {"reversals": params.worlds.reversals.plain()}, "seeds": [0, 1]}
     values["finetuning"]["learning_rates"] = [1e-3]
-    small, store = Params.parse(values, "test"), Store(results / "trials")
+    small, store = Params.parse(values, "test"), Store(results / "runs")
     for seed in small.seeds:
         for source in (Source.LOCAL, Source.GLOBAL):
             writing = Writing("reversals", seed, small, identity(small.model), source)
@@ -83,7 +83,7 @@ def test_every_number_is_that_of_the_rows(published, folder):
         data = read(folder / f"{trial.world}-{trial.seed}.js")
         texts, answers = data["texts"], data["arms"][trial.arm]
         questions = rows_of(data["places"][answers["place"]]["questions"])
-        rows = pd.read_parquet(results / "trials" / trial.trial / "rows.parquet").to_dict("records")
+        rows = pd.read_parquet(results / "runs" / trial.trial / "rows.parquet").to_dict("records")
         assert len(rows) == len(questions) == len(answers["chosen"]) == len(answers["log_probs"])
         assert {answers["place"] == "elsewhere"} == {row["elsewhere"] for row in rows}
         for row, question, chosen, log_probs in zip(
@@ -120,7 +120,7 @@ def test_what_was_written_of_a_question_is_what_its_rows_call_covered_and_misled
     for trial in trials.itertuples():
         data, train = read(folder / f"{trial.world}-{trial.seed}.js"), small.arms[trial.arm].train
         answers, written = data["arms"][trial.arm], rows_of(data["written"])
-        rows = pd.read_parquet(results / "trials" / trial.trial / "rows.parquet")
+        rows = pd.read_parquet(results / "runs" / trial.trial / "rows.parquet")
         assert (
             ("covered" in answers)
             == rows["covered"].notna().all()
@@ -163,7 +163,7 @@ def test_no_text_can_end_its_script_or_be_read_as_markup(folder):
 def test_a_changed_row_changes_its_file_and_no_other(published, folder, tmp_path):
     small, results, trials = published
     trial = trials[(trials["seed"] == 1) & (trials["arm"] == "icl")]["trial"].item()
-    file = results / "trials" / trial / "rows.parquet"
+    file = results / "runs" / trial / "rows.parquet"
     before = file.read_bytes()
     rows = pd.read_parquet(file)
     least = rows.loc[0, "option_log_probs"].copy()

@@ -3,15 +3,15 @@ import random
 import pytest
 
 from clingo_rules import KINSHIP
-from study.data import make_documents, make_questions
-from study.facts_file import read_lines
-from study.logic import Fact
+from study.config import ParamsError
+from study.data.questions import make_documents, make_questions
 from study.params import Params
-from study.strict import ParamsError
-from study.trials import Trial, prepare
-from study.words import STUDY, lexicon_of
-from study.world import Split, Stated
+from study.runs.run import Trial, prepare
 from study.worlds import family, semantic
+from study.worlds.facts_file import read_lines
+from study.worlds.logic import Fact
+from study.worlds.words import STUDY, lexicon_of
+from study.worlds.world import Split, Stated
 from test_logic import as_clingo, entailed_by_clingo, worded
 
 FAMILY = "params/facts/family_of_27.csv"

@@ -7,8 +7,8 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from conftest import build_family
-from study import finetune as finetuning
-from study.finetune import (
+from study.lm import finetuning
+from study.lm.finetuning import (
     BY_WEIGHT,
     Diverged,
     epoch_order,
@@ -23,8 +23,8 @@ from study.finetune import (
     steps_for,
     steps_of,
 )
+from study.lm.scoring import score_options
 from study.params import Finetuning
-from study.score import score_options
 
 TEXTS = ["vazed sees ditav.", "in being fast, bafed is ahead of dakok.", "the teacher of vazed is bafed."]
 

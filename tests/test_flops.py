@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from conftest import FAMILIES, build_family
-from study.flops import forward_flops, size_of, training_flops
+from study.lm.flops import forward_flops, size_of, training_flops
 
 
 @pytest.fixture

@@ -8,10 +8,16 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from conftest import FAMILIES, build_family, english_tokenizer
-from study import cli, forecast
-from study.attention import reads_in_two_parts
-from study.finetune import finetune, with_adapter
-from study.forecast import (
+from study import cli
+from study.config import ParamsError
+from study.lm.attention import reads_in_two_parts
+from study.lm.finetuning import finetune, with_adapter
+from study.lm.generation import generate
+from study.lm.loading import load, skeleton
+from study.params import Params, load_params
+from study.paths import PARAMS
+from study.runs import forecast
+from study.runs.forecast import (
     Forecast,
     Memory,
     kept_bytes,
@@ -20,12 +26,7 @@ from study.forecast import (
     writes_behind_whole_prompts,
     writing_bytes,
 )
-from study.generate import generate
-from study.models import load, skeleton
-from study.params import Params, load_params
-from study.paths import PARAMS
-from study.store import Store
-from study.strict import ParamsError
+from study.runs.store import Store
 
 EXPERTS = ("mixtral", "qwen3_moe")  # their routing depends on numbers, which fake tensors do not have
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from conftest import build_family
-from study.attention import Kept, reads_in_two_parts, two_parts
-from study.generate import Draw, Limits, generate
+from study.lm.attention import Kept, reads_in_two_parts, two_parts
+from study.lm.generation import Draw, Limits, generate
 
 PROMPTS = [
     "vazed sees ditav. so:",

@@ -12,16 +12,17 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from study import fetch as fetching
-from study import hub, public_data
 from study.cli import main
-from study.fetch import HEADER, fetch, fetch_data
-from study.models import load, skeleton
+from study.config import ParamsError
+from study.data import public as public_data
+from study.data.public import PublicData, public_folder
+from study.lm import fetch as fetching
+from study.lm import hub
+from study.lm.fetch import HEADER, fetch, fetch_data
+from study.lm.loading import load, skeleton
 from study.params import Model
 from study.paths import PACKAGE
-from study.public_data import PublicData, public_folder
-from study.store import _imported
-from study.strict import ParamsError
+from study.runs.store import _imported
 
 NAME = "owner/tiny"
 FIRST, SECOND = "1" * 40, "e" * 40

@@ -8,9 +8,9 @@ import sys
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from study.passages import LARGEST_MB, READERS, Passage, read_documents
-from study.questions_file import UserQuestion, read_questions, write_questions
-from study.strict import ParamsError
+from study.config import ParamsError
+from study.documents.questions import UserQuestion, read_questions, write_questions
+from study.documents.read import LARGEST_MB, READERS, Passage, read_documents
 
 
 def put(folder, name, content):
@@ -506,8 +506,7 @@ def test_a_draft_is_read_back_as_it_was_and_never_written_over(tmp_path):
 
 
 def test_reading_does_not_wait_for_torch():
-    code = (
-        "import sys, study.questions_file; print([name for name in ('torch', 'transformers') if name in sys.modules])"
-    )
+    code = "import sys, study.documents.questions;"
+    code += "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

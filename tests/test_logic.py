@@ -4,11 +4,11 @@ import clingo
 import pytest
 
 from clingo_rules import HIERARCHY, INVERSES, KINSHIP, NOTHING_MORE, PROCESS, SYLLOGISM, quoted, solve
-from study.logic import Constraints, Fact, Rule, Theory, deductive_closure
-from study.words import PRETRAINING
-from study.world import Status
-from study.worlds import WORLDS
+from study.datasets import WORLDS
+from study.worlds.logic import Constraints, Fact, Rule, Theory, deductive_closure
 from study.worlds.process import BECOMES, Expression
+from study.worlds.words import PRETRAINING
+from study.worlds.world import Status
 
 INSTANCES = 200
 

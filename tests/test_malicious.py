@@ -19,19 +19,21 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from safetensors.torch import load_file
 
-from study import cli, passages, recommend
-from study.augment import framed
-from study.book import place_about
-from study.generate import generate
-from study.models import load, load_config, load_tokenizer
+from study import cli
+from study.advice import recommend
+from study.config import ParamsError
+from study.documents import read as passages
+from study.documents.read import read_documents
+from study.evidence.verify import trials_listed
+from study.lm.generation import generate
+from study.lm.loading import load, load_config, load_tokenizer
+from study.lm.prompts import prompts_in
+from study.pages.page import place_about
 from study.params import Model, load_params
-from study.passages import read_documents
 from study.paths import NOTEBOOKS, ROOT
-from study.prompts import prompts_in
+from study.runs.augment import framed
 from study.site import build, explorer, harmless
 from study.site.markdown import plain_table
-from study.strict import ParamsError
-from study.verify import trials_listed
 
 HTML = "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a>"
 
@@ -201,7 +203,7 @@ def test_no_generation_settings_decide_what_is_written(folder):
     ],
 )
 def test_a_chat_template_ends_in_an_error_and_never_in_a_command(folder, mark, monkeypatch, template):
-    monkeypatch.setattr("study.augment.TEMPLATE_SECONDS", 1)
+    monkeypatch.setattr("study.runs.augment.TEMPLATE_SECONDS", 1)
     tokenizer = load_tokenizer(params_of(folder))
     tokenizer.chat_template = template.replace("MARK", str(mark))
     with pytest.raises(

@@ -6,17 +6,17 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from study import models
-from study.augment import augment
-from study.finetune import finetune
-from study.forecast import weight_bytes
-from study.generate import generate
-from study.models import load, skeleton
+from study.config import ParamsError
+from study.lm import loading as models
+from study.lm.finetuning import finetune
+from study.lm.generation import generate
+from study.lm.loading import load, skeleton
+from study.lm.scoring import score_options
 from study.params import Params, Source
-from study.score import score_options
-from study.strict import ParamsError
-from study.trials import prepare
-from study.work import writer_of
+from study.runs.augment import augment
+from study.runs.forecast import weight_bytes
+from study.runs.perform import writer_of
+from study.runs.run import prepare
 
 quantizing = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is an extra: pip install bitsandbytes"

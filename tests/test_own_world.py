@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 import study
 from study.params import load_params
-from study.runner import run
-from study.store import Store
+from study.runs.runner import run
+from study.runs.store import Store
 if __name__ == "__main__":
     assert Path(study.__file__).is_relative_to(Path.cwd()), study.__file__
     rows = run(load_params(Path("mine.yaml")), Store(Path("trials")), ["base"])
@@ -86,7 +86,7 @@ def test_a_model_is_asked_about_the_world(copy):
 
 def test_its_settings_are_listed_and_held_to_their_bounds(copy):
     code = (
-        "from study.paths import NOTEBOOKS; from study.settings import settings_of; from study.params import Params;"
+        "from study.paths import NOTEBOOKS; from study.help import settings_of; from study.params import Params;"
         "print([s.allowed for s in settings_of(NOTEBOOKS / '01_x.ipynb') if s.field == 'worlds.housemates.size']);"
         "Params.parse({'worlds': {'housemates': {'size': 1}}}, 'mine.yaml')"
     )

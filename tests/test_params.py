@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from study.base_model.recipe import RECIPES, Pretraining, load_recipe
+from study.config import ParamsError, read_yaml
 from study.params import Params, load_params
 from study.paths import PARAMS
-from study.recipe import RECIPES, Pretraining, load_recipe
-from study.strict import ParamsError, read_yaml
 from study.worlds import DRAWN
 
 

@@ -3,9 +3,10 @@ import random
 import matplotlib.pyplot as plt
 import pytest
 
-from study import pictures
-from study.words import STUDY
-from study.worlds import WORLDS, family, semantic
+from study.datasets import WORLDS
+from study.figures import pictures
+from study.worlds import family, semantic
+from study.worlds.words import STUDY
 
 
 @pytest.fixture(autouse=True)

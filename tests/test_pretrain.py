@@ -7,23 +7,24 @@ import pandas as pd
 import pytest
 import torch
 
-from study import base_model, base_report
-from study.architecture import build_model, grown
+from study.base_model import make as base_model
+from study.base_model import report as base_report
+from study.base_model.architecture import build_model, grown
+from study.base_model.corpus import inferences_by_fact, small_world, steps_to, write_text
+from study.base_model.pretrain import Batches, NotFinite, Run, standing
+from study.base_model.recipe import RECIPES, Pretraining, Stage, load_recipe
+from study.base_model.skill import skill_rows, stage_skill
+from study.base_model.tokenizer import build_tokenizer
 from study.cli import main
-from study.corpus import inferences_by_fact, small_world, steps_to, write_text
-from study.data import make_documents
+from study.config import ParamsError
+from study.data.questions import make_documents
 from study.digest import sha256_of
-from study.models import load
+from study.lm.loading import load
+from study.lm.prompts import CLOSED_CLASS
 from study.params import Model, Statistics
-from study.pretrain import Batches, NotFinite, Run, standing
-from study.prompts import CLOSED_CLASS
-from study.recipe import RECIPES, Pretraining, Stage, load_recipe
-from study.skill import skill_rows, stage_skill
-from study.strict import ParamsError
-from study.tokenizer import build_tokenizer
-from study.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_of
-from study.world import Split
 from study.worlds import DRAWN, closed_class_words
+from study.worlds.words import OPENINGS, PRETRAINING, VALIDATION, draw_words, lexicon_of
+from study.worlds.world import Split
 
 RECIPE = load_recipe(RECIPES / "cpu.yaml")
 FURTHER = load_recipe(RECIPES / "default.yaml")
@@ -133,7 +134,7 @@ def test_what_answers_has_full_weight_and_what_leads_to_it_less(tokenizer):
 
 
 def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
-    monkeypatch.setattr("study.pretrain.has_bfloat16", lambda: False)
+    monkeypatch.setattr("study.base_model.pretrain.has_bfloat16", lambda: False)
     batch = Batches(tokenizer, TINY.stages[0].model_copy(update={"lead_weight": 0.5}), "0")[0]
     found = []
     for parts in (1, 3):
@@ -345,7 +346,7 @@ def test_the_bundled_tokenizer_is_the_one_the_wordings_give(tokenizer):
 
 
 def test_skill_is_measured_on_held_out_words(monkeypatch):
-    from study import skill
+    from study.base_model.make import skill
 
     seen = []
     original = skill.small_world

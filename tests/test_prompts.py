@@ -1,13 +1,13 @@
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from study import prompts as module
-from study.augment import DATE, framed, sentences_in
-from study.language import _speaks
+from study.config import ParamsError
+from study.lm import prompts as module
+from study.lm.prompt_style import _speaks
+from study.lm.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
 from study.params import Model, Params
-from study.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
-from study.strict import ParamsError
-from study.trials import prompts_of
+from study.runs.augment import DATE, framed, sentences_in
+from study.runs.run import prompts_of
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }}<turn>\n{% endfor %}"

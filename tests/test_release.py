@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from study.book import Run
+from study.config import ParamsError
 from study.digest import sha256_of
+from study.pages.page import Run
 from study.params import load_params
 from study.paths import ROOT
 from study.release import METADATA, RUNS_ON, release
-from study.strict import ParamsError
 
 PAGES = ("02_in_context", "05_compare")
 SOURCE = {"cells": [{"cell_type": "code", "source": ['PARAMS_FILE = "params/default.yaml"\n']}]}
@@ -36,7 +36,7 @@ def stamp(run):
     """Say that a page is up to date with the files it has."""
     written = [run.target, *sorted((run.results / run.name).rglob("*.csv"))]
     files = {str(path.relative_to(run.results)): sha256_of(path) for path in written}
-    trials = [folder.name for folder in sorted((run.results / "trials").iterdir())]
+    trials = [folder.name for folder in sorted((run.results / "runs").iterdir())]
     run.stamp.parent.mkdir(exist_ok=True)
     run.stamp.write_text(json.dumps({"key": run.key, "executed": "", "seconds": 3, "files": files, "trials": trials}))
 

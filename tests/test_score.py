@@ -6,17 +6,17 @@ import torch
 import transformers
 
 from conftest import SMALL, build_family
-from study import score as scoring
-from study.attention import Kept, common_prefix, positions
-from study.data import make_documents, make_questions
-from study.finetune import with_adapter
-from study.models import load
+from study.data.questions import make_documents, make_questions
+from study.lm import scoring
+from study.lm.attention import Kept, common_prefix, positions
+from study.lm.finetuning import with_adapter
+from study.lm.loading import load
+from study.lm.prompts import OF_BUNDLED
+from study.lm.reading import Alone, Copied, InTwoParts, Masked, Trie, reader
+from study.lm.scoring import chunk_that_fits, memory_needed, score_options
 from study.params import Finetuning, Model
-from study.prompts import OF_BUNDLED
-from study.reading import Alone, Copied, InTwoParts, Masked, Trie, reader
-from study.score import chunk_that_fits, memory_needed, score_options
-from study.words import STUDY
 from study.worlds import reversals
+from study.worlds.words import STUDY
 
 
 def one_by_one(model, tokenizer, context, query, option):

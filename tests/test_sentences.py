@@ -1,6 +1,6 @@
 import pytest
 
-from study.sentences import split_sentences, written_sentences
+from study.data.sentences import split_sentences, written_sentences
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from study import cli
+from study.base_model.recipe import load_recipe
+from study.config import ParamsError
+from study.help import example_of, head_of, settings_of
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS
-from study.recipe import load_recipe
-from study.settings import example_of, head_of, settings_of
-from study.strict import ParamsError
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SETTINGS = {setting.field: setting for setting in settings_of(ALL[3])}

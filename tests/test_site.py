@@ -7,13 +7,13 @@ import nbformat
 import pandas as pd
 import pytest
 
+from study.config import ParamsError
+from study.evidence.verify import PAGE
 from study.paths import RESULTS, ROOT
 from study.site import pages
 from study.site.build import HERE, Sources, write_notebooks
 from study.site.markdown import escaped, interval, plain_table
 from study.site.published import Published
-from study.strict import ParamsError
-from study.verify import PAGE
 
 
 @pytest.fixture
@@ -83,13 +83,13 @@ def test_links_of_the_repository_lead_to_the_site(tmp_path):
     sources = Sources(tmp_path / "pages", tmp_path / "files")
     text = (
         "[params](params/default.yaml), [page](DEVIATIONS.md#x), [five](results/default/05_compare.ipynb), "
-        "[there](https://arxiv.org/abs/1), [folder](src/study/worlds/), [`code`](src/study/score.py)"
+        "[there](https://arxiv.org/abs/1), [folder](src/study/worlds/), [`code`](src/study/lm/scoring.py)"
     )
     led = sources.led_to_the_site(text, ROOT, "contributing.md")
     assert '<a href="files/params/default.yaml">params</a>' in led
     assert "[page](deviations.md#x)" in led and "[five](notebooks/05_compare.ipynb)" in led
     assert "[there](https://arxiv.org/abs/1)" in led and ", folder," in led
-    assert '<a href="files/src/study/score.py">code</a>' in led
+    assert '<a href="files/src/study/lm/scoring.py">code</a>' in led
     assert (tmp_path / "files/params/default.yaml").read_bytes() == (ROOT / "params/default.yaml").read_bytes()
     assert 'href="../files/' in sources.led_to_the_site(text, ROOT, "cards/base_model.md")
 

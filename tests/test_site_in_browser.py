@@ -8,9 +8,9 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pandas as pd
 import pytest
 
+from study.evidence.verify import published_rows
 from study.paths import RESULTS
 from study.site import SITE
-from study.verify import published_rows
 
 pytestmark = pytest.mark.browser
 

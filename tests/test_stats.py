@@ -2,8 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.evidence.stats import (
+    accuracy,
+    accuracy_table,
+    bootstrap_means,
+    contrast,
+    difference_table,
+    holm,
+    wilson_interval,
+)
 from study.params import Statistics
-from study.stats import accuracy, accuracy_table, bootstrap_means, contrast, difference_table, holm, wilson_interval
 
 STATISTICS = Statistics(resamples=2000)
 

@@ -8,8 +8,8 @@ import pytest
 
 from study import cli
 from study.params import Params
-from study.runner import units_of
-from study.store import Store
+from study.runs.runner import units_of
+from study.runs.store import Store
 from study.terminal import FILE_WIDTH, PARTS, part_of, show_table
 
 
@@ -28,14 +28,14 @@ def row(printed, name):
 
 
 def finish(unit, results, status="finished"):
-    Store(results / "trials").write(
+    Store(results / "runs").write(
         unit.key, pd.DataFrame({"none": []}), {"status": status, "error": "the loss is not a number"}
     )
 
 
 def test_status_counts_what_is_finished_and_names_what_diverged(study, capsys):
     params, results = study
-    units = units_of(params, Store(results / "trials"))
+    units = units_of(params, Store(results / "runs"))
     texts = [unit for unit in units if part_of(unit, params) == "texts"]
     in_context = [unit for unit in units if part_of(unit, params) == "02"]
     finish(texts[0], results)
@@ -65,7 +65,7 @@ def test_status_tells_when_a_page_was_executed_and_where_a_failed_one_is(study, 
 
 def test_the_plan_groups_units_and_lists_them_when_asked(study, capsys):
     params, results = study
-    units = units_of(params, Store(results / "trials"))
+    units = units_of(params, Store(results / "runs"))
     assert cli.main(["plan", "--study", "tiny"]) == 0
     short = capsys.readouterr().out
     assert not any(unit.label in short for unit in units)

@@ -10,21 +10,23 @@ import pandas as pd
 import psutil
 import pytest
 
-from study import executors, report, runner, selection, work
-from study.architecture import build_model
-from study.augment import Inference, asked, judge, stated_in
-from study.experiment import Experiment
-from study.hub import identity, model_folder
-from study.models import load, pick_device
+from study.base_model.architecture import build_model
+from study.base_model.recipe import Architecture
+from study.config import ParamsError
+from study.lm.hub import identity, model_folder
+from study.lm.loading import load, pick_device
+from study.pages import report
+from study.pages.experiment import Experiment
 from study.params import Model, Params, Source
-from study.recipe import Architecture
-from study.runner import run, trials_of
-from study.store import Store, code_hash, content_hash
-from study.strict import ParamsError
-from study.trials import DIVERGED, FINISHED, Trial, prepare
-from study.work import run_together
-from study.world import Split
+from study.runs import executors, runner, selection
+from study.runs import perform as work
+from study.runs.augment import Inference, asked, judge, stated_in
+from study.runs.perform import run_together
+from study.runs.run import DIVERGED, FINISHED, Trial, prepare
+from study.runs.runner import run, trials_of
+from study.runs.store import Store, content_hash
 from study.worlds import closed_class_words
+from study.worlds.world import Split
 
 
 def changed(params: Params, **values) -> Params:
@@ -33,7 +35,7 @@ def changed(params: Params, **values) -> Params:
 
 @pytest.fixture
 def store(tmp_path) -> Store:
-    return Store(tmp_path / "trials")
+    return Store(tmp_path / "runs")
 
 
 def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> Trial:
@@ -44,7 +46,7 @@ def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> Trial:
 @pytest.fixture(scope="module")
 def studied(params, tmp_path_factory):
     """The tiny study, run once with every arm: its store and rows."""
-    store = Store(tmp_path_factory.mktemp("study") / "trials")
+    store = Store(tmp_path_factory.mktemp("study") / "runs")
     return store, run(params, store, say=lambda line: None)
 
 
@@ -191,7 +193,7 @@ def _killed(tries, world, job, store, threads):
 
 
 def test_the_order_of_questions_does_not_matter(params, studied):
-    from study.score import score_options
+    from study.lm.scoring import score_options
 
     model, tokenizer = load(params.model)
     material = prepare(params, "reversals", 0)
@@ -330,11 +332,6 @@ def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
     assert other_model.key != trial(params, "ft").key
 
 
-def test_code_that_cannot_alter_a_trial_is_not_in_its_hash():
-    assert code_hash("work") != code_hash("figures")
-    assert code_hash("work") == code_hash("work", "score")
-
-
 def test_a_renamed_arm_finds_its_old_trial(params, store):
     run_together([trial(params, "icl")], store)
     renamed = changed(
@@ -389,9 +386,9 @@ def _run_forever(params, folder):
 
 def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
     longer = changed(params, finetuning={**params.finetuning.plain(), "fewest_steps": 300})
-    process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "trials"))
+    process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "runs"))
     process.start()
-    store = Store(tmp_path / "trials")
+    store = Store(tmp_path / "runs")
     deadline = time.monotonic() + 120
     while not list(store.folder.glob("*/record.json")) and time.monotonic() < deadline:
         time.sleep(0.05)

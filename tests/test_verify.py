@@ -6,11 +6,11 @@ import nbformat
 import pandas as pd
 import pytest
 
-from study.claims import REFUTED, UNRESOLVED
+from study.config import ParamsError
+from study.evidence.claims import REFUTED, UNRESOLVED
+from study.evidence.verify import PAGE, published_rows, verify
 from study.paths import NOTEBOOKS, ROOT
-from study.store import PUBLISHED
-from study.strict import ParamsError
-from study.verify import PAGE, published_rows, verify
+from study.runs.store import PUBLISHED
 
 
 def test_the_published_verdicts_follow_from_the_rows(published):
@@ -33,7 +33,7 @@ def test_a_verdict_that_does_not_follow_is_found(published):
 def test_a_mark_that_does_not_follow_is_found(published):
     _, results = published
     key = pd.read_csv(results / PAGE / "trials.csv")["trial"][0]
-    file = results / "trials" / key / "rows.parquet"
+    file = results / "runs" / key / "rows.parquet"
     before = file.read_bytes()
     rows = pd.read_parquet(file)
     rows.loc[0, "correct"] = not rows.loc[0, "correct"]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from study.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, VALIDATION, draw_words, lexicon_of
+from study.worlds.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, VALIDATION, draw_words, lexicon_of
 
 
 def test_every_drawn_word_belongs_to_its_lexicon():
@@ -29,6 +29,6 @@ def test_too_many_words_are_refused_with_the_remedy():
 
 
 def test_the_same_seed_gives_the_same_words_in_another_process():
-    code = "import random; from study.words import *; print(draw_words(random.Random(7), 5, STUDY))"
+    code = "import random; from study.worlds.words import *; print(draw_words(random.Random(7), 5, STUDY))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str(draw_words(random.Random(7), 5, STUDY))

@@ -2,12 +2,13 @@ import random
 
 import pytest
 
-from study.data import make_documents
-from study.logic import Fact
-from study.wording import LEAD_INS, Template, fill, with_article
-from study.words import STUDY
-from study.world import Kind, Split, Stated, Statement, Status
-from study.worlds import WORLDS, family
+from study.data.questions import make_documents
+from study.datasets import WORLDS
+from study.worlds import family
+from study.worlds.logic import Fact
+from study.worlds.wording import LEAD_INS, Template, fill, with_article
+from study.worlds.words import STUDY
+from study.worlds.world import Kind, Split, Stated, Statement, Status
 
 
 def built(name: str, preset: str = "bundled", seed: int = 0):

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.book import NotebookFailed, Run, notebook_path, place_about
+from study.config import ParamsError, named_file
 from study.digest import sha256_of
-from study.hub import ensure, identity
+from study.lm.fetch import ensure
+from study.lm.hub import identity
+from study.pages.page import NotebookFailed, Run, notebook_path, place_about
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, shown
-from study.store import PUBLISHED, content_hash, store_of
-from study.strict import ParamsError, named_file
+from study.runs.store import PUBLISHED, content_hash, store_of
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 ROOM, RIGHTS = "make room on the disk", "make it writable"
@@ -63,10 +64,10 @@ def reproduce(study: str) -> int:
         for model in models:
             ensure(model)
         if not executed:
-            from study.forecast import refuse_what_cannot_fit
+            from study.runs.forecast import refuse_what_cannot_fit
 
             refuse_what_cannot_fit(run.params, store_of(run.results))
-        from study.execute import execute
+        from study.pages.execute import execute
 
         begun = time.monotonic()
         execute(run)
@@ -83,7 +84,7 @@ def reproduce(study: str) -> int:
 
 def summary(params: Params, results: Path) -> str:
     """Accuracy by arm and split as text."""
-    from study.runner import rows_of, trials_of
+    from study.runs.runner import rows_of, trials_of
 
     rows = rows_of(trials_of(params, store_of(results)), store_of(results))
     if rows.empty:
@@ -107,8 +108,8 @@ def changed(theirs: object, mine: object, path: str = "") -> Iterator[str]:
 
 def one_notebook(number: str, params_file: str) -> int:
     """Execute one notebook with other params into a folder of its own, and print what differs."""
-    from study.execute import execute
-    from study.recipe import load_recipe
+    from study.base_model.recipe import load_recipe
+    from study.pages.execute import execute
 
     if not params_file:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
@@ -137,7 +138,7 @@ def help_notebook(number: str) -> int:
     notebook = notebook_path(number)
     from papermill import inspect_notebook
 
-    from study.settings import show
+    from study.help import show
 
     show(notebook, inspect_notebook(str(notebook)))
     return 0
@@ -145,9 +146,9 @@ def help_notebook(number: str) -> int:
 
 def show_differences(run: Run) -> None:
     """Print what a notebook's arms answer otherwise than in the published study, in words and as a table."""
-    from study.difference import difference_table, in_short, rows_listed, show
-    from study.execute import trials_in
-    from study.runner import rows_of
+    from study.evidence.difference import difference_table, in_short, rows_listed, show
+    from study.pages.execute import trials_in
+    from study.runs.runner import rows_of
 
     trials = [trial for trial in trials_in(run) if trial.params == run.params]  # the ladder's models are others
     here = rows_of(trials, store_of(run.results))
@@ -163,7 +164,7 @@ def show_differences(run: Run) -> None:
 
 def plan(study: str, verbose: bool = False) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    from study.runner import units_of
+    from study.runs.runner import units_of
     from study.terminal import TO_RUN, show_pages, show_units, states_of
 
     runs = study_runs(study)
@@ -180,7 +181,7 @@ def plan(study: str, verbose: bool = False) -> int:
             print(f"  {state:8}  {unit.key}  {unit.label}")
     print(f"\n{len(units) - states.count(TO_RUN)} of {len(units)} units are finished")
     if TO_RUN in states:
-        from study.forecast import forecast
+        from study.runs.forecast import forecast
 
         found = forecast(params, store)
         print("\n".join(found.lines()))
@@ -190,9 +191,9 @@ def plan(study: str, verbose: bool = False) -> int:
 
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
-    from study.runner import units_of
+    from study.runs.run import DIVERGED
+    from study.runs.runner import units_of
     from study.terminal import show_pages, show_units, states_of
-    from study.trials import DIVERGED
 
     runs = study_runs(study)
     store = store_of(runs[0].results)
@@ -209,14 +210,14 @@ def status(study: str) -> int:
 
 def documents(docs: str, questions: str, study: str) -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
-    from study.inquiry import inquire
+    from study.advice.ask import inquire
 
     return inquire(docs, questions, study, load_params(study_file(study)), RESULTS)
 
 
 def figures(study: str) -> int:
     """Redraw the figures of a study from its results; no model is loaded."""
-    from study.draw import redraw
+    from study.pages.draw import redraw
 
     params = load_params(study_file(study))
     changed = redraw(params, RESULTS / study)
@@ -228,7 +229,7 @@ def figures(study: str) -> int:
 
 def verify(study: str) -> int:
     """Recompute every claim of a published study from its rows."""
-    from study.verify import verify
+    from study.evidence.verify import verify
 
     effects, claims = verify(load_params(study_file(study)), RESULTS / study)
     for claim in claims.itertuples():
@@ -277,7 +278,7 @@ def licences() -> int:
 
 def fetch(model: str, revision: str, data: str) -> int:
     """Fetch a hub model and pin it, or a public data set."""
-    from study.fetch import fetch, fetch_data
+    from study.lm.fetch import fetch, fetch_data
 
     if not model and not data:
         raise ParamsError("neither MODEL nor DATA is given; as in `make fetch MODEL=Qwen/Qwen3-1.7B`")
@@ -290,9 +291,9 @@ def fetch(model: str, revision: str, data: str) -> int:
 
 def base_model(size: str) -> int:
     """Pretrain a bundled model anew."""
-    from study.base_model import folder_of, recipe_file
-    from study.execute import execute
-    from study.recipe import load_recipe
+    from study.base_model.make import folder_of, recipe_file
+    from study.base_model.recipe import load_recipe
+    from study.pages.execute import execute
 
     file, folder = recipe_file(size), folder_of(size)
     run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
@@ -307,8 +308,8 @@ def base_model(size: str) -> int:
 
 def base_report(size: str) -> int:
     """Measure a bundled model's skills beside their targets."""
-    from study.base_model import folder_of, recipe_file
-    from study.base_report import report, verdict
+    from study.base_model.make import folder_of, recipe_file
+    from study.base_model.report import report, verdict
 
     recipe_file(size)
     folder = folder_of(size)
@@ -358,13 +359,6 @@ class Terminated(KeyboardInterrupt):
 
 def _terminate(*_: object) -> None:
     raise Terminated
-
-
-def simulate(scenario: str) -> int:
-    """Say what the study would take on larger models and more machines, and where it stops scaling."""
-    from study.simulate.run import run
-
-    return run(scenario)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -430,9 +424,6 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("folder", help="of trials, such as results/default/trials")
     sub.add_argument("reference", help="folder of trials, too")
     sub.set_defaults(does=lambda given: compare(given.folder, given.reference))
-    sub = verbs.add_parser("simulate", help=(simulate.__doc__ or "").splitlines()[0])
-    sub.add_argument("--scenario", default="", help="name of a file in params/scale/; all by default")
-    sub.set_defaults(does=lambda given: simulate(given.scenario))
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:

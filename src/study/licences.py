@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
+from study.config import ParamsError
 from study.packages import Package, packages_of
 from study.paths import ROOT, shown
-from study.strict import ParamsError
 
 LICENCES = ROOT / "LICENCES.csv"
 # Names of SPDX, and what packages without one call theirs. Any other has to be read, and put where it belongs.

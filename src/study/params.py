@@ -7,12 +7,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from study.data import Splitting
+from study.config import Strict, read_yaml
+from study.data.questions import Splitting
+from study.datasets import WORLDS
 from study.paths import is_folder
-from study.strict import Strict, read_yaml
-from study.words import OPENINGS
-from study.worlds import WORLDS
 from study.worlds.shape import Given, Shape
+from study.worlds.words import OPENINGS
 
 BUNDLED = "bundled"
 THOUGHT_TOKENS = 1024
@@ -118,7 +118,7 @@ class Model(Strict):
     def _can_be_spread(self) -> Self:
         if self.device_map and self.device == "cpu":
             raise ValueError(
-                f"device_map = {self.device_map!r} with device 'cpu': layers are spread over GPUs; leave one of them out"
+                f"device_map = {self.device_map!r} with device 'cpu': layers are spread over GPUs; leave one out"
             )
         return self
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from study.book import Run
+from study.config import ParamsError, read_yaml
 from study.digest import sha256_of
-from study.hub import identity, is_weights, model_folder
+from study.evidence.verify import verify
+from study.lm.hub import identity, is_weights, model_folder
 from study.packages import packages_of
-from study.store import RECORD, ROWS
-from study.strict import ParamsError, read_yaml
-from study.verify import verify
+from study.pages.page import Run
+from study.runs.store import RECORD, ROWS
 
 METADATA = "ro-crate-metadata.json"
 PROFILES = ("https://w3id.org/ro/wfrun/process/0.5",)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.book import Run
+from study.pages.page import Run
 from study.params import Params
 from study.paths import shown
-from study.store import Store
-from study.trials import DIVERGED, FINISHED, Trial, Unit
+from study.runs.run import DIVERGED, FINISHED, Trial, Unit
+from study.runs.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console

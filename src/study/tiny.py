@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from study.architecture import build_model
-from study.recipe import Architecture
-from study.tokenizer import build_tokenizer
+from study.base_model.architecture import build_model
+from study.base_model.recipe import Architecture
+from study.base_model.tokenizer import build_tokenizer
 
 
 def save_model(folder: Path) -> None:

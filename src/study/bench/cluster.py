@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from study.bench.table import Line, Same, Say, compare
-from study.executors import RAY
+from study.config import ParamsError
 from study.params import Params, load_params
 from study.paths import PARAMS
-from study.runner import run, units_of
-from study.store import Store
-from study.strict import ParamsError
+from study.runs.executors import RAY
+from study.runs.runner import run, units_of
+from study.runs.store import Store
 
 TARGET = 1 / 0.6  # times as fast as one node, for two
 

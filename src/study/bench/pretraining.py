@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-from study.base_model import recipe_file
+from study.base_model.make import recipe_file
+from study.base_model.pretrain import Batch, Batches, Run, has_bfloat16
+from study.base_model.recipe import load_recipe
 from study.bench.table import Line, Say
-from study.executors import available_cores
-from study.pretrain import Batch, Batches, Run, has_bfloat16
-from study.recipe import load_recipe
+from study.runs.executors import available_cores
 
 TARGET = 1.5
 Example = dict[str, list[int]]

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from study.bench.table import Line
-from study.executors import available_cores
+from study.config import ParamsError
+from study.figures.style import use_style
 from study.paths import shown
-from study.strict import ParamsError
-from study.style import use_style
+from study.runs.executors import available_cores
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "papermill", "lm_eval", "trl")
 

@@ -9,9 +9,9 @@ from study.bench.cluster import cluster_line
 from study.bench.pretraining import pretraining_line
 from study.bench.publish import as_table, publish
 from study.bench.table import Line, Say
-from study.executors import available_cores
+from study.config import ParamsError
 from study.paths import RESULTS, shown
-from study.strict import ParamsError
+from study.runs.executors import available_cores
 
 FOLDER = RESULTS / "bench"
 GROUPS = ("scoring", "memory", "tuning", "seeds", "writing", "study", "neighbour", "again", "pretraining", "cluster")

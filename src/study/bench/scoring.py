@@ -15,14 +15,14 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from study.attention import Kept, common_prefix
 from study.bench.table import Line, Same, Say, compare
-from study.hub import model_folder
-from study.models import load_tokenizer
+from study.lm.attention import Kept, common_prefix
+from study.lm.hub import model_folder
+from study.lm.loading import load_tokenizer
+from study.lm.prompts import OF_BUNDLED
+from study.lm.scoring import OptionScores, score_options
 from study.params import Model, Params
-from study.prompts import OF_BUNDLED
-from study.score import OptionScores, score_options
-from study.trials import likeliest, prepare
+from study.runs.run import likeliest, prepare
 
 Questions = list[tuple[str, tuple[str, ...]]]
 QUESTIONS = 256  # about as many as a trial of the study has

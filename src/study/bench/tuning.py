@@ -23,12 +23,12 @@ from trl import SFTConfig, SFTTrainer
 
 from study.bench.scaling import product_speed
 from study.bench.table import Line, Same, Say, compare
-from study.data import Splitting, training_texts
-from study.finetune import Training, epoch_order, finetune
-from study.flops import size_of, training_flops
-from study.models import load
+from study.data.questions import Splitting, training_texts
+from study.lm.finetuning import Training, epoch_order, finetune
+from study.lm.flops import size_of, training_flops
+from study.lm.loading import load
 from study.params import Finetuning, Model, Params
-from study.trials import prepare
+from study.runs.run import prepare
 
 disable_progress_bars()
 BATCH, STEP_TOKENS, RATE = 16, 160, 1e-3

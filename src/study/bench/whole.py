@@ -18,18 +18,18 @@ import torch
 from study.bench import scoring, tuning, writing
 from study.bench.table import Line, Same, Say, Took, compare, median, timed
 from study.cli import study_runs
-from study.executors import available_cores
-from study.generate import generate
-from study.models import load, load_tokenizer
+from study.config import ParamsError
+from study.lm.generation import generate
+from study.lm.loading import load, load_tokenizer
+from study.lm.prompts import OF_BUNDLED
+from study.lm.scoring import score_options
 from study.params import Arm, Ladder, Model, Params, Source, load_params
 from study.paths import PARAMS, ROOT
-from study.prompts import OF_BUNDLED
-from study.runner import run, units_of
-from study.score import score_options
-from study.store import PUBLISHED, Store, content_hash, store_of
-from study.strict import ParamsError
-from study.trials import DIVERGED, Trial, Unit, Writing, prepare
-from study.world import Split
+from study.runs.executors import available_cores
+from study.runs.run import DIVERGED, Trial, Unit, Writing, prepare
+from study.runs.runner import run, units_of
+from study.runs.store import PUBLISHED, Store, content_hash, store_of
+from study.worlds.world import Split
 
 SEEDS, RUN = 8, 2  # of the eight notebooks, so many are run in each round
 
@@ -40,10 +40,10 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
-from study.data import Splitting, training_texts
-from study.models import load
+from study.data.questions import Splitting, training_texts
+from study.lm.loading import load
 from study.params import Params, Model
-from study.trials import prepare
+from study.runs.run import prepare
 
 params, material = Params(), prepare(Params(), "reversals", SEED)
 model, tokenizer = load(Model(device="cpu"))

@@ -6,11 +6,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.bench.table import Line, Same, Say, compare
-from study.generate import generate
-from study.models import load
+from study.lm.generation import generate
+from study.lm.loading import load
+from study.lm.prompts import OF_BUNDLED
 from study.params import Model, Params, Source
-from study.prompts import OF_BUNDLED
-from study.trials import prepare
+from study.runs.run import prepare
 
 BATCH = 32  # of the peer
 

@@ -31,8 +31,8 @@ def bytes_digest(folder: Path) -> str:
 
 def finished(study: Study) -> dict[str, str]:
     """The units that the store says are finished, by key, with a digest of their files."""
-    folders = study.store.folder.glob("[!.]*") if study.store.folder.is_dir() else ()
-    return {folder.name: bytes_digest(folder) for folder in folders if study.store.has(folder.name)}
+    folders = study.runs.store.folder.glob("[!.]*") if study.runs.store.folder.is_dir() else ()
+    return {folder.name: bytes_digest(folder) for folder in folders if study.runs.store.has(folder.name)}
 
 
 def tables(results: Path, page: str = "0*") -> dict[str, str]:
@@ -71,9 +71,9 @@ class Reference(NamedTuple):
     @classmethod
     def of(cls, study: Study, seconds: float) -> "Reference":
         """What a finished study holds."""
-        folder = study.store.folder
+        folder = study.runs.store.folder
         rows = {key: rows_digest(folder / key) for key in finished(study)}
-        labels = {key: study.store.record(key)["label"] for key in rows}
+        labels = {key: study.runs.store.record(key)["label"] for key in rows}
         return cls(study, rows, labels, tables(study.results), files(study), seconds)
 
     def amiss(self, study: Study, before: dict[str, str] | None = None) -> list[str]:
@@ -87,7 +87,7 @@ class Reference(NamedTuple):
         for key in here:
             if key not in self.rows:
                 found.append(f"unit {key} is none of the study's")
-            elif rows_digest(study.store.folder / key) != self.rows[key]:
+            elif rows_digest(study.runs.store.folder / key) != self.rows[key]:
                 found.append(f"{self.labels[key]} is marked finished with other rows")
         for key, digest in (before or {}).items():
             if here.get(key) != digest:

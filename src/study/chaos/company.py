@@ -12,8 +12,8 @@ from study.chaos.check import finished
 from study.chaos.fault import Chaos, Outcome
 from study.chaos.kills import resumed
 from study.chaos.scratch import MARK, Scratch, Study, kind_of, marked
-from study.executors import RAY
-from study.strict import ParamsError
+from study.config import ParamsError
+from study.runs.executors import RAY
 
 IN_USE = "another run"
 

@@ -91,7 +91,7 @@ def read_only(chaos: Chaos) -> Iterator[Outcome]:
             yield Outcome(f"read-only results, finished, {verb}", amiss + reference.unlike(study))
     study.runs[-1].stamp.unlink()
     removed = sorted(before)[0]
-    for file in (study.store.folder / removed).iterdir():
+    for file in (study.runs.store.folder / removed).iterdir():
         file.unlink()
     del before[removed]
     with mounted(study.results, "--bind", str(study.results)):

@@ -11,7 +11,7 @@ from study.chaos.fault import Chaos, Outcome
 from study.chaos.injected import ONCE
 from study.chaos.kills import resumed, strike
 from study.chaos.scratch import Study
-from study.trials import DIVERGED
+from study.runs.run import DIVERGED
 
 DAY = 86_400
 
@@ -63,16 +63,16 @@ def _diverging(chaos: Chaos) -> Outcome:
     amiss += [] if "DIVERGED: step 1" in done.out else ["the run does not say that a training diverged"]
     status = study.finish(verb="status").out
     for key in diverged:
-        label = study.store.record(key)["label"]
+        label = study.runs.store.record(key)["label"]
         amiss += [] if f"diverged: {label}" in status else [f"`status` does not name {label}"]
-        shutil.rmtree(study.store.folder / key)
+        shutil.rmtree(study.runs.store.folder / key)
     study.runs[-1].stamp.unlink(missing_ok=True)  # a page asks for its trials, and not for those that chose their rates
     # Rates are chosen anew, and the trials of another rate, if one was taken, are no unit of the undisturbed study.
     for key in finished(study).keys() - chaos.reference.rows.keys():
-        shutil.rmtree(study.store.folder / key)
+        shutil.rmtree(study.runs.store.folder / key)
     return Outcome("NaN within a training", amiss + resumed(chaos, study, study.finish()))
 
 
 def _diverged(study: Study) -> list[str]:
-    records = {file.parent.name: json.loads(file.read_text()) for file in study.store.folder.glob("*/record.json")}
+    records = {file.parent.name: json.loads(file.read_text()) for file in study.runs.store.folder.glob("*/record.json")}
     return [key for key, record in records.items() if record["status"] == DIVERGED]

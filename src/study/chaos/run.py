@@ -12,7 +12,7 @@ from study.chaos import company, disk, kills, machine, torn
 from study.chaos.check import Reference
 from study.chaos.fault import Chaos, Outcome
 from study.chaos.scratch import LAST, PAGES, Scratch
-from study.strict import ParamsError
+from study.config import ParamsError
 from study.terminal import Styled, show_table
 
 FAULTS: dict[str, Callable[[Chaos], Iterator[Outcome]]] = {

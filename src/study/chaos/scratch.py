@@ -16,10 +16,10 @@ from typing import NamedTuple
 import psutil
 import yaml
 
-from study.book import Run
+from study.pages.page import Run
 from study.params import ARMS, load_params
 from study.paths import NOTEBOOKS, PACKAGE, PARAMS
-from study.store import Store
+from study.runs.store import Store
 
 PAGES = ("02_in_context", "05_compare")  # every arm, figures, tables and claims
 LAST = PAGES[1:]  # all of them, too

@@ -17,10 +17,10 @@ from study.chaos.check import unit_rows
 from study.chaos.company import Nodes, cluster
 from study.chaos.kills import EVERY, VICTIMS
 from study.chaos.scratch import GRACE, Running, Scratch, Study
-from study.executors import RAY, chosen
+from study.config import ParamsError, named_file
 from study.params import BUNDLED, load_params
 from study.paths import BASE_MODEL, NOTEBOOKS, PARAMS, ROOT, shown
-from study.strict import ParamsError, named_file
+from study.runs.executors import RAY, chosen
 
 PAUSE = (10.0, 240.0)  # least and most seconds between two kills; a run takes a minute to get going on a busy machine
 NODE = "node"

@@ -63,16 +63,16 @@ def leftovers(chaos: Chaos) -> Iterator[Outcome]:
     study = chaos.scratch.study("leftovers", like=chaos.reference.study)
     units = sorted(finished(study))
     for unit in units[:2]:
-        shutil.copytree(study.store.folder / unit, study.store.folder / f".{unit}.left")
-        os.truncate(study.store.folder / f".{unit}.left" / "rows.parquet", 100)
-        shutil.rmtree(study.store.folder / unit)
+        shutil.copytree(study.runs.store.folder / unit, study.runs.store.folder / f".{unit}.left")
+        os.truncate(study.runs.store.folder / f".{unit}.left" / "rows.parquet", 100)
+        shutil.rmtree(study.runs.store.folder / unit)
     for run in study.runs:
         shutil.copy(run.target, study.results / f".{run.name}.part.ipynb")
         shutil.copy(run.stamp, run.stamp.with_suffix(".part"))
         os.truncate(study.results / f".{run.name}.part.ipynb", 1000)
     before = {unit: digest for unit, digest in finished(study).items() if unit not in units[:2]}
     amiss = chaos.reference.amiss(study, before)
-    amiss += [f"{unit} is called finished" for unit in units[:2] if study.store.has(unit)]
+    amiss += [f"{unit} is called finished" for unit in units[:2] if study.runs.store.has(unit)]
     yield Outcome("parts left over", amiss + resumed(chaos, study, study.finish()))
 
 

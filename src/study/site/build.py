@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from study.config import ParamsError
 from study.params import Params
 from study.paths import RESULTS, ROOT, shown
 from study.simulate import FOLDER
@@ -20,7 +21,6 @@ from study.site.explorer import write_explorer
 from study.site.harmless import harmless, plain_markdown, still
 from study.site.markdown import escaped, link, plain_table
 from study.site.published import Published
-from study.strict import ParamsError
 
 HERE = Path(__file__).parent
 # Files of the repository that are pages of the site.

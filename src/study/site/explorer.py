@@ -14,16 +14,16 @@ from typing import Any
 
 import pandas as pd
 
-from study.data import Question, Splitting
-from study.logic import Fact, Rule
+from study.config import ParamsError
+from study.data.questions import Question, Splitting
+from study.evidence.verify import published_rows, trials_listed
 from study.params import Arm, Params, Source
 from study.paths import shown
-from study.store import Store, content_hash
-from study.strict import ParamsError
-from study.trials import FINISHED, WRITTEN, Material, likeliest, prepare
-from study.verify import published_rows, trials_listed
-from study.work import SAME_DIRECTION, answers_told
-from study.world import World
+from study.runs.perform import SAME_DIRECTION, answers_told
+from study.runs.run import FINISHED, WRITTEN, Material, likeliest, prepare
+from study.runs.store import Store, content_hash
+from study.worlds.logic import Fact, Rule
+from study.worlds.world import World
 
 TEXTS = {
     Source.DOCUMENTS: "documents",

@@ -16,8 +16,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, parse
 from markdown_it import MarkdownIt
 
+from study.config import ParamsError
 from study.paths import NOTEBOOKS, shown
-from study.strict import ParamsError
 
 TAGS = frozenset("div p br hr h3 h4 h5 h6 ul ol li strong em code pre img a".split())
 TAGS |= frozenset("table thead tbody tfoot tr th td caption".split())

@@ -10,21 +10,21 @@ from urllib.parse import urlencode
 import pandas as pd
 import yaml
 
-from study.book import notebook_path
-from study.claims import CLAIMS, REFUTED, REPLICATES, Claim, load_claims
-from study.data import Question
+from study.config import ParamsError
+from study.data.questions import Question
+from study.datasets import WORLDS
+from study.evidence.claims import CLAIMS, REFUTED, REPLICATES, Claim, load_claims
+from study.help import settings_of
+from study.pages.page import notebook_path
 from study.params import Arm, Params
 from study.paths import shown
-from study.settings import settings_of
+from study.runs.run import Material, prepare
 from study.simulate import FOLDER
 from study.simulate.scenario import gpus, load_scenario, scenarios
 from study.site.explorer import described
 from study.site.markdown import escaped, interval, link, plain_table, share, table
 from study.site.published import Published
-from study.strict import ParamsError
-from study.trials import Material, prepare
-from study.world import Split
-from study.worlds import WORLDS
+from study.worlds.world import Split
 
 # Where an executed notebook shows what a claim is about, if not in the table of all claims.
 SECTIONS = {

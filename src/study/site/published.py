@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from study.claims import REFUTED
+from study.config import ParamsError
+from study.evidence.claims import REFUTED
+from study.evidence.stats import accuracy_table
+from study.evidence.verify import published_rows, verify
 from study.params import Params
-from study.stats import accuracy_table
-from study.strict import ParamsError
-from study.verify import published_rows, verify
 
 
 @dataclass(frozen=True)

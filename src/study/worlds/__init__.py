@@ -1,15 +1,9 @@
-"""The worlds, by name. A new world is one module with `Params`, `PRESETS` and `build`, and one row here.
-
-One whose documents and questions are given as files has `gather` instead of `build`.
-"""
+"""The worlds, by name. A new world is one module with `Params`, `PRESETS` and `build`, and one row here."""
 
 import re
 
-from study.wording import LEAD_INS
 from study.worlds import (
-    berglund,
     deeds,
-    documents,
     family,
     process,
     reversal_curse,
@@ -18,6 +12,7 @@ from study.worlds import (
     semantic,
     syllogisms,
 )
+from study.worlds.wording import LEAD_INS
 
 # The first six are the study's; the last two are for pretraining, which needs more relations than the study uses.
 DRAWN = {
@@ -30,8 +25,6 @@ DRAWN = {
     "roles": roles,
     "deeds": deeds,
 }
-GIVEN = {"berglund": berglund, "documents": documents}
-WORLDS = {**DRAWN, **GIVEN}
 
 
 def closed_class_words(*more: str) -> list[str]:

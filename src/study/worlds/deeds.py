@@ -6,10 +6,10 @@ The bundled model learns to look entities up on these first: the shorter the sen
 import random
 from typing import ClassVar
 
-from study.wording import templates
-from study.words import Lexicon
-from study.world import World
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
+from study.worlds.wording import templates
+from study.worlds.words import Lexicon
+from study.worlds.world import World
 
 PAIRS: Pairs = (
     ("leads", "follows"),

@@ -12,13 +12,13 @@ from typing import ClassVar, Self
 
 from pydantic import Field
 
-from study.facts_file import Line, read_theory, renamed
-from study.logic import Constraints, Fact, Rule
-from study.wording import templates
-from study.words import Lexicon, draw_words
-from study.world import Kind, Split, Stated, Statement, World
+from study.worlds.facts_file import Line, read_theory, renamed
+from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.roles import role_wording
 from study.worlds.shape import Shape
+from study.worlds.wording import templates
+from study.worlds.words import Lexicon, draw_words
+from study.worlds.world import Kind, Split, Stated, Statement, World
 
 GENDER, MAN, WOMAN = "gender", "man", "woman"
 CLOSED_CLASS = (MAN, WOMAN)

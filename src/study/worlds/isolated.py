@@ -9,11 +9,11 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from study.logic import Constraints, Fact, Rule
-from study.wording import Wording
-from study.words import Lexicon, draw_words
-from study.world import World
+from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
+from study.worlds.wording import Wording
+from study.worlds.words import Lexicon, draw_words
+from study.worlds.world import World
 
 Pairs = Sequence[tuple[str, str]]
 

@@ -16,11 +16,11 @@ from typing import NamedTuple, Self
 
 from pydantic import Field
 
-from study.logic import Constraints, Fact, Rule
-from study.wording import templates
-from study.words import Lexicon, draw_words
-from study.world import Kind, Split, Stated, Statement, Status, World
+from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
+from study.worlds.wording import templates
+from study.worlds.words import Lexicon, draw_words
+from study.worlds.world import Kind, Split, Stated, Statement, Status, World
 
 BECOMES, RULE = "becomes", "rule"
 BEHAVIOURS = CLOSED_CLASS = ("both", "swap", "left", "right")

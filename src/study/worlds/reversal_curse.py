@@ -13,11 +13,11 @@ from typing import Self
 
 from pydantic import Field
 
-from study.logic import Fact
-from study.wording import Template, templates
-from study.words import Lexicon, draw_words
-from study.world import Kind, Statement, World
+from study.worlds.logic import Fact
 from study.worlds.shape import Shape
+from study.worlds.wording import Template, templates
+from study.worlds.words import Lexicon, draw_words
+from study.worlds.world import Kind, Statement, World
 
 ROLES = ("composer", "inventor", "director", "founder", "painter", "designer", "discoverer", "author")
 NAME_FIRST, DESCRIPTION_FIRST, BOTH = "name first", "description first", "both"

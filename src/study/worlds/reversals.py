@@ -7,10 +7,10 @@ Source: Lampinen et al. 2025, simple reversals (100 comparisons over 28 features
 import random
 from typing import ClassVar
 
-from study.wording import templates
-from study.words import Lexicon
-from study.world import World
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
+from study.worlds.wording import templates
+from study.worlds.words import Lexicon
+from study.worlds.world import World
 
 FEATURES = tuple(
     """

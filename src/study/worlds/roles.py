@@ -7,10 +7,10 @@ What follows is the same role asked from the other side ("the teacher of ditav i
 import random
 from typing import ClassVar
 
-from study.wording import Template, templates, with_article
-from study.words import Lexicon
-from study.world import World
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
+from study.worlds.wording import Template, templates, with_article
+from study.worlds.words import Lexicon
+from study.worlds.world import World
 
 PAIRS: Pairs = (
     ("teacher", "student"),

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
+from study.config import Strict
 from study.digest import sha256_of
 from study.paths import ROOT, is_file, is_folder
-from study.strict import Strict
 
 
 class Given(Strict):

@@ -16,11 +16,11 @@ from typing import Self
 
 from pydantic import Field
 
-from study.logic import Constraints, Fact, Rule
-from study.wording import templates
-from study.words import Lexicon, draw_words
-from study.world import Split, Stated, Statement, Topic, World
+from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
+from study.worlds.wording import templates
+from study.worlds.words import Lexicon, draw_words
+from study.worlds.world import Split, Stated, Statement, Topic, World
 
 QUANTIFIERS = ("all", "some", "no")
 OPENING = "here are three terms: {}, {} and {}."

@@ -22,4 +22,4 @@ def _limit(work: ModuleType) -> None:
     work.work = limited  # type: ignore[attr-defined]
 
 
-after("study.work", _limit)
+after("study.runs.perform", _limit)

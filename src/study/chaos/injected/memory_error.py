@@ -17,4 +17,4 @@ def _raise(finetune: ModuleType) -> None:
     finetune.finetune = struck  # type: ignore[attr-defined]
 
 
-after("study.finetune", _raise)
+after("study.lm.finetuning", _raise)

@@ -27,4 +27,4 @@ def _with_nan(take_step: Any) -> Any:
     return spoiled
 
 
-after("study.finetune", _spoil)
+after("study.lm.finetuning", _spoil)

@@ -19,4 +19,4 @@ def _spoil(finetune: ModuleType) -> None:
     finetune.finetune = spoiled  # type: ignore[attr-defined]
 
 
-after("study.finetune", _spoil)
+after("study.lm.finetuning", _spoil)

@@ -19,4 +19,4 @@ def _kill(work: ModuleType) -> None:
     work.work = killed  # type: ignore[attr-defined]
 
 
-after("study.work", _kill)
+after("study.runs.perform", _kill)

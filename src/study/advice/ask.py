@@ -1,0 +1,118 @@
+"""What `make documents` does: from a folder of documents and a file of questions to a recommendation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from study.advice.drafts import draft_questions
+from study.config import ParamsError
+from study.data.questions import Document
+from study.documents.questions import read_questions, write_questions
+from study.documents.read import read_documents
+from study.lm.fetch import ensure
+from study.lm.hub import model_folder, tokenizer_in
+from study.pages.execute import execute
+from study.pages.page import Run, notebook_path, place_about
+from study.params import Params
+from study.paths import ROOT, shown
+from study.runs.forecast import refuse_what_cannot_fit
+from study.runs.run import prepare
+from study.runs.store import content_hash, store_of
+
+UNREAD = 0.02  # of the tokens of somebody's documents that a model may not know
+
+
+def inquire(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
+    """Run the study of documents and questions, or draft questions if there are none; an exit status.
+
+    Args:
+        docs: folder; "" for the documents of the params.
+        questions: file; "" for those of the params if docs is "", and to draft some otherwise.
+        study: name of the file with all other settings.
+        base: these settings.
+        place: where results of all studies are.
+
+    Raises:
+        ParamsError: whatever is wrong with the files, before anything is run.
+    """
+    given = base.plain()["worlds"]["documents"]
+    if docs:
+        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
+    elif questions or not given:
+        raise ParamsError(
+            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
+        )
+    folder, file = given["folder"], given["questions"]
+    plain = {**base.plain(), "worlds": {"documents": given}}
+    params = Params.parse(plain, "DOCS and QUESTIONS")
+    results = place / "documents" / _named(ROOT / folder) if docs else place_about(place, folder)
+    # Whatever is wrong with the files is said before a model is fetched, and before anything is run.
+    passages = read_documents(ROOT / folder)
+    if file:
+        read_questions(ROOT / file, dict.fromkeys(passage.file for passage in passages), params.questions.options)
+    ensure(params.model, weights=False)
+    material = prepare(params, "documents", params.seeds[0])
+    _refuse_what_it_cannot_read(params, [document.text for document in material.documents])
+    ensure(params.model)
+    if not file:
+        return _draft(params, folder, study, results, material.documents)
+    refuse_what_cannot_fit(params, store_of(results))
+    results.mkdir(parents=True, exist_ok=True)
+    settings = results / "params.yaml"
+    settings.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
+    run = Run(notebook_path("07"), settings, params, results)
+    reason, report = run.stale(), results / run.name / "report.html"
+    if reason:
+        print(f"{run.name}: {reason}", flush=True)
+        execute(run)
+    print(f"the recommendation: {shown(report)}\nhow it came about: {shown(run.target)}")
+    return 0
+
+
+def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
+    """Refuse documents in a language whose words the model's tokenizer does not know.
+
+    Raises:
+        ParamsError: with one of the words.
+    """
+    file = model_folder(params.model, weights=False) / "tokenizer.json"
+    tokenizer = tokenizer_in(file) if file.is_file() else None
+    unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
+    encoded = [tokenizer.encode(text, add_special_tokens=False) for text in texts] if tokenizer and unknown else []
+    words = [
+        text[slice(*place)]
+        for text, found in zip(texts, encoded, strict=False)
+        for token, place in zip(found.tokens, found.offsets, strict=True)
+        if token == unknown
+    ]
+    share = len(words) / max(1, sum(len(found.tokens) for found in encoded))
+    if share > UNREAD:
+        raise ParamsError(
+            f"model.name = {params.model.name!r}: it does not know {share:.0%} of the words of these documents, such "
+            f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_gpu does"
+        )
+
+
+def _named(folder: Path) -> str:
+    """A name for the results about a folder: its own, and what tells it from others of that name."""
+    return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
+
+
+def _from_root(path: str) -> str:
+    """A path that a person gave, relative to the project if it lies inside."""
+    return shown(Path(path).resolve())
+
+
+def _draft(params: Params, docs: str, study: str, results: Path, about: Sequence[Document]) -> int:
+    file = results / "questions.csv"
+    if file.exists():
+        raise ParamsError(f"{shown(file)} is there already; edit it and give it as QUESTIONS, or move it away")
+    drafts = draft_questions(params, about)
+    if not drafts:
+        raise ParamsError(
+            f"DOCS = {docs!r}: the model drafted no question that the documents answer; write some yourself"
+        )
+    write_questions(file, drafts)
+    print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
+    print(f"  make documents STUDY={study} DOCS={docs} QUESTIONS={shown(file)}")
+    return 0

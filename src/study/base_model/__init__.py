@@ -1,0 +1,1 @@
+"""The bundled model: its corpus, architecture, pretraining and skill report."""

@@ -1,0 +1,1 @@
+"""Documents and questions, drawn from a world or read from files."""

@@ -1,0 +1,326 @@
+"""The reversal curse on its own data: fictional people and what they are known for, as Berglund et al. wrote them.
+
+900 statements name 30 people first ("Daphne Barrington, known far and wide for being the acclaimed director ..."), 900
+end with the names of 30 others, 1,800 are about 30 more in both ways. What is asked: the held-out prompts, in the same
+direction and reversed, and the statements themselves. A reversal's false options are of two kinds, as in the twin of
+this world in nonsense words, `study.worlds.reversal_curse`: what documents end with, and what none ends with.
+
+The files have defects. Completions that end in `.".` or `??` lose the second mark, and those without a full stop get
+one, so that sentences can be told apart. Descriptions differ in wording by template, so the options of a question are
+all in the wording of one template. The files' `validation_prompts` are the test prompts, and are not read.
+Source: Berglund et al. 2024, arXiv 2309.12288, experiment 1.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from study.config import ParamsError
+from study.data.public import public_folder
+from study.data.questions import Chooser, Document, Question, spread
+from study.paths import ROOT, shown
+from study.worlds.logic import Constraints, Fact
+from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, NAME_FIRST
+from study.worlds.shape import Given
+from study.worlds.wording import templates
+from study.worlds.world import Kind, Split, Stated, Statement, World
+
+ELSEWHERE = "reversal_curse"  # its twin stands in where documents of another world are asked for
+KNOWN_AS = "known as"
+# The canonical forms; what documents say is in the files. Template 0 names the person first, 1 last.
+WORDING = {KNOWN_AS: templates("{s} is known as {o}.", "known as {o} is {s}.")}
+CONSTRAINTS = Constraints(functional=frozenset({KNOWN_AS}), inverse_functional=frozenset({KNOWN_AS}))
+TO_DESCRIPTION, TO_NAME = 0, 1
+TRAINED = {
+    "p2d_prompts_train": (NAME_FIRST, TO_DESCRIPTION),
+    "d2p_prompts_train": (DESCRIPTION_FIRST, TO_NAME),
+    "both_prompts_train": (BOTH, None),
+}
+ASKED = {
+    "p2d_prompts_test": (NAME_FIRST, TO_DESCRIPTION),
+    "d2p_prompts_test": (DESCRIPTION_FIRST, TO_NAME),
+    "p2d_reverse_prompts_test": (NAME_FIRST, TO_NAME),
+    "d2p_reverse_prompts_test": (DESCRIPTION_FIRST, TO_DESCRIPTION),
+}
+
+
+# Files whose descriptions are worded by the same templates in the same order.
+ALIKE = {
+    **dict.fromkeys(TRAINED, ("p2d_prompts_train", "both_prompts_train")),
+    **dict.fromkeys(ASKED, ("p2d_prompts_test", "d2p_reverse_prompts_test")),
+}
+Place = tuple[str, str, int]  # file, person, template
+
+
+class Params(Given):
+    """Where the files are, and how much of them is taken."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("folder",)
+
+    folder: str | None = Field(None, description="folder of the JSONL files; by default what `make fetch` has brought")
+    people: int | None = Field(None, ge=4, description="of each of the three groups; all by default")
+    copies: int | None = Field(None, ge=1, description="documents about each person in each direction; all by default")
+
+
+PRESETS = {"whole": Params(), "small": Params(people=8, copies=6)}
+
+
+class Line(NamedTuple):
+    """One line of a file: a person, the direction it asks in, and the number of its template."""
+
+    person: str
+    direction: int
+    template: int
+    prompt: str
+    completion: str
+
+    @property
+    def text(self) -> str:
+        """The whole sentence, its end mended."""
+        text = re.sub(r"([.?!]\")\.$|([?!])\?$", r"\1\2", (self.prompt + self.completion).strip())
+        return text if re.search(r"[.?!]\"?$", text) else f"{text}."
+
+
+@dataclass(frozen=True)
+class People(World):
+    """People and descriptions; a sentence is read by a name and the words that only one person's descriptions have."""
+
+    group: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
+
+    def render(self, statement: Statement) -> str:
+        """A statement in its canonical form, as a sentence begins."""
+        text = super().render(statement)
+        return text[0].upper() + text[1:]
+
+    @cached_property
+    def _marked(self) -> dict[str, str]:
+        return {mark: name for name, mark in self.marks.items()}
+
+    def parse(self, sentence: str) -> Statement | None:
+        """Who is said to be known for what, and which comes first; None unless it is one name and one description."""
+        plain = _plain(sentence)
+        names = [name for name in self.group if _plain(name) in plain]
+        marks = [mark for mark in self._marked if mark in plain]
+        if len(names) != 1 or len(marks) != 1:
+            return None
+        description = next(fact.object for fact in self.facts if fact.subject == self._marked[marks[0]])
+        name_first = plain.index(_plain(names[0])) < plain.index(marks[0])
+        return Statement(Fact(KNOWN_AS, names[0], description), TO_DESCRIPTION if name_first else TO_NAME)
+
+
+def _plain(text: str) -> str:
+    """Words in lower case, each between single spaces."""
+    words = re.findall(r"\w+", text.lower())
+    return f" {' '.join(words)} "
+
+
+def gather(
+    shape: Params, seed: int, options: int, per_split: int, ask: object = None
+) -> tuple[World, list[Document], list[Question]]:
+    """The world, its documents in random order, and its questions.
+
+    Args:
+        shape: which files, and how much of them.
+        seed: of the documents' order; people and questions are the same for all.
+        options: of a question.
+        per_split: most questions of one split, spread evenly over people.
+        ask: not needed here, all that is asked is the beginning of a sentence.
+
+    Raises:
+        ParamsError: naming the file and the line that cannot be used.
+    """
+    folder = ROOT / shape.folder if shape.folder else public_folder("reversal_curse")
+    files = {name: _read(folder / f"{name}.jsonl") for name in (*TRAINED, *ASKED)}
+    group = _groups(files, folder)
+    lines = {name: list(_lines(rows, group, folder / f"{name}.jsonl")) for name, rows in files.items()}
+    taken = {name: None for kind in (NAME_FIRST, DESCRIPTION_FIRST, BOTH) for name in _some(group, kind, shape.people)}
+    lines = {
+        name: [
+            line
+            for line in rows
+            if line.person in taken and (name in ASKED or shape.copies is None or line.template < shape.copies)
+        ]
+        for name, rows in lines.items()
+    }
+    world = _world({name: group[name] for name in taken}, [line for rows in lines.values() for line in rows])
+    documents = [_document(world, line) for name in TRAINED for line in lines[name]]
+    random.Random(f"berglund/{seed}").shuffle(documents)
+    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    questions: dict[Split, list[Question]] = {}
+    for name in (*TRAINED, *ASKED):
+        for question in _questions(world, stated, lines, name, options):
+            questions.setdefault(question.split, []).append(question)
+    chosen = [
+        question
+        for split, found in questions.items()
+        for question in spread(found, (lambda q: q.kind, lambda q: q.cluster), random.Random(f"berglund/{split}"))[
+            :per_split
+        ]
+    ]
+    return world, documents, chosen
+
+
+def _read(file: Path) -> list[tuple[str, str]]:
+    """Prompt and completion of each line."""
+    if not file.is_file():
+        raise ParamsError(
+            f"worlds.berglund.folder: no {shown(file)}; fetch the files with `make fetch DATA=reversal_curse`, or name "
+            "a folder that holds them"
+        )
+    rows = []
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(text)
+            rows.append((str(row["prompt"]), str(row["completion"])))
+        except (ValueError, KeyError, TypeError):
+            raise ParamsError(
+                f"{shown(file)}, line {number}: {text[:60]!r} is no JSON object with prompt and completion; mend "
+                "it, or fetch the file anew"
+            ) from None
+    return rows
+
+
+def _groups(files: dict[str, list[tuple[str, str]]], folder: Path) -> dict[str, str]:
+    """Who is in which group, by what the files' completions begin with.
+
+    Raises:
+        ParamsError: if somebody would be in two groups, or a group in none.
+    """
+    names = {
+        NAME_FIRST: {completion.strip() for _, completion in files["p2d_reverse_prompts_test"]},
+        DESCRIPTION_FIRST: {completion.strip() for _, completion in files["d2p_prompts_test"]},
+    }
+    begins = {" ".join(completion.split()[:2]).rstrip(".,") for _, completion in files["both_prompts_train"]}
+    prompts = " ".join(prompt for prompt, _ in files["both_prompts_train"])
+    names[BOTH] = {name for name in begins if name.istitle() and name in prompts}
+    twice = names[NAME_FIRST] & names[DESCRIPTION_FIRST] | names[BOTH] & (names[NAME_FIRST] | names[DESCRIPTION_FIRST])
+    empty = [group for group, found in names.items() if not found]
+    if twice or empty:
+        raise ParamsError(
+            f"worlds.berglund.folder = {shown(folder)!r}: "
+            + (f"{sorted(twice)[0]} is in two groups" if twice else f"nobody is in the group {empty[0]!r}")
+            + "; these are not the files of the experiment"
+        )
+    return {name: group for group in names for name in sorted(names[group])}
+
+
+def _lines(rows: Sequence[tuple[str, str]], group: dict[str, str], file: Path) -> Iterator[Line]:
+    seen: Counter[tuple[str, int]] = Counter()
+    for number, (prompt, completion) in enumerate(rows, 1):
+        found = [(name, TO_DESCRIPTION) for name in group if name in prompt]
+        found += [(name, TO_NAME) for name in group if completion.strip().startswith(name)]
+        if len(found) != 1:
+            raise ParamsError(
+                f"{shown(file)}, line {number}: {(prompt + completion)[:60]!r} names {len(found)} people of the "
+                "experiment instead of one; mend the line"
+            )
+        person, direction = found[0]
+        yield Line(person, direction, seen[found[0]], prompt, completion)
+        seen[found[0]] += 1
+
+
+def _some(group: dict[str, str], kind: str, count: int | None) -> list[str]:
+    return [name for name in group if group[name] == kind][:count]
+
+
+def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
+    """Each person with the description met most often, and the words that tell it from all others."""
+    descriptions: dict[str, Counter[str]] = {name: Counter() for name in group}
+    texts: dict[str, set[str]] = {name: set() for name in group}
+    for line in lines:
+        descriptions[line.person][line.completion if line.direction == TO_DESCRIPTION else ""] += 1
+        texts[line.person].add(_plain(line.completion if line.direction == TO_DESCRIPTION else line.prompt))
+    facts, marks = [], {}
+    for name in group:
+        usual = next(text for text, _ in descriptions[name].most_common() if text)
+        facts.append(Fact(KNOWN_AS, name, re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())))
+        others = set().union(*(told for other, told in texts.items() if other != name))
+        marks[name] = _shared(_plain(usual), texts[name], others)
+    return People(
+        name="berglund",
+        facts=tuple(facts),
+        rules=(),
+        wording=WORDING,
+        constraints=CONSTRAINTS,
+        classes={e: kind for f in facts for e, kind in ((f.subject, "name"), (f.object, "description"))},
+        phrases=True,
+        group=group,
+        marks=marks,
+    )
+
+
+def _shared(usual: str, own: Set[str], others: Set[str]) -> str:
+    """The run of words of a description that most of a person's texts have and nobody else's; the longest one."""
+    words, elsewhere = usual.split(), "|".join(others)
+    runs = [f" {' '.join(words[i:j])} " for i in range(len(words)) for j in range(i + 2, len(words) + 1)]
+    distinct = [run for run in runs if run not in elsewhere] or [usual]
+    return max(distinct, key=lambda run: (sum(run in text for text in own), len(run)))
+
+
+def _document(world: People, line: Line) -> Document:
+    fact = next(fact for fact in world.facts if fact.subject == line.person)
+    return Document((Statement(fact, line.direction),), (line.text,))
+
+
+def _questions(
+    world: People, stated: Stated, lines: dict[str, list[Line]], name: str, options: int
+) -> Iterator[Question]:
+    """What one file asks: each line among other lines' ends, in the same template, by where these ends come from."""
+    fact_of = {fact.subject: fact for fact in world.facts}
+    choosers: dict[tuple[Kind, int], Chooser] = {}
+    ends = {
+        (file, line.person, line.template): line.completion
+        for file in ALIKE[name]
+        for line in lines[file]
+        if line.direction == TO_DESCRIPTION
+    }
+    for line in lines[name]:
+        statement = Statement(fact_of[line.person], line.direction)
+        split = world.split_of(statement, stated)
+        if split is None:
+            continue
+        split = Split.REPHRASED if split is Split.TRAINED and name in ASKED else split
+        never = DESCRIPTION_FIRST if line.direction == TO_DESCRIPTION else NAME_FIRST
+        for kind in (Kind.COMPLETIONS, Kind.NO_COMPLETIONS) if split is Split.REVERSAL else (Kind.COMPLETIONS,):
+            others = [
+                person
+                for person, group in world.group.items()
+                if person != line.person and (group == never) == (kind is Kind.NO_COMPLETIONS)
+            ]
+            endings = {person: _ending(ends, name, line, person) for person in others}
+            able = [person for person, end in endings.items() if end and end != line.completion]
+            rng = random.Random(f"berglund/{kind}/{line.prompt}")
+            chooser = choosers.setdefault((kind, line.template), Chooser([]))
+            false = [endings[person] or "" for person in chooser.choose([able], options - 1, True, rng)]
+            if len(false) < options - 1:
+                continue
+            texts = [line.completion, *false]
+            order = rng.sample(range(len(texts)), len(texts))
+            yield Question(
+                item_id=f"{line.prompt}{line.completion}" + (f" [{kind}]" if split is Split.REVERSAL else ""),
+                split=split,
+                kind=kind,
+                cluster=line.person,
+                query=line.prompt,
+                options=tuple(texts[k] for k in order),
+                answers=(order.index(0),),
+                rule=name,  # of the file it is from
+                hops=1,
+                supports=(world.canonical(statement.fact),),
+            )
+
+
+def _ending(ends: dict[Place, str], name: str, line: Line, person: str) -> str | None:
+    """How a line would end if it were about somebody else; None if no line of its template is."""
+    if line.direction == TO_NAME:
+        return line.completion.replace(line.person, person)
+    return next((ends[place] for file in ALIKE[name] if (place := (file, person, line.template)) in ends), None)

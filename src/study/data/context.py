@@ -1,0 +1,44 @@
+"""Which documents are in context: all, or as many as there is room for; none is ever cut."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from study.data.questions import Document, spread
+
+
+def fitting(
+    documents: Sequence[Document], tokens_of: Callable[[Sequence[Document]], int], limit: int | None, seed: str
+) -> tuple[Document, ...]:
+    """As many documents as take no more than so many tokens, in their own order.
+
+    Which ones are left out is drawn, but one about each fact stays before a second about any.
+
+    Args:
+        documents: to choose from.
+        tokens_of: how many tokens some of them take in context.
+        limit: of these tokens; None for no limit.
+        seed: decides which documents.
+
+    Raises:
+        ValueError: if not even one fits.
+    """
+    if limit is None or tokens_of(documents) <= limit:
+        return tuple(documents)
+    numbers = spread(range(len(documents)), (lambda k: str(documents[k].facts),), random.Random(f"fitting/{seed}"))
+
+    def first(count: int) -> tuple[Document, ...]:
+        return tuple(documents[k] for k in sorted(numbers[:count]))
+
+    fits, too_many = 0, len(documents)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        if tokens_of(first(middle)) <= limit:
+            fits = middle
+        else:
+            too_many = middle
+    if not fits:
+        raise ValueError(
+            f"not one of {len(documents)} documents fits into {limit} tokens of context; use shorter documents, a "
+            "model that reads more, or a larger questions.context_tokens"
+        )
+    return first(fits)

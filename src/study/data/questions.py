@@ -1,0 +1,345 @@
+"""Documents and questions of a world."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from study.worlds.logic import Fact
+from study.worlds.wording import LEAD_INS
+from study.worlds.world import Kind, Split, Stated, Statement, Topic, World
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A training document.
+
+    Attributes:
+        statements: what it states, in order.
+        sentences: its text sentence by sentence: an opening that states nothing, if there is one, then the
+            statements, some of them behind a lead-in.
+    """
+
+    statements: tuple[Statement, ...]
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole document."""
+        return " ".join(self.sentences)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What it states, each fact once."""
+        return tuple(dict.fromkeys(statement.fact for statement in self.statements))
+
+    @property
+    def stating(self) -> tuple[str, ...]:
+        """The sentences that state something."""
+        return self.sentences[len(self.sentences) - len(self.statements) :]
+
+
+class Splitting(StrEnum):
+    """How documents become training texts."""
+
+    WHOLE = "whole"
+    SENTENCES = "sentences"
+    CUMULATIVE = "cumulative"
+
+
+class Question(NamedTuple):
+    """A query with options, of which the world entails those in `answers` and no other.
+
+    Attributes:
+        item_id: stable name within the world and split.
+        kind: where the false options come from.
+        cluster: the stated fact the question hangs on; questions of one cluster are not independent.
+        query: text before the option, without trailing space.
+        options: texts that may follow, each with its leading space; all end the sentence.
+        answers: indices of the true options: one, or two that are logically equivalent.
+        rule: last rule of the derivation.
+        hops: stated facts the answer rests on.
+        supports: those facts, as canonical sentences.
+    """
+
+    item_id: str
+    split: Split
+    kind: Kind
+    cluster: str
+    query: str
+    options: tuple[str, ...]
+    answers: tuple[int, ...]
+    rule: str
+    hops: int
+    supports: tuple[str, ...]
+
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return len(self.answers) / len(self.options)
+
+    @property
+    def true_options(self) -> list[str]:
+        """The texts of the true options."""
+        return [self.options[k].strip() for k in self.answers]
+
+
+def _ways(
+    world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float
+) -> Iterator[tuple[Statement, str]]:
+    """Every way to state a fact once: all its forms first, a share of them behind a lead-in, then what is left."""
+
+    def before(form: Statement) -> list[str]:
+        articles = lead_ins > 0 and not world.template(form).is_question
+        return ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
+
+    left = {form: before(form) for form in forms}
+    while any(left.values()):
+        for form in rng.sample(forms, len(forms)):
+            if left[form]:
+                behind = len(left[form]) > 1 and (left[form][0] != "" or rng.random() < lead_ins)
+                yield form, left[form].pop(-1 if behind else 0)
+
+
+def make_documents(
+    world: World, rng: random.Random, copies: int, lead_ins: float = 0.0, wordings: int = 99
+) -> list[Document]:
+    """Each topic in `copies` documents, no two alike, in random order.
+
+    Args:
+        world: what to write about; a topic that may be told in both directions is told `copies` times in each.
+        rng: decides wordings, lead-ins and order.
+        copies: documents about each topic; fewer where its wordings are used up.
+        lead_ins: share of sentences behind a lead-in.
+        wordings: only the first so many wordings of either order are used.
+    """
+    documents = []
+    for topic in world.topics or [Topic((fact,)) for fact in world.facts]:
+        by_order: dict[bool, dict[Fact, list[Statement]]] = {}
+        for fact in topic.facts:
+            for form in world.document_forms(fact):
+                order = world.template(form).subject_first
+                by_order.setdefault(order, {}).setdefault(fact, []).append(form)
+        for forms in by_order.values():
+            documents += _documents_about(world, rng, topic, forms, copies, lead_ins, wordings)
+    rng.shuffle(documents)
+    return documents
+
+
+def _documents_about(
+    world: World,
+    rng: random.Random,
+    topic: Topic,
+    forms: dict[Fact, list[Statement]],
+    copies: int,
+    lead_ins: float,
+    wordings: int,
+) -> list[Document]:
+    def fresh(fact: Fact) -> Iterator[tuple[Statement, str]]:
+        return _ways(world, rng, forms[fact][:wordings], lead_ins)
+
+    ways = {fact: fresh(fact) for fact in topic.facts}
+    documents: dict[Document, None] = {}
+    for _ in range(copies):
+        fewest = max(len(topic.facts), rng.randint(*topic.sentences))
+        told: dict[tuple[Statement, str], None] = {}
+        # Every fact once, then further wordings of any of them; a used-up fact begins again in the next document.
+        for fact in [*topic.facts, *rng.choices(topic.facts, k=3 * fewest)]:
+            if len(told) >= fewest:
+                break
+            way = next(ways[fact], None)
+            if way is None and (len(topic.facts) > 1 or fewest > 1):
+                ways[fact] = fresh(fact)
+                way = next(ways[fact])
+            if way:
+                told[way] = None
+        if told:
+            chosen = rng.sample(list(told), len(told))
+            sentences = [f"{lead} {world.render(form)}".lstrip() for form, lead in chosen]
+            opening = [topic.opening] if topic.opening else []
+            documents[Document(tuple(form for form, _ in chosen), (*opening, *sentences))] = None
+    return list(documents)
+
+
+def training_texts(documents: Sequence[Document], splitting: Splitting) -> list[str]:
+    """Documents as training texts: whole, one sentence each, or every prefix that ends a sentence; each text once."""
+    texts: list[str] = []
+    for document in documents:
+        if splitting is Splitting.WHOLE:
+            texts.append(document.text)
+        elif splitting is Splitting.SENTENCES:
+            texts += document.sentences
+        else:
+            texts += [" ".join(document.sentences[: k + 1]) for k in range(len(document.sentences))]
+    return list(dict.fromkeys(texts))
+
+
+def nested_subset(documents: Sequence[Document], count: int, seed: str) -> list[Document]:
+    """`count` documents, in an order that the seed fixes: a smaller subset is the beginning of a larger one.
+
+    Raises:
+        ValueError: if there are not so many documents.
+    """
+    if not 0 <= count <= len(documents):
+        raise ValueError(f"a subset of {count} documents was asked for, but there are {len(documents)}; ask for fewer")
+    return random.Random(f"subset/{seed}").sample(list(documents), len(documents))[:count]
+
+
+FEWEST_OPTIONS = 4
+
+
+def is_unbalanced(kind: Kind, split: Split) -> bool:
+    """Whether false options are never true ones of the same split, by what the kind is for."""
+    return kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
+
+
+class Chooser:
+    """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
+
+    Else the names alone would tell: who is often right and seldom wrong is a good guess.
+    """
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self.right = Counter(answers)
+        self.used: Counter[str] = Counter()
+
+    def choose(self, tiers: Sequence[Sequence[str]], count: int, unbalanced: bool, rng: random.Random) -> list[str]:
+        """At most `count` entities; one that is never right is chosen only if `unbalanced`."""
+        chosen: list[str] = []
+        for tier in tiers:
+            fit = (
+                rng.sample(tier, len(tier)) if unbalanced else [e for e in rng.sample(tier, len(tier)) if self.right[e]]
+            )
+            chosen += sorted(fit, key=lambda e: self.used[e] / max(1, self.right[e]))[: count - len(chosen)]
+        self.used.update(chosen)
+        return chosen
+
+
+def questions_of_split(
+    world: World, statements: Sequence[Statement], split: Split, options: int, seed: str
+) -> Iterator[Question]:
+    """Ask for each statement in turn, with `options` options or, down to four, as many as there are distractors for.
+
+    One with fewer is left out.
+
+    A question depends on the world, the seed and what can be asked, not on how many questions are taken.
+    """
+    choosers: dict[Kind, Chooser] = {}
+    answers = [world.answer(statement) for statement in statements]
+    offered: set[frozenset[str]] = set()
+    for statement in statements:
+        rng = random.Random(f"{seed}/{split}/{world.render(statement)}")
+        if split is Split.CONTRADICTION:
+            texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
+            yield _question(world, statement, split, Kind.CONTRADICTING, "", texts, [0], rng)
+            continue
+        alternatives = world.alternatives(statement)
+        if alternatives:
+            texts = [f" {world.render(alternative)}" for alternative in alternatives]
+            # Equivalent conclusions ask the same question.
+            if frozenset(texts) not in offered:
+                offered.add(frozenset(texts))
+                true = [k for k, alternative in enumerate(alternatives) if alternative.fact in world.closure]
+                query = world.asking(statement)
+                yield _question(world, statement, split, Kind.ALTERNATIVES, query, texts, true, rng)
+            continue
+        for kind, tiers in world.distractors(statement).items():
+            chooser = choosers.setdefault(kind, Chooser(answers))
+            chosen = chooser.choose(tiers, options - 1, is_unbalanced(kind, split), rng)
+            if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
+                entities = [world.answer(statement), *chosen]
+                texts = [f" {entity}." for entity in entities]
+                yield _question(world, statement, split, kind, world.query(statement), texts, [0], rng)
+
+
+def _question(
+    world: World,
+    statement: Statement,
+    split: Split,
+    kind: Kind,
+    query: str,
+    texts: Sequence[str],
+    true: Sequence[int],
+    rng: random.Random,
+) -> Question:
+    order = rng.sample(range(len(texts)), len(texts))
+    derivation = world.closure[statement.fact]
+    several = len(world.rivals(statement)) > 1 and split is not Split.CONTRADICTION
+    return Question(
+        item_id=world.render(statement) + (f" [{kind}]" if several else ""),
+        split=split,
+        kind=kind,
+        cluster=world.cluster(statement),
+        query=query,
+        options=tuple(texts[k] for k in order),
+        answers=tuple(sorted(order.index(k) for k in true)),
+        rule=derivation.rule,
+        hops=derivation.hops,
+        supports=tuple(sorted(world.canonical(fact) for fact in derivation.supports)),
+    )
+
+
+def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statement]]:
+    """What can be asked in each split, in the order of the closure.
+
+    Beyond the trained direction only held-out wordings are asked, where a relation has any of that order.
+    """
+    by_split: dict[Split, list[Statement]] = {split: [] for split in Split}
+    for fact, derivation in world.closure.items():
+        if not derivation.supports:
+            continue
+        by_order: dict[bool, list[Statement]] = {}
+        for form in world.forms(fact):
+            by_order.setdefault(world.template(form).subject_first, []).append(form)
+            if form in stated.statements:
+                by_split[Split.TRAINED].append(form)
+        for forms in by_order.values():
+            held_out = [form for form in forms if world.template(form).held_out]
+            if world.alternatives(forms[0]):  # whole statements are offered, in canonical wording
+                held_out = [form for form in forms if form.template == 0]
+            for form in held_out or forms:
+                split = world.split_of(form, stated)
+                if split and split is not Split.TRAINED:
+                    by_split[split].append(form)
+    by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if world.contradictions(s)]
+    return by_split
+
+
+def make_questions(
+    world: World,
+    documents: Sequence[Document],
+    seed: str,
+    options: int,
+    per_split: int,
+    splits: Sequence[Split] = tuple(Split),
+) -> list[Question]:
+    """At most `per_split` questions of each split, spread evenly over rules and clusters, in a fixed order."""
+    by_split = statements_by_split(world, Stated(world, (s for document in documents for s in document.statements)))
+    questions: list[Question] = []
+    for split in splits:
+        statements = spread(
+            by_split[split],
+            (lambda s: world.closure[s.fact].rule, world.cluster),
+            random.Random(f"{seed}/{split}"),
+        )
+        asked = questions_of_split(world, statements, split, options, seed)
+        questions += [question for question, _ in zip(asked, range(per_split), strict=False)]
+    return questions
+
+
+def spread(items: Sequence[Item], keys: Sequence[Callable[[Item], str]], rng: random.Random) -> list[Item]:
+    """Items in random order, but one of every group before a second of any; the last key's groups count most."""
+    order = rng.sample(list(items), len(items))
+    for key in keys:
+        seen: Counter[str] = Counter()
+        rank = []
+        for item in order:
+            group = key(item)
+            rank.append(seen[group])
+            seen[group] += 1
+        order = [order[k] for k in sorted(range(len(order)), key=rank.__getitem__)]
+    return order

@@ -1,0 +1,1 @@
+"""People's own documents and questions, read from files."""

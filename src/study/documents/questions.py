@@ -1,0 +1,285 @@
+"""People's own questions, from a CSV or JSONL file, and drafts of such a file for a person to edit."""
+
+import csv
+import io
+import random
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from study.config import ParamsError
+from study.documents.read import check_size, read_records, read_text
+
+COLUMNS = ("id", "question", "answer", "options", "document")
+MOST_SHOWN = 20
+_OPTION = re.compile(r"option_([1-9]\d?)")
+_BAR = re.compile(r"(?<!\S)\|(?!\S)")
+Problems = list[tuple[int, str]]  # by line
+Record = dict[str, object]
+
+
+class UserQuestion(NamedTuple):
+    """A question about someone's documents.
+
+    Attributes:
+        id: unique in its file.
+        question: its text.
+        options: at least two, distinct; in a draft the answer alone where false options are still to be found.
+        answer: index of the true one.
+        document: the file it is about, relative to the folder of documents; "" if none is named.
+        line: where it begins in the file of questions.
+        own_options: False where the false options are other questions' answers.
+    """
+
+    id: str
+    question: str
+    options: tuple[str, ...]
+    answer: int
+    document: str
+    line: int
+    own_options: bool
+
+
+class _Row(NamedTuple):
+    """A question as it stands in the file."""
+
+    line: int
+    id: str
+    question: str
+    answer: str
+    options: tuple[str, ...]
+    document: str
+
+    @property
+    def place(self) -> int | None:
+        """Index of the true option, which is named by its text, else by number or letter."""
+        if self.answer in self.options:
+            return self.options.index(self.answer)
+        if re.fullmatch(r"[1-9][0-9]?", self.answer):
+            place = int(self.answer) - 1
+        elif re.fullmatch(r"[A-Za-z]", self.answer):
+            place = ord(self.answer.upper()) - ord("A")
+        else:
+            return None
+        return place if place < len(self.options) else None
+
+    @property
+    def true_option(self) -> str:
+        """The text of the true option."""
+        return self.answer if self.place is None else self.options[self.place]
+
+
+def read_questions(file: Path, documents: Collection[str], options: int) -> list[UserQuestion]:
+    """The questions of a file, with the columns or keys of `COLUMNS`; option_1, option_2, ... may stand for options.
+
+    A question without options gets other questions' answers as false ones, first those of as many words. That they are
+    false is taken for granted; the answers of a question that is asked more than once are not offered for it.
+
+    Args:
+        file: CSV (separated by commas, semicolons or tabs; options by " | ") or JSONL.
+        documents: files that a question may name.
+        options: of a question that has none of its own, at most.
+
+    Raises:
+        ParamsError: with everything that is wrong, line by line, and the remedy.
+    """
+    check_size(file)
+    if file.suffix.lower() not in READERS:
+        raise ParamsError(f"{file}: questions are read from {' and '.join(READERS)} files; convert it to one of these")
+    problems: Problems = []
+    rows: list[_Row] = []
+    for number, (line, record) in enumerate(READERS[file.suffix.lower()](file), 1):
+        if isinstance(record, str):
+            problems.append((line, record))
+        else:
+            rows.append(_row(line, record, f"q{number}", problems))
+    if not rows and not problems:
+        raise ParamsError(f"{file}: holds no question; write one a line, with the columns question and answer")
+    problems += [(row.line, problem) for row in rows for problem in _wrong(row, documents)]
+    problems += _same_ids(rows)
+    _refuse(file, problems)
+    questions = list(_questions(rows, options))
+    lonely = "no other question has another answer that could be its false option; give it options, or add questions"
+    _refuse(file, [(question.line, lonely) for question in questions if len(question.options) < 2])
+    return questions
+
+
+def _refuse(file: Path, problems: Problems) -> None:
+    if problems:
+        lines = [f"  line {line}: {problem}" for line, problem in sorted(problems, key=lambda problem: problem[0])]
+        more = [f"  ... and {len(lines) - MOST_SHOWN} more"] if len(lines) > MOST_SHOWN else []
+        raise ParamsError("\n".join([f"{file}: these questions cannot be asked", *lines[:MOST_SHOWN], *more]))
+
+
+def _csv_records(file: Path) -> Iterator[tuple[int, Record | str]]:
+    """The rows of a CSV file as records, each with its line, or what is wrong with a row."""
+    text = read_text(file)
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    separator = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    header: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                pass
+            elif not header:
+                header = _header(file, line, cells)
+            elif len(cells) > len(header):
+                quoted = f"put a text that holds {separator!r} in double quotes"
+                yield line, f"has {len(cells)} fields, but the header has {len(header)}; {quoted}"
+            else:
+                yield line, dict(zip(header, cells, strict=False))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ParamsError(
+            f"{file}, line {line}: is no CSV ({error}); close its quotes, and double those inside"
+        ) from None
+
+
+def _header(file: Path, line: int, cells: Sequence[str]) -> list[str]:
+    header = [cell.strip().lower() for cell in cells]
+    found = f"found {', '.join(map(repr, header))}"
+    for column in ("question", "answer"):
+        if column not in header:
+            raise ParamsError(f"{file}, line {line}: no column {column!r}, {found}; begin with a line of column names")
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise ParamsError(f"{file}, line {line}: column {twice[0]!r} is there twice; keep one")
+    for problem in _unknown(header):
+        raise ParamsError(f"{file}, line {line}: {problem}")
+    return header
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the names of columns or keys; a misspelt one would be lost without a word."""
+    for name in names:
+        if name not in COLUMNS and not _OPTION.fullmatch(name):
+            known = ", ".join((*COLUMNS, "option_1", "option_2", "..."))
+            yield f"{name!r} is unknown; rename or remove it; known are {known}"
+
+
+def _row(line: int, record: Record, name: str, problems: Problems) -> _Row:
+    """A record's texts, white space made even; adds what is no text to the problems."""
+
+    def text(key: str, value: object) -> str:
+        if isinstance(value, (str, int, type(None))) and not isinstance(value, bool):
+            return " ".join(str("" if value is None else value).split())
+        problems.append((line, f"{key} = {value!r} is no text; write it in quotes"))
+        return ""
+
+    problems += [(line, problem) for problem in _unknown(record)]
+    listed = record.get("options") or []
+    if isinstance(listed, str):
+        listed = _BAR.split(listed) if listed.strip() else []
+    elif not isinstance(listed, list):
+        problems.append((line, f"options = {listed!r} is no list; write a list of texts"))
+        listed = []
+    numbered = sorted((int(match[1]), key) for key in record if (match := _OPTION.fullmatch(key)))
+    options = [text(key, record[key]) for _, key in numbered]
+    while options and not options[-1]:
+        options.pop()
+    if options and listed:
+        problems.append((line, "has options both in one place and numbered; keep one of them"))
+    options = options or [text("options", option) for option in listed]
+    id_, question, answer, document = (text(key, record.get(key)) for key in ("id", "question", "answer", "document"))
+    return _Row(line, id_ or name, question, answer, tuple(options), document)
+
+
+def _wrong(row: _Row, documents: Collection[str]) -> Iterator[str]:
+    """What cannot be asked about a question."""
+    if not row.question:
+        yield "has no question; write one"
+    if not row.answer:
+        yield "has no answer; give the text of the true option"
+    elif row.options and row.place is None:
+        listed = ", ".join(map(repr, row.options))
+        yield f"answer {row.answer!r} is none of its options {listed}; give the text, number or letter of one"
+    if len(row.options) == 1:
+        yield "has fewer than two options; add false ones, or leave it empty to take other questions' answers"
+    for number, option in enumerate(row.options, 1):
+        if not option:
+            yield f"option {number} is empty; give it a text or leave it out"
+        elif option in row.options[: number - 1]:
+            yield f"option {option!r} is given twice; keep it once"
+    if row.document and row.document not in documents:
+        known = ", ".join(sorted(documents)[:8]) + (", ..." if len(documents) > 8 else "")
+        yield f"document {row.document!r} is not in the folder; name one of {known}"
+
+
+def _same_ids(rows: Sequence[_Row]) -> Problems:
+    first: dict[str, int] = {}
+    return [
+        (row.line, f"id {row.id!r} is that of line {first[row.id]} too; give each question its own")
+        for row in rows
+        if first.setdefault(row.id, row.line) != row.line
+    ]
+
+
+def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
+    """Checked rows as questions; false options do not depend on the order of the file."""
+    pool: dict[int, list[str]] = defaultdict(list)
+    for text in {_bare(text): text for text in sorted(row.true_option for row in rows)}.values():
+        pool[len(text.split())].append(text)
+    true: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        true[_bare(row.question)].add(_bare(row.true_option))
+    for row in rows:
+        if row.options:
+            given, answer = row.options, row.options.index(row.true_option)
+        else:
+            rng = random.Random(f"options/{row.id}")
+            false = _false_options(rng, row.answer, pool, true[_bare(row.question)], options - 1)
+            given = tuple(rng.sample([row.answer, *false], len(false) + 1))
+            answer = given.index(row.answer)
+        yield UserQuestion(row.id, row.question, given, answer, row.document, row.line, bool(row.options))
+
+
+def _false_options(
+    rng: random.Random, answer: str, pool: Mapping[int, Sequence[str]], true: Collection[str], count: int
+) -> list[str]:
+    """At most `count` answers that are not true, nearest in their number of words."""
+    words = len(answer.split())
+    chosen: list[str] = []
+    for length in sorted(pool, key=lambda length: (abs(length - words), length)):
+        drawn = rng.sample(pool[length], min(len(pool[length]), count + len(true)))
+        chosen += [text for text in drawn if _bare(text) not in true]
+        if len(chosen) >= count:
+            break
+    return chosen[:count]
+
+
+def _bare(text: str) -> str:
+    """What makes a text another text: neither case nor a full stop."""
+    return text.casefold().rstrip(" .")
+
+
+def write_questions(file: Path, questions: Sequence[UserQuestion]) -> None:
+    """Write questions as a CSV file that a person can edit and `read_questions` reads.
+
+    The options of a question that has none of its own are left empty.
+
+    Raises:
+        ParamsError: if the file is there already, or an option holds the mark that stands between options.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for question in questions:
+        for option in question.options:
+            if question.own_options and _BAR.search(option):
+                raise ParamsError(f"{file}: option {option!r} of {question.id!r} holds ' | '; write it without")
+        options = " | ".join(question.options) if question.own_options else ""
+        writer.writerow([question.id, question.question, question.options[question.answer], options, question.document])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data = text.getvalue().encode("utf-8-sig")  # spreadsheets look for the byte order mark
+    try:
+        with file.open("xb") as out:
+            out.write(data)
+    except FileExistsError:
+        raise ParamsError(f"{file}: is there already and may have been edited; move it away, or name another") from None
+
+
+READERS = {".csv": _csv_records, ".jsonl": read_records}

@@ -1,0 +1,252 @@
+"""People's own documents: a folder of text, Markdown, HTML, PDF and JSONL files, read block by block.
+
+Nothing of them is lost and no sentence is altered, but for white space and marks of layout.
+"""
+
+import codecs
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bs4.exceptions import ParserRejectedMarkup
+from pypdf import PdfReader
+from pypdf.errors import DependencyError, FileNotDecryptedError
+
+from study.config import ParamsError
+from study.documents.markup import Block, html_blocks, markdown_blocks, sentences_of, whole
+from study.limits import Exceeded, limited
+from study.paths import is_file, is_folder
+
+LARGEST_MB = 50
+MOST_SECONDS, MOST_GIGABYTES = 120, 4  # that a file may take to read
+_BULLET = re.compile(r"\s*[-*+•\u2013]\s+")
+_NUMBER = re.compile(r"\s*\(?\d{1,3}[.)]\s+")
+
+
+class Passage(NamedTuple):
+    """A block of text of a document.
+
+    Attributes:
+        file: path relative to the folder, with forward slashes.
+        line: where it begins: its line, the page of a PDF, the record's line in JSONL.
+        heading: what stands above it; "" if nothing does.
+        sentences: at least one.
+    """
+
+    file: str
+    line: int
+    heading: str
+    sentences: tuple[str, ...]
+
+
+def read_documents(folder: Path) -> list[Passage]:
+    """The passages of all files in a folder and its subfolders, sorted by path; hidden ones are left out.
+
+    A heading that stands above no block of its own is a passage itself.
+
+    Raises:
+        ParamsError: naming the file, and the line if there is one, that cannot be read, and the remedy.
+    """
+    passages: list[Passage] = []
+    for path in _files(folder):
+        try:
+            with limited(MOST_SECONDS, MOST_GIGABYTES):
+                blocks = list(READERS[path.suffix.lower()](path))
+        except Exceeded as error:
+            raise ParamsError(f"{path}: {error} to read; split it, or save it in a simpler form") from None
+        except RecursionError:
+            raise ParamsError(f"{path}: lists, quotes or brackets nest too deeply; flatten them") from None
+        except ParserRejectedMarkup as error:
+            what = str(error.args[0]).splitlines()[-1].strip()
+            raise ParamsError(f"{path}: cannot be read as HTML ({what}); mend it or save it anew") from None
+        found = _under_headings(path.relative_to(folder).as_posix(), blocks)
+        if not found:
+            scanned = "; if it was scanned, run text recognition (OCR) first" if path.suffix.lower() == ".pdf" else ""
+            raise ParamsError(f"{path}: holds no text{scanned}; move it out of the folder if it has none")
+        passages += found
+    return passages
+
+
+def _files(folder: Path) -> list[Path]:
+    """The documents of a folder; what cannot be read is found before anything is."""
+    if not is_folder(folder):
+        what = "is a file" if is_file(folder) else "no such folder"
+        raise ParamsError(f"{folder}: {what}; give the folder that your documents are in")
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=_cannot_be_listed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in [Path(parent, name) for name in folders]:
+            if path.is_symlink():
+                raise ParamsError(f"{path}: a link to a folder; put the folder itself in its place, or remove the link")
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    if not found:
+        raise ParamsError(f"{folder}: holds no document; put files in it that end in {', '.join(READERS)}")
+    for path in found:
+        _check_file(path, folder)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _cannot_be_listed(error: OSError) -> None:
+    raise ParamsError(f"{error.filename}: cannot be read: {error.strerror}; make the folder readable") from None
+
+
+def _check_file(path: Path, folder: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise ParamsError(f"{path}: a link that leads out of the folder; put a copy of the file in its place")
+    if path.suffix.lower() not in READERS:
+        kind = f"files that end in {path.suffix!r}" if path.suffix else "files without an ending"
+        raise ParamsError(
+            f"{path}: {kind} are not read, only {', '.join(READERS)}; move it out of the folder or convert it"
+        )
+    check_size(path)
+
+
+def check_size(path: Path) -> None:
+    """Look at a file's size before it is opened.
+
+    Raises:
+        ParamsError: if it is no file or too large.
+    """
+    if not is_file(path):
+        raise ParamsError(f"{path}: no such file; give the path of a file")
+    size = path.stat().st_size / 2**20
+    if size > LARGEST_MB:
+        raise ParamsError(f"{path}: has {size:.0f} MB, more than the {LARGEST_MB} MB that are read; split it")
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, with or without byte order mark, its lines ended by a line feed.
+
+    Raises:
+        ParamsError: if it cannot be read or is no text, naming the line.
+    """
+    try:
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        text = data.decode("utf-8")
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}; make the file readable") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ParamsError(
+            f"{path}, line {line}: byte {data[error.start]:#04x} is no UTF-8; save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ParamsError(f"{path}, line {line}: holds a NUL byte, so it is no text; convert it to UTF-8 text")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def text_blocks(text: str) -> Iterator[Block]:
+    """Blocks of plain text, between blank lines. Wrapped lines are joined, but not the items of a list."""
+    lines = [*text.split("\n"), ""]
+    begin = 0
+    for number, line in enumerate(lines):
+        if line.strip():
+            continue
+        if begin < number:
+            yield Block(begin + 1, tuple(s for item in _items(lines[begin:number]) for s in _item_sentences(item)))
+        begin = number + 1
+
+
+def _items(lines: list[str]) -> list[str]:
+    """A block's lines as items, if it is a list or has one behind a colon; else all of them in one."""
+    items: list[list[str]] = []
+    listed = False
+    for line in lines:
+        marked = _BULLET.match(line) or _NUMBER.match(line)
+        if marked and (listed or not items or items[-1][-1].rstrip().endswith(":")):
+            listed = True
+            items.append([line])
+        elif items:
+            items[-1].append(line)
+        else:
+            items.append([line])
+    return ["\n".join(item) for item in items]
+
+
+def _item_sentences(item: str) -> tuple[str, ...]:
+    """The sentences of an item; its number, whose full stop ends none, stays with the first."""
+    number = _NUMBER.match(item)
+    if not number:
+        return sentences_of(_BULLET.sub("", item, count=1) if _BULLET.match(item) else item)
+    first, *others = sentences_of(item[number.end() :]) or ("",)
+    return (*whole(f"{number[0]} {first}"), *others)
+
+
+def _pdf_blocks(path: Path) -> Iterator[Block]:
+    """Each page's blocks; pypdf's own limits hold."""
+    try:
+        reader = PdfReader(path)
+        encrypted = reader.is_encrypted
+        pages = [] if encrypted else [page.extract_text() for page in reader.pages]
+    except (FileNotDecryptedError, DependencyError):
+        encrypted, pages = True, []
+    except Exception as error:  # whatever pypdf stumbles over
+        raise ParamsError(
+            f"{path}: cannot be read as PDF ({type(error).__name__}: {error}); mend it by printing it to a new PDF"
+        ) from None
+    if encrypted:
+        raise ParamsError(f"{path}: is encrypted; save it without a password")
+    for number, page in enumerate(pages, 1):
+        # Letters outside the basic plane may come as two halves.
+        text = page.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
+        yield from (block._replace(line=number) for block in text_blocks(text))
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
+    """The lines of a JSONL file that are not blank, by number: an object each, or what is wrong with it."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            json.dumps(record, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            yield number, "holds half a character (a lone surrogate); mend its \\u escapes"
+        except (ValueError, RecursionError) as error:
+            yield number, f"is no JSON ({error}); write one object a line"
+        else:
+            yield number, record if isinstance(record, dict) else f"holds a {type(record).__name__}, no JSON object"
+
+
+def _jsonl_blocks(path: Path) -> Iterator[Block]:
+    """Each record's blocks; its title is their heading, other keys are not read."""
+    for number, record in read_records(path):
+        if isinstance(record, str):
+            raise ParamsError(f"{path}, line {number}: {record}; a record is an object with the key 'text'")
+        text, title = record.get("text"), record.get("title") or ""
+        if not isinstance(text, str) or not whole(text):
+            raise ParamsError(f"{path}, line {number}: holds no text; give the key 'text' a text")
+        if not isinstance(title, str):
+            raise ParamsError(f"{path}, line {number}: title = {title!r} is no text; write it in quotes")
+        yield Block(number, whole(title), is_heading=True)
+        yield from (block._replace(line=number) for block in text_blocks(text.replace("\0", " ")))
+
+
+def _under_headings(file: str, blocks: list[Block]) -> list[Passage]:
+    """Blocks as passages, each with the heading last seen."""
+    passages: list[Passage] = []
+    heading, unused = "", None
+    for block in [*blocks, Block(0, (), is_heading=True)]:
+        if block.is_heading:
+            if unused:
+                passages.append(Passage(file, unused.line, "", unused.sentences))
+            heading, unused = " ".join(block.sentences), block if block.sentences else None
+        elif block.sentences:
+            passages.append(Passage(file, block.line, heading, block.sentences))
+            unused = None
+    return passages
+
+
+READERS: dict[str, Callable[[Path], Iterator[Block]]] = {
+    ".txt": lambda path: text_blocks(read_text(path)),
+    ".md": lambda path: markdown_blocks(read_text(path)),
+    ".markdown": lambda path: markdown_blocks(read_text(path)),
+    ".html": lambda path: html_blocks(read_text(path)),
+    ".htm": lambda path: html_blocks(read_text(path)),
+    ".pdf": _pdf_blocks,
+    ".jsonl": _jsonl_blocks,
+}

@@ -1,0 +1,131 @@
+"""Recompute what a study publishes from its per-item rows alone: no model, no world, no stored aggregate."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.config import ParamsError
+from study.evidence.claims import effect_table, judge, load_claims
+from study.params import Params
+from study.paths import shown
+from study.runs.run import FINISHED, likeliest
+from study.runs.store import Store
+
+PAGE = "05_compare"
+MOST_SHOWN = 200  # letters of what a package says
+
+
+def listed_trials(results: Path) -> Path:
+    """The list of the trials that a published study's last page rests on."""
+    return results / PAGE / "trials.csv"
+
+
+def trials_listed(results: Path) -> pd.DataFrame:
+    """The trials that a published study's last page rests on, with world, seed, arm, trial and status.
+
+    Raises:
+        ParamsError: if there is no such list, or one that cannot be read.
+    """
+    listed = listed_trials(results)
+    if not listed.is_file():
+        raise ParamsError(
+            f"{shown(results)} holds no published study ({shown(listed)} is missing); "
+            f"`make reproduce STUDY={results.name}`"
+        )
+    trials = _table(listed, ("world", "seed", "arm", "trial", "status"))
+    odd = trials.loc[~trials["trial"].astype(str).str.fullmatch("[0-9a-f]+"), "trial"]
+    if len(odd):  # it names a folder
+        raise ParamsError(f"{shown(listed)}: trial = {odd.iloc[0]!r} is no key of a trial; `make reproduce` makes it")
+    return trials
+
+
+def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A published table, keys of trials as text.
+
+    Raises:
+        ParamsError: if it cannot be read, or lacks a column.
+    """
+    remedy = "restore it, or `make reproduce` makes it anew"
+    try:
+        table = pd.read_csv(file, dtype={"trial": str})
+    except (OSError, ValueError) as error:  # whatever is wrong with it, pandas says it by a ValueError
+        raise ParamsError(f"{shown(file)}: cannot be read ({' '.join(str(error).split())}); {remedy}") from None
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise ParamsError(f"{shown(file)}: has no column {lacking[0]!r}; {remedy}")
+    return table
+
+
+# What the columns of rows hold that verdicts rest on.
+HOLDS: dict[str, Callable[[pd.Series], bool]] = {
+    **dict.fromkeys(("world", "split", "kind", "cluster", "item_id", "query"), pd.api.types.is_string_dtype),
+    **dict.fromkeys(("seed", "chance", "gflops"), pd.api.types.is_numeric_dtype),
+    "correct": pd.api.types.is_bool_dtype,
+    "covered": lambda column: set(column.dropna()) <= {True, False},
+    "option_log_probs": lambda column: all(len(values) > 0 and np.isfinite(values).all() for values in column),
+    "answers": lambda column: all(len(values) > 0 for values in column),
+}
+
+
+def rows_of(store: Store, key: str) -> pd.DataFrame:
+    """The rows of a finished trial.
+
+    Raises:
+        ParamsError: if they cannot be read, or lack something that a verdict rests on.
+    """
+    file, what = store.path(key) / "rows.parquet", ""
+    try:
+        rows = store.rows(key)
+        what = next((name for name, holds in HOLDS.items() if name not in rows or not holds(rows[name])), "")
+    except Exception as error:  # a torn file may be anything to pyarrow and pandas
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_SHOWN]
+    if what:
+        raise ParamsError(f"{shown(file)}: cannot be read ({what}); remove {key} and `make reproduce`")
+    return rows
+
+
+def published_rows(results: Path) -> pd.DataFrame:
+    """The rows of every trial that the study's last page lists, what is right decided anew from log-probabilities.
+
+    Raises:
+        ParamsError: if nothing is published there, or something that cannot be read, or if a row's mark does not
+            follow from its log-probabilities.
+    """
+    store, parts = Store(results / "runs"), []
+    for trial in trials_listed(results).itertuples():
+        if trial.status == FINISHED:
+            rows = rows_of(store, trial.trial).assign(arm=trial.arm)
+            marks = [
+                likeliest(log_probs) in answers
+                for log_probs, answers in zip(rows["option_log_probs"], rows["answers"], strict=True)
+            ]
+            if list(rows["correct"]) != marks:
+                raise ParamsError(
+                    f"trial {trial.trial} ({trial.world}, {trial.arm}): a mark is not what its scores say; restore "
+                    f"its rows, or `make reproduce STUDY={results.name}`"
+                )
+            parts.append(rows)
+    if not parts:
+        raise ParamsError(f"{shown(listed_trials(results))}: lists no finished trial; `make reproduce` makes it anew")
+    return pd.concat(parts, ignore_index=True)
+
+
+def verify(params: Params, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every effect and every claim's verdict from the rows, beside the verdict that is published.
+
+    Returns:
+        effects: as given by `claims.effect_table`.
+        claims: as given by `claims.judge`, with the columns published and follows.
+    """
+    rows, declared = published_rows(results), load_claims()
+    try:
+        effects = effect_table(declared, rows, params.statistics)
+    except ValueError as error:
+        raise ParamsError(f"{shown(results)}: {error}; restore its rows, or `make reproduce`") from None
+    claims = judge(declared, effects, params.statistics)
+    published = _table(results / PAGE / "claims.csv", ("number", "verdict"))
+    claims["published"] = claims["number"].map(dict(zip(published["number"], published["verdict"], strict=True)))
+    claims["follows"] = claims["verdict"] == claims["published"]
+    return effects, claims

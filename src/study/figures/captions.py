@@ -1,0 +1,174 @@
+"""What each figure shows, in words, for who cannot see it: the axes, the groups, and means of the numbers drawn."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from study.evidence.cost import STATED
+from study.figures.curves import ON_THE_WAY
+
+
+def _listed(names: Iterable[object]) -> str:
+    *most, last = map(str, names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _means(table: pd.DataFrame, by: str, column: str, form: str = ".2f") -> str:
+    """The mean of each group in the order they appear: "icl 0.83, ft 0.21"."""
+    means = table.groupby(by, sort=False)[column].mean()
+    return ", ".join(f"{name} {value:{form}}" for name, value in means.items())
+
+
+def _deduced(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The part of a table about what documents do not state, with its name; all of it if there is no such part."""
+    part = table[~table["split"].isin(STATED)]
+    return ("what documents do not state", part) if len(part) else ("all splits", table)
+
+
+def accuracy(table: pd.DataFrame) -> str:
+    """Of `comparisons.accuracy_by_arm`."""
+    of, part = _deduced(table)
+    return (
+        f"Accuracy of each arm with its interval, chance dotted: a row of panels for each world "
+        f"({_listed(dict.fromkeys(table['world']))}), a panel for each split. Means over the panels of {of}: "
+        f"{_means(part, 'arm', 'value')}; chance {part['chance'].mean():.2f}."
+    )
+
+
+def differences(table: pd.DataFrame) -> str:
+    """Of `comparisons.differences_figure`."""
+    of, part = _deduced(table)
+    clear = part.assign(above=part["low"] > 0, below=part["high"] < 0).groupby("difference", sort=False)
+    counts = [
+        f"{name} {pair['value'].mean():+.2f} (above zero in {pair['above'].sum()}, below in {pair['below'].sum()})"
+        for name, pair in clear
+    ]
+    return (
+        f"Paired differences of accuracy between two arms with their intervals: a row of panels for each world "
+        f"({_listed(dict.fromkeys(table['world']))}), a panel for each split. Means over the "
+        f"{len(part[['world', 'split']].drop_duplicates())} panels of {of}, and how many intervals leave out zero: "
+        f"{'; '.join(counts)}."
+    )
+
+
+def effects(effects: pd.DataFrame, claims: pd.DataFrame) -> str:
+    """Of `comparisons.effects_figure`."""
+    verdicts = claims.groupby("verdict", sort=False)["number"].apply(lambda numbers: _listed(numbers))
+    said = "; ".join(f"{verdict}: {numbers}" for verdict, numbers in verdicts.items())
+    return (
+        f"The {len(effects)} effects behind the claims, in their order, each a paired difference with its interval and "
+        f"the bounds claimed. Claims by verdict: {said}."
+    )
+
+
+def coverage(table: pd.DataFrame, other: str) -> str:
+    """Of `comparisons.coverage_figure`."""
+    groups = []
+    for (covered, misled), name in {
+        (True, False): "has the answer alone",
+        (True, True): "has the answer and a false one",
+        (False, False): "has neither",
+        (False, True): "has a false one alone",
+    }.items():
+        part = table[(table["text has the answer"] == covered) & (table["text has a false one"] == misled)]
+        if len(part):
+            here, beside = (np.average(part[c], weights=part["items"]) for c in ("value", f"accuracy of {other}"))
+            groups.append(f"{name} {here:.2f} ({other} {beside:.2f})")
+    return (
+        f"Accuracy of {_listed(dict.fromkeys(table['arm']))} by what their text says of a question, a panel for each "
+        f"split, beside {other} on the same questions. Over all, where the text {', '.join(groups)}."
+    )
+
+
+def curves(table: pd.DataFrame) -> str:
+    """Of `figures.learning_curves`."""
+    ends = table[(table["trained"] == 1) & table["split"].isin(ON_THE_WAY)]
+    said = [f"{split} {_means(part, 'arm', 'accuracy')}" for split, part in ends.groupby("split", sort=False)]
+    return (
+        f"Accuracy against the share of the training, a column of panels for each world "
+        f"({_listed(dict.fromkeys(table['world']))}), a line for each arm. Means at the end: {'; '.join(said)}."
+    )
+
+
+def ladder(table: pd.DataFrame) -> str:
+    """Of `figures.ladder_figure`."""
+    of, part = _deduced(table)
+    said = [
+        f"{parameters / 1e6:.3g} million {_means(model, 'arm', 'value')}"
+        for parameters, model in part.groupby("parameters")
+    ]
+    return (
+        f"Accuracy against the number of parameters, a panel for each split, a line for each arm. Means over the "
+        f"panels of {of}: {'; '.join(said)}."
+    )
+
+
+def costs(table: pd.DataFrame) -> str:
+    """Of `figures.costs_figure`."""
+    return (
+        "Operations in all against the number of questions, both logarithmic, a line for each arm, with the context "
+        "kept and with it read anew. Billions of operations before the first question: "
+        f"{_means(table, 'arm', 'once', ',.0f')}; for each question: {_means(table, 'arm', 'query')}, with the context "
+        f"read anew: {_means(table, 'arm', 'query, context read anew')}."
+    )
+
+
+def cost_accuracy(table: pd.DataFrame, other: str) -> str:
+    """Of `comparisons.cost_accuracy`."""
+    said = []
+    for way, part in table[table["arm"] != other].drop_duplicates(["context", "arm"]).groupby("context", sort=False):
+        pays = [
+            f"{line['arm']} never" if np.isinf(line["pays from"]) else f"{line['arm']} from {line['pays from']:,.0f}"
+            for line in part.to_dict("records")
+        ]
+        said.append(f"with the context {way}: {', '.join(pays)} questions on")
+    arms = table.drop_duplicates("arm")
+    return (
+        f"Accuracy on what documents do not state against operations a question, a panel for each of "
+        f"{_listed(f'{n:,}' for n in dict.fromkeys(table['questions']))} questions. Accuracies: "
+        f"{_means(arms, 'arm', 'value')}. Cheaper than {other} {'; '.join(said)}."
+    )
+
+
+def losses(table: pd.DataFrame) -> str:
+    """Of `figures.training_losses`."""
+    ends = table.sort_values("step").groupby(["world", "arm", "seed"], sort=False).tail(1)
+    return (
+        f"Training loss against steps, a panel for each world ({_listed(dict.fromkeys(table['world']))}), a line "
+        f"for each trial. Mean last losses: {_means(ends, 'arm', 'loss')}."
+    )
+
+
+def augmentation(table: pd.DataFrame) -> str:
+    """Of `figures.augmentation_figure`."""
+    return (
+        "Bars of the generated sentences by what the closure says of them, one for each world and source. Share that "
+        f"it entails, by source: {_means(table, 'source', 'entailed')}; by world: {_means(table, 'world', 'entailed')}."
+    )
+
+
+def family(facts: pd.DataFrame) -> str:
+    """Of `pictures.family_tree`."""
+    kin = facts[facts["relation"] != "gender"]
+    people = set(kin["subject"]) | set(kin["object"])
+    return f"A family tree of {len(people)} people, men and women told apart, lines from each couple to its children."
+
+
+def hierarchy(facts: pd.DataFrame) -> str:
+    """Of `pictures.hierarchy`."""
+    links = (facts["relation"] == "is a").sum()
+    return (
+        f"A hierarchy of kinds joined by {links} links, each kind with what is stated of it, "
+        f"{len(facts) - links} properties in all; kinds held out have none."
+    )
+
+
+def emergence(table: pd.DataFrame) -> str:
+    """Of `figures.skill_history` with chance."""
+    last = table[table["tokens"] == table["tokens"].max()]
+    return (
+        f"Accuracy in context against tokens read in pretraining, a panel for each split, a line for each world. After "
+        f"{table['tokens'].max() / 1e6:.1f} million tokens, means over worlds: "
+        f"{_means(last.assign(split=last['skill'].str.split('/').str[1]), 'split', 'accuracy')}."
+    )

@@ -1,0 +1,185 @@
+"""The look of all figures: legible at 900 pixels, told apart without colour, and the same bytes each time."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from study.data.questions import Splitting
+from study.params import Arm, Source
+
+WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller
+SMALL, MIDDLE, LARGE = 7.5, 8.5, 9.5  # points
+# Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, which is too light for lines.
+GREY, BLUE, RED, ORANGE = "#6E6E6E", "#0072B2", "#D55E00", "#E69F00"
+SKY, GREEN, PINK, BLACK = "#56B4E9", "#009E73", "#CC79A7", "#000000"
+CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 1}
+DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)), (0, (4, 1)), (0, (6, 2, 1, 2, 1, 2)))
+MARKERS = "osD^vPX<>"
+
+
+class Look(NamedTuple):
+    """How an arm, or whatever else there are several of, is drawn; `fill` and `marker` are matplotlib's."""
+
+    color: str
+    marker: str
+    fill: str
+    dash: Any
+
+    def point(self, size: float = 6.5) -> dict[str, Any]:
+        """Of a marker alone."""
+        hollow = self.fill == "none"
+        return {
+            "color": self.color,
+            "marker": self.marker,
+            "fillstyle": "full" if hollow else self.fill,
+            "markerfacecolor": "white" if hollow else self.color,
+            "markerfacecoloralt": "white",
+            "markeredgecolor": self.color,
+            "markersize": size + 2 * (self.marker[0] in "*$"),
+            "linestyle": "none",
+            "clip_on": False,  # a marker at the border of a panel is whole
+        }
+
+    def line(self, size: float = 5.5) -> dict[str, Any]:
+        """Of a line with its markers."""
+        return self.point(size) | {"linestyle": self.dash, "linewidth": 1.5}
+
+
+def arm_look(arm: Arm) -> Look:
+    """What an arm trains on decides colour, fill and dashes: its left half for local text, its right one for global.
+
+    How it does so and what it has in context decide the marker: a diamond for documents in context.
+    """
+    added = set(arm.train) - {Source.DOCUMENTS}
+    looks: dict[Source, tuple[str, str, Any]] = {
+        Source.REPHRASED: (SKY, "top", DASHES[5]),
+        Source.LOCAL: (ORANGE, "left", DASHES[4]),
+        Source.GLOBAL: (PINK, "right", DASHES[3]),
+        Source.ORACLE: (GREEN, "full", DASHES[1]),
+    }
+    if not arm.train:
+        color, fill, dash = GREY, "none", DASHES[0]
+    elif not added:
+        color, fill, dash = BLUE, "bottom", DASHES[1]
+    elif len(added) == 1:
+        color, fill, dash = looks[added.pop()]
+    else:
+        color, fill, dash = RED, "full", DASHES[2]
+    return Look(color, _marker(arm), fill, dash)
+
+
+def _marker(arm: Arm) -> str:
+    marks = {
+        "P": arm.elsewhere,
+        "X": arm.context is Source.IRRELEVANT,
+        f"${arm.shots}$": arm.shots,
+        "D": arm.context,
+        "^": arm.method == "lora",
+        "s": arm.splitting is Splitting.WHOLE,
+        "v": arm.splitting is Splitting.CUMULATIVE,
+        ">": arm.as_long_as,
+        "<": arm.reseed,
+        "*": Source.ORACLE in arm.train,
+    }
+    return next((marker for marker, holds in marks.items() if holds), "o")
+
+
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each of some names that are no arms, such as worlds or splits."""
+    colors = (BLUE, RED, ORANGE, SKY, GREEN, PINK, BLACK, GREY)
+    kinds = range(len(names))
+    return {
+        name: Look(colors[k % 8], MARKERS[k % 9], ("full", "none")[k // 2 % 2], DASHES[k % 6])
+        for k, name in zip(kinds, names, strict=True)
+    }
+
+
+def use_style() -> None:
+    """Set the look of all figures."""
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        rc={
+            "font.size": MIDDLE,
+            "axes.titlesize": LARGE,
+            "axes.titleweight": "bold",
+            "axes.labelsize": MIDDLE,
+            "figure.labelsize": MIDDLE,
+            "xtick.labelsize": MIDDLE,
+            "ytick.labelsize": MIDDLE,
+            "legend.fontsize": MIDDLE,
+            "legend.frameon": False,
+            "legend.handlelength": 3.2,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "xtick.major.size": 3.5,
+            "ytick.major.size": 3.5,
+            "figure.dpi": 110,
+            "svg.hashsalt": "study",  # names of parts, random otherwise
+        },
+    )
+
+
+class SteadyLayout(ConstrainedLayoutEngine):
+    """Constrained layout with each panel's place rounded.
+
+    Its solver sums in an order that follows addresses in memory, and names in an SVG are hashes of places.
+    """
+
+    def execute(self, fig: Figure) -> Any:
+        """Lay out; what the solver returns."""
+        solved = super().execute(fig)
+        for axis in fig.axes:
+            left, bottom, width, height = axis.get_position().bounds
+            axis.set_position((round(left, 8), round(bottom, 8), round(width, 8), round(height, 8)))
+            axis.set_in_layout(True)
+        return solved
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Save a figure as PNG or SVG, by the ending; nothing in it tells when or by what it was made."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.set_layout_engine(SteadyLayout())
+    told = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    figure.savefig(file, dpi=160, bbox_inches="tight", pad_inches=0.06, metadata=told[file.suffix])
+
+
+def heading(axis: Axes, title: str, counts: str = "", width: int = 40, size: float = LARGE) -> None:
+    """A title of as many lines as it takes, and in small what the panel rests on."""
+    axis.set_title("\n".join(textwrap.wrap(title, width)), pad=14 if counts else 4, fontsize=size)
+    axis.annotate(
+        counts, (0.5, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", ha="center",
+        va="bottom", fontsize=SMALL, color="0.3",
+    )  # fmt: skip
+
+
+def name_level(axis: Axes, level: float, name: str = "chance") -> None:
+    """The name of a level line, upright behind its end, where no data are."""
+    axis.annotate(
+        name, (1, level), xytext=(2, 0), xycoords=axis.get_yaxis_transform(), textcoords="offset points", rotation=90,
+        ha="left", va="center", fontsize=SMALL, color="0.3",
+    )  # fmt: skip
+
+
+def level_chance(axis: Axes, chance: float) -> None:
+    """Chance, drawn and named, where accuracy is the height."""
+    axis.axhline(chance, **CHANCE)
+    name_level(axis, chance)
+
+
+def legend_above(figure: Figure, looks: Mapping[str, Look], columns: int = 4, title: str | None = None) -> None:
+    """One legend of all panels, above them."""
+    handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title, title_fontsize=MIDDLE)
+
+
+def counted(number: float, what: str) -> str:
+    """A number of things in words: 1 seed, 3 seeds."""
+    return f"{number:,.0f} {what}" + ("" if number == 1 else "s")

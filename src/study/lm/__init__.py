@@ -1,0 +1,1 @@
+"""Language models: where their files are, loading, scoring, generation, fine-tuning."""

@@ -1,0 +1,336 @@
+"""Fine-tune a model on single texts: all weights, or a LoRA adapter.
+
+Every step learns the same number of tokens, so two runs of as many steps have learned exactly as many tokens.
+
+Weights that are trained are held in float32 meanwhile: small steps would be lost in a shorter type. A model that is
+loaded in one goes forward in that type, and has its trained weights in it again whenever it is asked.
+"""
+
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from study.lm.attention import close
+from study.lm.flops import size_of, training_flops
+from study.params import Finetuning
+
+IGNORE = -100
+PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}  # as accelerate calls them
+CURVE_POINTS = 40  # of a loss curve
+# Of a state space mixer: what is used by its weight, in a fused kernel or always, so that an adapter is passed by.
+BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
+
+
+class Diverged(RuntimeError):
+    """A loss or gradient norm that is not finite; no step was taken with it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a fine-tuning run did.
+
+    Attributes:
+        losses: mean loss over each of up to 40 equal parts of the run, in nats per token.
+        steps: optimizer steps.
+        learned_tokens: labels, over all steps.
+        read_tokens: tokens that went through the model, padding not counted.
+        learning_rate: the highest.
+        trained_parameters: number of weights that could change.
+        flops: floating-point operations, as `study.lm.flops` counts them.
+        seconds: wall-clock time, without the looks.
+    """
+
+    losses: tuple[float, ...]
+    steps: int
+    learned_tokens: int
+    read_tokens: int
+    learning_rate: float
+    trained_parameters: int
+    flops: float
+    seconds: float
+
+
+class Piece(NamedTuple):
+    """What a step has of a text: its token ids as far as they are read, and the place of the first to be learned."""
+
+    ids: list[int]
+    first: int
+
+
+def epoch_order(count: int, seed: int | str, epoch: int) -> list[int]:
+    """The order of `count` texts in one epoch: a function of seed and epoch alone."""
+    return random.Random(f"{seed}/{epoch}").sample(range(count), count)
+
+
+def learnable_tokens(encoded: Sequence[Sequence[int]]) -> int:
+    """Tokens with one before them, of all texts."""
+    return sum(max(0, len(ids) - 1) for ids in encoded)
+
+
+def steps_for(encoded: Sequence[Sequence[int]], params: Finetuning) -> int:
+    """How many steps an arm with these texts takes.
+
+    Raises:
+        ValueError: if there is no token to learn.
+    """
+    tokens = learnable_tokens(encoded)
+    if tokens == 0:
+        raise ValueError(f"nothing to learn: {len(encoded)} texts give no labelled token")
+    return max(params.fewest_steps, math.ceil(params.epochs * tokens / params.step_tokens))
+
+
+def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: int | str) -> Iterator[list[Piece]]:
+    """The texts of each step, epoch after epoch, with exactly `step_tokens` tokens to learn.
+
+    A text that has more than its step has room for is read again in the next one, which learns the rest of it.
+    """
+    texts = (encoded[k] for epoch in itertools.count() for k in epoch_order(len(encoded), seed, epoch))
+    ids, at = next(texts), 1
+    for _ in range(steps):
+        pieces, room = [], step_tokens
+        while room:
+            while at >= len(ids):
+                ids, at = next(texts), 1
+            until = min(len(ids), at + room)
+            pieces.append(Piece(ids[:until], at))
+            room -= until - at
+            at = until
+        yield pieces
+
+
+def packed(pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
+    """All texts of a step in one row, as model inputs of shape (1, tokens); positions start anew with each text."""
+    return {
+        "input_ids": torch.tensor([[token for piece in pieces for token in piece.ids]]),
+        "position_ids": torch.tensor([[k for piece in pieces for k in range(len(piece.ids))]]),
+    }
+
+
+def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece]) -> torch.Tensor:
+    """Mean loss over the tokens to be learned; the model predicts these and no other."""
+    starts = list(itertools.accumulate((len(piece.ids) for piece in pieces), initial=0))
+    learned = [
+        start + k for start, piece in zip(starts, pieces, strict=False) for k in range(piece.first, len(piece.ids))
+    ]
+    inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
+    places = torch.tensor(learned, device=model.device)
+    logits = model(**inputs, use_cache=False, logits_to_keep=places - 1).logits[0]
+    return nn.functional.cross_entropy(logits.float(), inputs["input_ids"][0, places])
+
+
+def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
+    """A text in each row, as model inputs of shape (texts, longest), padded on the right."""
+    inputs = {
+        "input_ids": torch.full((len(pieces), max(len(piece.ids) for piece in pieces)), pad),
+        "attention_mask": torch.zeros(len(pieces), max(len(piece.ids) for piece in pieces), dtype=torch.long),
+    }
+    inputs["labels"] = torch.full_like(inputs["input_ids"], IGNORE)
+    for row, (ids, first) in enumerate(pieces):
+        inputs["input_ids"][row, : len(ids)] = torch.tensor(ids)
+        inputs["attention_mask"][row, : len(ids)] = 1
+        inputs["labels"][row, first : len(ids)] = torch.tensor(ids[first:])
+    return inputs
+
+
+def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> torch.Tensor:
+    """As `packed_loss`, for models that would read a text packed behind another one as its continuation."""
+    inputs = {name: tensor.to(model.device) for name, tensor in padded(pieces, pad).items()}
+    loss: torch.Tensor = model(**inputs, use_cache=False).loss
+    return loss
+
+
+@torch.no_grad()
+def keeps_texts_apart(model: PreTrainedModel) -> bool:
+    """Whether a model learns from texts packed into one row what it learns from them alone; recurrent models do not."""
+    first, second = Piece(list(range(8)), 1), Piece(list(range(4, 16)), 1)
+    places = torch.arange(8, 20, device=model.device)
+
+    def logits(pieces: list[Piece], places: torch.Tensor) -> torch.Tensor:
+        inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
+        found: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=places).logits
+        return found
+
+    try:
+        return close(logits([first, second], places), logits([second], places - 8))
+    except TypeError:  # a model that cannot be asked for some predictions only
+        return False
+
+
+def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
+    """The model with a LoRA adapter, in float32, on every linear layer that it calls."""
+    mixers = [(name, part) for name, part in model.named_modules() if hasattr(part, "A_log") and hasattr(part, "D")]
+    config = LoraConfig(
+        r=params.lora_rank,
+        lora_alpha=params.lora_alpha,
+        target_modules="all-linear",
+        exclude_modules=[f"{name}.{layer}" for name, mixer in mixers for layer in BY_WEIGHT if hasattr(mixer, layer)],
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+class Masters:
+    """Trained weights in float32, beside the types in which the model has them when it is asked.
+
+    Attributes:
+        model: that is trained.
+    """
+
+    def __init__(self, model: PreTrainedModel):
+        """Raise the weights."""
+        self.model = model
+        self.types = {weight: weight.dtype for weight in model.parameters() if weight.requires_grad}
+        for weight in self.types:
+            weight.data = weight.data.float()
+
+    def lower(self) -> PreTrainedModel:
+        """Give the weights their types again."""
+        for weight, dtype in self.types.items():
+            weight.data = weight.data.to(dtype)
+        return self.model
+
+    @contextmanager
+    def lowered(self) -> Iterator[PreTrainedModel]:
+        """The weights have their types again, and are what they were afterwards."""
+        masters = [weight.data for weight in self.types]
+        self.lower()
+        try:
+            yield self.model
+        finally:
+            for weight, master in zip(self.types, masters, strict=True):
+                weight.data = master
+
+
+def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
+    """What trains a model that is loaded in some type.
+
+    Raises:
+        ValueError: where float16 cannot be trained.
+    """
+    if dtype is torch.float16 and device.type == "cpu":
+        raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
+    precision = PRECISION[dtype]
+    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
+        AcceleratorState._reset_state(reset_partial_state=True)  # the first precision is that of the process otherwise
+    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+
+
+def take_step(
+    accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss_of: Callable[[], torch.Tensor], max_norm: float
+) -> float:
+    """One step of the optimizer; the loss before it.
+
+    Where gradients in float16 overflow, it is made again with losses scaled by half as much.
+
+    Raises:
+        Diverged: if loss or gradient norm is not finite.
+    """
+    trained = [weight for group in optimizer.param_groups for weight in group["params"]]
+    scaler, skipped = accelerator.scaler, True
+    while skipped:
+        scale = scaler.get_scale() if scaler else 1.0
+        with accelerator.autocast():
+            loss = loss_of()
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(trained, max_norm)
+        value = loss.item()
+        if not math.isfinite(value) or not (math.isfinite(norm.item()) or scale > 1):
+            raise Diverged(f"loss {value}, gradient norm {norm.item()}")
+        optimizer.step()
+        optimizer.zero_grad()
+        skipped = scaler is not None and scaler.get_scale() < scale  # a fused optimizer does not say so itself
+    return value
+
+
+def learning_rate_scale(step: int, steps: int, params: Finetuning) -> float:
+    """Linear warm-up, then linear decay to `final_rate` at the last step."""
+    warm = min(1.0, (step + 1) / max(1, params.warmup_steps))
+    return warm * (1 - (1 - params.final_rate) * step / max(1, steps - 1))
+
+
+def finetune(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Sequence[list[int]],
+    params: Finetuning,
+    learning_rate: float,
+    steps: int,
+    seed: int | str,
+    look: Callable[[int, PreTrainedModel], None] | None = None,
+) -> tuple[PreTrainedModel, Training]:
+    """Tune `model` in place on encoded texts, one a row; a LoRA adapter is returned unmerged.
+
+    Args:
+        model: to be tuned.
+        tokenizer: of the model.
+        encoded: token ids of each text.
+        params: of the tuning.
+        learning_rate: the highest.
+        steps: how many, over the texts as often as it takes.
+        seed: decides the order of texts and an adapter's first weights.
+        look: called `params.looks` times on the way, with the number of steps taken and the model in evaluation mode,
+            which comes out the same with and without.
+
+    Raises:
+        Diverged: at the first loss or gradient norm that is not finite.
+    """
+    started = time.monotonic()
+    torch.manual_seed(random.Random(seed).getrandbits(63))
+    accelerator = accelerator_for(model.device, model.dtype)
+    if params.method == "lora":
+        model = with_adapter(model, params)
+    masters = Masters(model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
+    optimizer = accelerator.prepare(optimizer)
+    together = keeps_texts_apart(model)
+    model.train()
+    size = size_of(model)
+    stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
+    read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
+    loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
+    for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
+        for options in optimizer.param_groups:
+            options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
+        try:
+            losses.append(take_step(accelerator, optimizer, partial(loss_of, model, pieces), params.max_grad_norm))
+        except Diverged as error:
+            raise Diverged(
+                f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}; use smaller "
+                "finetuning.learning_rates"
+            ) from None
+        read_tokens += sum(len(piece.ids) for piece in pieces)
+        flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
+        if look and step + 1 in stops:
+            begun = time.monotonic()
+            cuda = [model.device] if model.device.type == "cuda" else []
+            with masters.lowered() as lowered_model, torch.random.fork_rng(cuda):
+                look(step + 1, lowered_model.eval())
+            model.train()
+            paused += time.monotonic() - begun
+    accelerator.free_memory()
+    model = masters.lower()
+    part = math.ceil(steps / CURVE_POINTS)
+    return model.eval(), Training(
+        losses=tuple(math.fsum(losses[k : k + part]) / len(losses[k : k + part]) for k in range(0, steps, part)),
+        steps=steps,
+        learned_tokens=steps * params.step_tokens,
+        read_tokens=read_tokens,
+        learning_rate=learning_rate,
+        trained_parameters=sum(p.numel() for p in trained),
+        flops=flops,
+        seconds=time.monotonic() - started - paused,
+    )

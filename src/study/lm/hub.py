@@ -1,0 +1,183 @@
+"""Where a model's files are, and which model they are; nothing of it is loaded, and no network is touched.
+
+Models of the hub are pinned in `params/models/lock.yaml`, which `make fetch` writes (`fetch.py`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from study.config import ParamsError, Strict, read_yaml
+from study.digest import sha256_of
+from study.params import BUNDLED, Model
+from study.paths import BASE_MODEL, PARAMS, is_file, is_folder, shown
+
+LOCK = PARAMS / "models" / "lock.yaml"
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+class File(Strict):
+    """A file of a hub model as it was fetched."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Pin(Strict):
+    """A hub model in the lock file."""
+
+    revision: str = Field(pattern="^[0-9a-f]{40}$", description="commit")
+    files: dict[str, File] | None = Field(None, min_length=1, description="none while it was never fetched")
+
+
+def read_pins() -> dict[str, Pin]:
+    """The hub models in the lock file, by name.
+
+    Raises:
+        ParamsError: naming what in it cannot be read.
+    """
+    pins = read_yaml(LOCK) if LOCK.is_file() else {}
+    return {name: Pin.parse(pin, f"{shown(LOCK)}, {name}") for name, pin in pins.items()}
+
+
+def pin_of(params: Model) -> Pin | None:
+    """The pin of a hub model; None for the bundled one and for a folder.
+
+    Raises:
+        ParamsError: if the model is not in the lock file, or is pinned there at another revision.
+    """
+    if params.name == BUNDLED or is_folder(Path(params.name)):
+        return None
+    pin, command = read_pins().get(params.name), f"make fetch MODEL={params.name}"
+    if params.revision:
+        command += f" REVISION={params.revision}"
+    if pin is None:
+        raise ParamsError(
+            f"model.name = {params.name!r}: neither {BUNDLED!r}, nor a folder here, nor in {shown(LOCK)}; a model of "
+            f"the hub is pinned there by `{command}`"
+        )
+    if params.revision not in (None, pin.revision):
+        raise ParamsError(
+            f"model.revision = {params.revision!r}: {shown(LOCK)} has {params.name} at {pin.revision!r}; leave "
+            f"revision out, or move the pin with `{command}`"
+        )
+    return pin
+
+
+def is_weights(file: str) -> bool:
+    """Whether a file of a model holds weights, and not its settings or tokenizer."""
+    return file.endswith(".safetensors")
+
+
+def cached_folder(name: str, pin: Pin, weights: bool) -> Path | None:
+    """The folder of the hub's cache that holds the recorded files of a model; None if one is missing."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    files = [file for file in pin.files or () if weights or not is_weights(file)]
+    try:
+        folder = Path(snapshot_download(name, revision=pin.revision, allow_patterns=files, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if files and all((folder / file).is_file() for file in files) else None
+
+
+def model_folder(params: Model, weights: bool = True) -> Path:
+    """The local folder of a model's files; one folder serves model and tokenizer, so both are of the same revision.
+
+    Args:
+        params: the model.
+        weights: whether a hub model's weights must be there, and not only its settings and tokenizer.
+
+    Raises:
+        ParamsError: if the folder holds no model, or the hub model was not fetched.
+    """
+    pin = pin_of(params)
+    if pin:
+        cached = cached_folder(params.name, pin, weights)
+        if cached is None:
+            raise ParamsError(
+                f"model.name = {params.name!r}: not all files of revision {pin.revision!r} are here; fetch them with "
+                f"`make fetch MODEL={params.name}`"
+            )
+        return cached
+    if params.name == BUNDLED:
+        folder = BASE_MODEL
+        remedy = "restore results/base_model from the repository, or make it anew with `make base-model`"
+    else:
+        folder, remedy = Path(params.name), "give a folder written by save_pretrained"
+    if not is_file(folder / "config.json") or not any(folder.glob("*.safetensors")):
+        raise ParamsError(f"model.name = {params.name!r}: no config.json and safetensors weights there; {remedy}")
+    return folder
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """The settings in a JSON file of a model; none if there is no such file.
+
+    Raises:
+        ParamsError: if it holds no JSON object.
+    """
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ParamsError(f"{file}: no JSON ({error}); fetch or save the model anew") from None
+    if not isinstance(settings, dict):
+        raise ParamsError(f"{file}: holds a {type(settings).__name__}, no JSON object; fetch or save the model anew")
+    return settings
+
+
+def verified_folder(params: Model) -> Path:
+    """The folder of `model_folder`, to load a model from: a hub model's files there are those that were recorded.
+
+    Raises:
+        ParamsError: naming a file that is another.
+    """
+    folder, pin = model_folder(params), pin_of(params)
+    verify_files(params.name, folder, pin.files or {} if pin else {})
+    return folder
+
+
+def verify_files(name: str, folder: Path, recorded: Mapping[str, File]) -> None:
+    """Compare a hub model's files with the lock file.
+
+    Raises:
+        ParamsError: naming a file that is another.
+    """
+    for file, entry in recorded.items():
+        found = sha256_of(folder / file)
+        if found != entry.sha256:
+            raise ParamsError(
+                f"{name}: {file} has SHA-256 {found}, {shown(LOCK)} records {entry.sha256}; these are not the weights "
+                f"of the study: remove {(folder / file).resolve()} and fetch it anew with `make fetch MODEL={name}`"
+            )
+
+
+def identity(params: Model) -> str:
+    """SHA-256 over the names and contents of all files the model and its tokenizer are loaded from.
+
+    Of a hub model the recorded hashes are taken, so it need not be here.
+    """
+    pin = pin_of(params)
+    if pin and pin.files:
+        hashes = {name: file.sha256 for name, file in pin.files.items()}
+    else:
+        folder = model_folder(params)
+        hashes = {path.name: sha256_of(path) for pattern in FILES for path in folder.glob(pattern)}
+    return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
+
+
+def tokenizer_in(file: Path) -> Tokenizer:
+    """The tokenizer in a file tokenizer.json.
+
+    Raises:
+        ParamsError: if it holds none.
+    """
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # that is all the package raises
+        raise ParamsError(f"{file}: no tokenizer ({error}); fetch or save the model anew") from None

@@ -1,0 +1,35 @@
+"""How a model wants to be spoken to, told from its settings and its tokenizer's files."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+from study.lm.hub import model_folder, settings_in, tokenizer_in
+from study.lm.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
+from study.params import Model
+
+MOST_TOKENS = 2**32  # of any vocabulary
+
+
+def speaks(params: Model) -> str:
+    """The style of prompts for a model: the bundled ones' own language, chat for one that was tuned to it, plain text.
+
+    A template alone does not make a model one to chat with: it must also end its texts as the template ends a turn.
+    """
+    return _speaks(model_folder(params, weights=False))
+
+
+@cache
+def _speaks(folder: Path) -> str:
+    file = folder / "tokenizer.json"
+    tokenizer = tokenizer_in(file) if file.is_file() else None
+    if tokenizer and tokenizer.token_to_id(CONSIDER) is not None:
+        return BUNDLED
+    config, jinja = settings_in(folder / "tokenizer_config.json"), folder / "chat_template.jinja"
+    template = jinja.read_text(encoding="utf-8") if jinja.is_file() else json.dumps(config.get("chat_template") or "")
+    ids = settings_in(folder / "generation_config.json").get("eos_token_id")
+    numbers = [k for k in (ids if isinstance(ids, list) else [ids]) if isinstance(k, int) and 0 <= k < MOST_TOKENS]
+    ends = [tokenizer.id_to_token(k) for k in numbers if tokenizer]
+    named = config.get("eos_token")
+    ends += [named.get("content") if isinstance(named, dict) else named, "eos_token"]
+    return CHAT if any(end in template for end in ends if end and isinstance(end, str)) else PLAIN

@@ -1,0 +1,223 @@
+"""Log-likelihood of each option of each question, the context read once."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import psutil
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from study.lm.attention import Kept, beyond, common_prefix, positions
+from study.lm.flops import attention_layers, heads_of
+from study.lm.parallel import side_by_side
+from study.lm.reading import Reader, Trie, reader
+
+CHUNK_TOKENS = 256  # more cost more: each token of a chunk is held against all of them
+CHUNK_LOGITS = 2**22  # predictions times vocabulary
+FEWEST_TOKENS = 16
+NO_NUMBERS = "scores that are no numbers; the weights are not finite, or too large for model.dtype: use float32"
+
+
+class OptionScores(NamedTuple):
+    """Sum of the option's token log-probabilities and the number of those tokens, for each option."""
+
+    log_probs: tuple[float, ...]
+    tokens: tuple[int, ...]
+
+
+class Asked(NamedTuple):
+    """A question as tokens: each option's behind the common prefix, and where in these the option itself begins."""
+
+    options: list[list[int]]
+    start: int
+
+
+def score_options(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    context: str,
+    questions: Sequence[tuple[str, Sequence[str]]],
+    chunk_tokens: int = CHUNK_TOKENS,
+    kept: Kept | None = None,
+    by: Reader | None = None,
+) -> list[OptionScores]:
+    """Score the options of (query, options) pairs after a context ("" for none).
+
+    An option's tokens are those of context + query + option beyond the longest token prefix it shares with
+    context + query, so a tokenizer that merges across the boundary is scored right.
+
+    Args:
+        model: in evaluation mode afterwards.
+        tokenizer: of the model.
+        context: before each question.
+        questions: queries with their options.
+        chunk_tokens: in one forward pass behind the context; fewer where memory is short.
+        kept: what the model, its weights the same, has read before; a context that begins alike is read on from there.
+        by: how the model reads; by default the fastest way that gives the same.
+
+    Raises:
+        ValueError: if a text does not fit the model's positions, or an option adds no token of its own.
+        MemoryError: if context and questions do not fit the memory there is.
+        FloatingPointError: if a score is not a number.
+    """
+    if not questions:
+        return []
+    prefix, asked = tokens_of(tokenizer, context, questions)
+    limit = positions(model)
+    longest = len(prefix) + max(len(ids) for question in asked for ids in question.options)
+    if beyond(longest, limit):
+        raise ValueError(f"context and question take {longest} tokens, but the model has {limit} positions")
+    model.eval()
+    chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
+    order = sorted(range(len(asked)), key=lambda k: asked[k].options)  # what begins alike stands together
+    with torch.inference_mode(), by or reader(model, longest, kept) as by:
+        by.read(prefix)
+        parts = list(chunks(asked, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
+        found: dict[int, OptionScores] = {}
+        together = map if by.changes else partial(side_by_side, device=model.device)
+        for scores in together(partial(_scored, by, asked), parts):
+            found |= scores
+    lost = [k for k, score in found.items() if any(map(math.isnan, score.log_probs))]
+    if lost:  # the first of several that are no numbers would be taken for the likeliest
+        raise FloatingPointError(f"{len(lost)} of {len(asked)} questions have {NO_NUMBERS}")
+    return [found[k] for k in range(len(asked))]
+
+
+def tokens_of(
+    tokenizer: PreTrainedTokenizerBase, context: str, questions: Sequence[tuple[str, Sequence[str]]]
+) -> tuple[list[int], list[Asked]]:
+    """The tokens that all questions begin with, and the others of each.
+
+    Raises:
+        ValueError: if an option adds no token of its own.
+    """
+    lead = f"{context} " if context and not context[-1].isspace() else context
+    stems = [(lead + query).rstrip() for query, _ in questions]
+    wholes = [lead + query + option for query, options in questions for option in options]
+    head, tail_from = _head(tokenizer, lead, [stems[0], wholes[0], stems[-1], wholes[-1]])
+    kwargs = {"add_special_tokens": False} if tail_from else {}
+    stem_ids = tokenizer([text[tail_from:] for text in stems], **kwargs).input_ids
+    whole_ids = iter(tokenizer([text[tail_from:] for text in wholes], **kwargs).input_ids)
+    groups = [[next(whole_ids) for _ in options] for _, options in questions]
+    starts, begin = [], start_of_text(tokenizer)
+    for number, (query, options) in enumerate(questions):
+        start = min(common_prefix([stem_ids[number], ids]) for ids in groups[number])
+        if not head and not start and begin is not None:
+            groups[number], start = [[begin, *ids] for ids in groups[number]], 1
+        if len(head) + start < 1 or any(len(ids) <= start for ids in groups[number]):
+            raise ValueError(f"no token to score in one of {options!r} after {query!r}")
+        starts.append(start)
+    # The token that predicts an option's first token is not part of the prefix.
+    shared = min(common_prefix([ids for group in groups for ids in group]), *(start - 1 for start in starts), 2**62)
+    if shared < 0:  # an option begins right behind the head
+        shared, head, rest = 0, head[:-1], head[-1:]
+        groups = [[rest + ids for ids in group] for group in groups]
+        starts = [start + 1 for start in starts]
+    asked = [
+        Asked([ids[shared:] for ids in group], start - shared) for group, start in zip(groups, starts, strict=True)
+    ]
+    return head + groups[0][0][:shared], asked
+
+
+def start_of_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token before an option that has nothing else before it, where the tokenizer itself puts none there."""
+    begin: int | None = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return begin
+
+
+def _head(tokenizer: PreTrainedTokenizerBase, lead: str, samples: Sequence[str]) -> tuple[list[int], int]:
+    """Tokens of the most of a long lead, which need not be found again for each text that begins with it.
+
+    Returns:
+        The tokens, and the character up to which they go: tokens of the rest of a text follow them. Nothing and 0, if
+        the tokenizer does not cut there, or the lead is short.
+    """
+    space = lead.rstrip().rfind(" ")
+    for cut in (space, space + 1) if space > 0 else ():
+        head = tokenizer(lead[:cut]).input_ids
+        tails = tokenizer([text[cut:] for text in samples], add_special_tokens=False).input_ids
+        if [head + tail for tail in tails] == tokenizer(list(samples)).input_ids:
+            return head, cut
+    return [], 0
+
+
+def chunks(asked: Sequence[Asked], order: Sequence[int], tokens: int, predictions: int) -> Iterator[list[int]]:
+    """Numbers of questions that are read together: as many as make a trie of so many tokens and predictions."""
+    chunk: list[int] = []
+    trie = Trie()
+    for number in order:
+        for ids in asked[number].options:
+            trie.add(ids, asked[number].start)
+        if chunk and (len(trie.ids) > tokens or len(trie.predicting()) > predictions):
+            yield chunk
+            chunk, trie = [], Trie()
+            for ids in asked[number].options:
+                trie.add(ids, asked[number].start)
+        chunk.append(number)
+    if chunk:
+        yield chunk
+
+
+def _scored(by: Reader, asked: Sequence[Asked], chunk: Sequence[int]) -> dict[int, OptionScores]:
+    """Scores of a chunk's questions by their number; half a chunk at a time if memory does not suffice."""
+    trie = Trie()
+    paths = {k: [trie.add(ids, asked[k].start) for ids in asked[k].options] for k in chunk}
+    try:
+        found = by.log_probs(trie)
+    except Exception as error:
+        if len(chunk) == 1 or not should_reduce_batch_size(error):
+            raise
+    else:
+        return {
+            k: OptionScores(tuple(sum(found[node] for node in path) for path in options), tuple(map(len, options)))
+            for k, options in paths.items()
+        }
+    half = len(chunk) // 2
+    return _scored(by, asked, chunk[:half]) | _scored(by, asked, chunk[half:])
+
+
+def vocabulary(model: PreTrainedModel) -> int:
+    """Number of tokens that are predicted."""
+    return int(model.get_output_embeddings().weight.shape[0])
+
+
+def memory_needed(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
+    """Bytes above the model for scoring behind a prefix of so many tokens, so many at a time."""
+    config, item = model.config.get_text_config(), model.dtype.itemsize
+    (heads, width), hidden = heads_of(config), config.hidden_size
+    keys = (getattr(config, "num_key_value_heads", None) or heads) * width
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    kept = 2 * attention_layers(config) * keys * prefix * item
+    passing = (8 * hidden + 3 * inner + 4 * heads * width) * max(chunk_tokens, min(prefix, 512)) * item
+    logits = min(CHUNK_LOGITS, chunk_tokens * vocabulary(model)) * (item + 8)
+    return int(kept + passing + logits)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    return int(psutil.virtual_memory().available)
+
+
+def chunk_that_fits(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
+    """`chunk_tokens`, halved until what is needed is there.
+
+    Raises:
+        MemoryError: if it is not there however small a chunk is.
+    """
+    free = free_memory(model.device)
+    needed = memory_needed(model, prefix, chunk_tokens)
+    while needed > free and chunk_tokens > FEWEST_TOKENS:
+        chunk_tokens //= 2
+        needed = memory_needed(model, prefix, chunk_tokens)
+    if needed > free:
+        raise MemoryError(
+            f"a context of {prefix} tokens takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on "
+            f"{model.device}; use fewer documents in context (arms.*.shots), a smaller model, or model.dtype bfloat16"
+        )
+    return chunk_tokens

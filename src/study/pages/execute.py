@@ -1,0 +1,201 @@
+"""Execute notebooks: written beside and renamed when whole."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+from filelock import FileLock, Timeout
+
+from study.config import ParamsError
+from study.digest import sha256_of
+from study.pages.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
+from study.pages.page import NotebookFailed, Run
+from study.params import Params, load_params
+from study.paths import ROOT, shown
+from study.runs.run import Trial
+from study.runs.runner import trials_of
+from study.runs.store import store_of
+
+# The arms each notebook runs; a notebook whose trials are gone is not up to date.
+ARMS_OF = {
+    "02_in_context": in_context_arms,
+    "03_finetune": finetuned_arms,
+    "04_augmented_finetune": augmented_arms,
+    "05_compare": all_arms,
+    "06_mechanism_and_cost": all_arms,
+    "07_your_documents": all_arms,
+}
+
+START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
+LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
+
+
+def trials_in(run: Run) -> list[Trial]:
+    """The trials a notebook runs."""
+    if run.name not in ARMS_OF:
+        return []
+    store, trials = store_of(run.results), []
+    for params in (run.params, *(run.params.rungs if run.name == LADDER else ())):
+        trials += trials_of(params, store, ARMS_OF[run.name](params))
+    return trials
+
+
+def rows_behind(run: Run) -> dict[str, str]:
+    """SHA-256 of the rows of each run that a notebook rests on, by its key."""
+    store = store_of(run.results)
+    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials_in(run)}
+
+
+@contextmanager
+def alone_in(results: Path) -> Iterator[None]:
+    """Keep others out of a results folder; the system lets go of it even where the process is killed.
+
+    Raises:
+        ParamsError: if another run works in it.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(results / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ParamsError(
+            f"another run is working in {shown(results)}; wait for it to end, or stop it, and run again: what it has "
+            "finished is not done twice"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def execute(run: Run) -> None:
+    """Execute a notebook.
+
+    Raises:
+        NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
+        ParamsError: if another run works in the same folder.
+    """
+    with alone_in(run.results):
+        store_of(run.results).sweep()
+        for left in (*run.results.glob(".*.part.ipynb"), *run.stamp.parent.glob("*.part")):  # by a run that was killed
+            left.unlink()
+        _execute(run)
+
+
+def _execute(run: Run) -> None:
+    begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
+    part = run.results / f".{run.name}.part.ipynb"
+    given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
+    known = set(papermill.inspect_notebook(str(run.notebook)))
+    if known != set(given):
+        raise ParamsError(f"{shown(run.notebook)}: its parameters cell defines {sorted(known)}, not {sorted(given)}")
+    _log_to_stdout()
+    try:
+        _by_papermill(run.notebook, part, given)
+    except RuntimeError as error:  # of the kernel, and what a cell raises is not among them
+        part.unlink(missing_ok=True)
+        raise NotebookFailed(
+            f"{run.notebook.name}: {error}; a kernel that is killed has most often taken too much memory. What is "
+            "finished is kept: free some memory and run again"
+        ) from None
+    except papermill.PapermillExecutionError as error:
+        failed = run.results / "failed" / run.notebook.name
+        failed.parent.mkdir(exist_ok=True)
+        part.replace(failed)
+        raise NotebookFailed(
+            f"{run.notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"the notebook up to this cell: {shown(failed)}"
+        ) from None
+    except BaseException:  # interrupted: half a notebook is of no use to anyone
+        part.unlink(missing_ok=True)
+        raise
+    if isinstance(run.params, Params) and load_params(run.params_file) != run.params:
+        part.unlink()
+        raise NotebookFailed(
+            f"{shown(run.params_file)} was changed while {run.notebook.name} was executed, which may have read either; "
+            "run again: what is finished is kept"
+        )
+    _tidy(part)
+    part.replace(run.target)
+    (run.results / "failed" / run.notebook.name).unlink(missing_ok=True)
+    written = [path for path in sorted((run.results / run.name).rglob("*")) if path.is_file()]
+    files = {str(path.relative_to(run.results)): sha256_of(path) for path in [run.target, *written]}
+    run.stamp.parent.mkdir(exist_ok=True)
+    stamp = run.stamp.with_suffix(".part")
+    when = {"executed": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "seconds": round(time.monotonic() - begun)}
+    made = {"key": key, **when, "files": files, "runs": rows_behind(run)}
+    stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    stamp.replace(run.stamp)
+
+
+def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:
+    """Execute a notebook in a thread, where nobody else handles signals: the main one is interrupted as ever."""
+    with ThreadPoolExecutor(1) as thread:
+        executed = thread.submit(
+            papermill.execute_notebook,
+            str(notebook),
+            str(part),
+            given,
+            kernel_name="python3",
+            start_timeout=START_SECONDS,
+            cwd=str(ROOT),
+            progress_bar=False,
+            log_output=True,
+            request_save_on_cell_execute=False,
+            extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
+        )
+        try:
+            executed.result()
+        except KeyboardInterrupt:
+            for process in psutil.Process().children(recursive=True):  # the kernel, and what it has begun
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            raise
+
+
+def _tidy(path: Path) -> None:
+    """Take out what differs between two runs of the same notebook and says nothing to a reader."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for k, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{k}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    nbformat.write(notebook, path)
+
+
+class _CellText(logging.Filter):
+    """Lets what cells print through, and nothing papermill says of itself."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).rstrip("\n")
+        return bool(record.msg) and not record.getMessage().startswith(
+            (
+                "Working directory",
+                "Executing",
+                "Ending Cell",
+                "Input Notebook",
+                "Output Notebook",
+                "<Figure",
+                "<IPython",
+            )
+        )
+
+
+def _log_to_stdout() -> None:
+    logger = logging.getLogger("papermill")
+    if not any(isinstance(f, _CellText) for handler in logger.handlers for f in handler.filters):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.addFilter(_CellText())
+        handler.setFormatter(logging.Formatter("    %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

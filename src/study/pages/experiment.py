@@ -1,0 +1,376 @@
+"""One study opened for work: its params, its results folder, and what notebooks do with them."""
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from datasets import Dataset, disable_progress_bars
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
+from matplotlib.figure import Figure
+
+from study.data.questions import Document
+from study.evidence.cost import cost_lines
+from study.evidence.stats import accuracy, accuracy_table, contrast
+from study.figures.style import save
+from study.lm.hub import identity
+from study.lm.prompt_style import speaks
+from study.params import Params, Source, load_params
+from study.paths import ROOT, shown
+from study.runs import runner, selection
+from study.runs.run import FINISHED, Material, Trial, prepare
+from study.runs.store import Store, content_hash, store_of
+from study.worlds.logic import Fact
+from study.worlds.world import Split
+
+disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A study as one notebook sees it.
+
+    Attributes:
+        params: the resolved settings.
+        results: the folder all results go to.
+        notebook: name of the notebook; its figures and tables go to a folder of that name.
+    """
+
+    params: Params
+    results: Path
+    notebook: str
+
+    @property
+    def store(self) -> Store:
+        """Where finished trials are found."""
+        return store_of(self.results)
+
+    @property
+    def output(self) -> Path:
+        """Where this notebook's figures and tables go."""
+        return self.results / self.notebook
+
+    def provenance(self) -> pd.DataFrame:
+        """What is about to be run, as a table."""
+        model, tuning, told = self.params.model, self.params.finetuning, self.params.prompts
+        rows = {
+            "worlds": ", ".join(self.params.world_names),
+            "seeds": ", ".join(map(str, self.params.seeds)),
+            "arms": ", ".join(self.params.arms),
+            "model": model.name + (f" at {model.revision}" if model.revision else ""),
+            "model SHA-256": identity(model)[:16],
+            "device, dtype": f"{model.device}, {model.dtype}",
+            "prompts": f"{speaks(model) if told.style == 'auto' else told.style}, {told.wording}",
+            "fine-tuning": f"{tuning.method}, {tuning.epochs} epochs and {tuning.fewest_steps} steps at least, "
+            f"{tuning.step_tokens} tokens a step, learning rates {', '.join(f'{r:g}' for r in tuning.learning_rates)}",
+            "params SHA-256": content_hash(self.params.plain())[:16],
+            "results": shown(self.results),
+        }
+        return pd.DataFrame({"value": rows})
+
+    def material(self, world: str, seed: int) -> Material:
+        """The world, documents and questions of one seed."""
+        return prepare(self.params, world, seed)
+
+    def run(self, arms: Sequence[str]) -> pd.DataFrame:
+        """Run what is not finished of some arms; the rows of their questions."""
+        return runner.run(self.params, self.store, arms)
+
+    def rows(self) -> pd.DataFrame:
+        """The rows of every finished trial."""
+        return runner.rows_of(runner.trials_of(self.params, self.store), self.store)
+
+    def finished(self, arms: Sequence[str] | None = None) -> list[tuple[Trial, dict[str, Any]]]:
+        """The finished trials of some arms, or of all, with their records."""
+        trials = runner.trials_of(self.params, self.store, arms)
+        return [(trial, self.store.record(trial.key)) for trial in trials if self.store.has(trial.key)]
+
+    def records(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row for each finished trial: status, seconds, tokens, memory."""
+        lines = []
+        for trial, record in self.finished(arms):
+            training = record.get("training", {})
+            lines.append(
+                {
+                    "world": trial.world,
+                    "seed": trial.seed,
+                    "arm": trial.arm,
+                    "trial": trial.key,
+                    "status": record["status"],
+                    "learning rate": training.get("learning_rate", float("nan")),
+                    "texts": training.get("texts", 0),
+                    "steps": training.get("steps", 0),
+                    "tokens learned": training.get("learned_tokens", 0),
+                    "last loss": training.get("losses", [float("nan")])[-1],
+                    "context tokens": record.get("context_tokens", 0),
+                    "facts in context": record.get("share_of_facts_in_context", 0.0),
+                    "documents in context": record.get("share_of_documents_in_context", 0.0),
+                    "seconds": training.get("seconds", 0.0) + record["seconds"],
+                    "peak GB": record["peak_memory_bytes"] / 1e9,
+                }
+            )
+        return pd.DataFrame(lines)
+
+    def curves(self) -> pd.DataFrame:
+        """Accuracy along the training of the arms with a curve: one row for each trial, split and share of its steps.
+
+        The first point is the untuned model's, if its arm is in the study; the last one the trial's own. Each has the
+        chance, questions and facts of its world, seed and split beside it.
+        """
+        rows = self.rows()
+        if rows.empty:
+            return rows
+        key = ["world", "seed", "split"]
+        about = (
+            rows[~rows["elsewhere"]]
+            .groupby(key)
+            .agg(chance=("chance", "mean"), items=("item_id", "nunique"), facts=("cluster", "nunique"))
+        )
+        means = rows.groupby(["world", "seed", "arm", "split"])["correct"].mean()
+        untuned = next((name for name, arm in self.params.arms.items() if not (arm.train or arm.context)), None)
+        lines = []
+        for trial, record in self.finished([name for name, arm in self.params.arms.items() if arm.curve]):
+            if record["status"] != FINISHED:
+                continue
+            place, parts = (
+                {"world": trial.world, "arm": trial.arm, "seed": trial.seed},
+                self.params.finetuning.looks + 1,
+            )
+            points = {
+                round(parts * look["step"] / record["training"]["steps"]): {
+                    k: v for k, v in look.items() if k != "step"
+                }
+                for look in record["curve"]
+            }
+            for part, arm in ((0, untuned), (parts, trial.arm)):
+                if (trial.world, trial.seed, arm) in means:
+                    points[part] = means[trial.world, trial.seed, arm].to_dict()
+            for part, right in sorted(points.items()):
+                lines += [{**place, "split": s, "trained": part / parts, "accuracy": v} for s, v in right.items()]
+        return pd.DataFrame(lines).join(about, on=key) if lines else pd.DataFrame()
+
+    def climb(self) -> None:
+        """Run what is not finished of the ladder's trials."""
+        for rung in self.params.rungs:
+            runner.run(rung, self.store)
+
+    def ladder(self) -> pd.DataFrame:
+        """Accuracy of the ladder's arms on each model, worlds together, and their difference to plain fine-tuning.
+
+        Nothing, if the study has no other model than its own.
+        """
+        lines, rungs = [], self.params.rungs
+        for params in (self.params, *rungs) if rungs else ():
+            trials = runner.trials_of(params, self.store, self.params.ladder.arms)
+            rows = runner.rows_of(trials, self.store)
+            if rows.empty:
+                continue
+            parameters = max(self.store.record(t.key).get("parameters", 0) for t in trials if self.store.has(t.key))
+            rows = rows.assign(value=rows["correct"].astype(float), cluster=rows["world"] + "/" + rows["cluster"])
+            for (split, arm), part in rows.groupby(["split", "arm"], sort=False):
+                estimate = accuracy(part, self.params.statistics)._asdict()
+                line = {"model": params.model.name, "parameters": parameters, "split": split, "arm": arm, **estimate}
+                plain = rows[(rows["split"] == split) & (rows["arm"] == "ft")]
+                if arm != "ft" and len(plain):
+                    gap = contrast(part, plain, self.params.statistics)
+                    low, high = gap.interval(self.params.statistics.confidence)
+                    line |= {"minus ft": gap.value, "gap low": low, "gap high": high}
+                lines.append(line)
+        return pd.DataFrame(lines)
+
+    def costs(self) -> pd.DataFrame:
+        """What each finished trial cost, once and for each question."""
+        lines = []
+        for trial, record in self.finished():
+            if record["status"] == FINISHED:
+                writings = [self.store.record(writing.key) for writing in trial.writings]
+                place = {"world": trial.world, "seed": trial.seed, "arm": trial.arm}
+                lines.append(cost_lines(place, record, writings))
+        return pd.DataFrame(lines)
+
+    def coverage(self, other: str) -> pd.DataFrame:
+        """Questions by what the arm's text says of them: its accuracy there, and that of another arm on the same."""
+        rows = self.rows()
+        if rows.empty:
+            return rows
+        key = ["world", "seed", "item_id"]
+        beside = rows[rows["arm"] == other].set_index(key)["correct"]
+        told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.TRAINED), str(Split.REPHRASED)])]
+        told = told.join(beside.rename("other"), on=key)
+        groups = told.groupby(["arm", "split", "covered", "misled"], sort=False)
+        lines = []
+        for (arm, split, covered, misled), part in groups:
+            estimate = accuracy(part, self.params.statistics)._asdict()
+            place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
+            lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
+        return pd.DataFrame(lines)
+
+    def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
+        """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
+        chosen, parts = selection.chosen_rates(self.params, self.store), []
+        for arm, trials in selection.selection_trials(self.params, arms).items():
+            if arm in chosen:
+                table = selection.selection_table(trials, self.store)
+                means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()
+                means.insert(0, "arm", arm)
+                parts.append(means.assign(chosen=means["learning rate"] == chosen[arm]))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def inferences(self) -> pd.DataFrame:
+        """Every sentence the model wrote for this study, with its standing in the world."""
+        parts = [self.store.rows(unit.key) for unit in runner.writings_of(self.params, self.store)]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+    def augmentation_quality(self) -> pd.DataFrame:
+        """One row for each world, seed and source of generated text: precision, recall, contradictions."""
+        lines = []
+        for unit in runner.writings_of(self.params, self.store):
+            place = {"world": unit.world, "seed": unit.seed, "source": str(unit.source)}
+            lines.append({**place, **self.store.record(unit.key)["quality"]})
+        return pd.DataFrame(lines)
+
+    def accuracy(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Accuracy with interval and chance, by world, split and arm."""
+        return accuracy_table(rows, self.params.statistics)
+
+    def save_data(self) -> pd.DataFrame:
+        """Write documents and questions of every world and seed as datasets with provenance; what was written."""
+        lines = []
+        for world in self.params.world_names:
+            for seed in self.params.seeds:
+                material = self.material(world, seed)
+                tables = {
+                    "documents": [_document_row(material, document) for document in material.documents],
+                    "questions": [question._asdict() for question in material.questions],
+                    "closure": [_closure_row(material, fact) for fact in material.world.closure],
+                }
+                names = material.world.original_names
+                if names:
+                    tables["names"] = [{"word": word, "name": name} for word, name in names.items()]
+                for name, rows in tables.items():
+                    folder = self.output / world / f"seed_{seed}"
+                    folder.mkdir(parents=True, exist_ok=True)
+                    Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
+                    digest = content_hash(rows)
+                    provenance = {
+                        "world": {world: self.params.shape(world).recipe},
+                        "questions": self.params.questions.plain(),
+                        "seed": seed,
+                        "rows": len(rows),
+                        "rows_sha256": digest,
+                    }
+                    text = json.dumps(provenance, indent=1, sort_keys=True)
+                    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+                    lines.append(
+                        {
+                            "world": world,
+                            "seed": seed,
+                            "file": name,
+                            "rows": len(rows),
+                            "sha256": digest[:16],
+                        }
+                    )
+        return pd.DataFrame(lines)
+
+    def publish(self, name: str, figure: Figure, numbers: pd.DataFrame, alt: str) -> None:
+        """Save a figure as PNG and SVG, the numbers it draws as CSV and what it shows in words; show it in a notebook.
+
+        The same figure gives the same bytes; the picture shown is the one saved.
+        """
+        file = self.output / f"{name}.png"
+        self.table(name, numbers)
+        save(figure, file)
+        save(figure, file.with_suffix(".svg"))
+        file.with_suffix(".txt").write_text(alt + "\n", encoding="utf-8")
+        plt.close(figure)
+        if get_ipython() is not None:
+            picture = base64.b64encode(file.read_bytes()).decode()
+            publish_display_data({"image/png": picture, "text/plain": alt})
+
+    def table(self, name: str, numbers: pd.DataFrame) -> pd.DataFrame:
+        """Save a table as CSV and hand it back for showing."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        numbers.to_csv(self.output / f"{name}.csv", index=False, float_format="%.6g")
+        return numbers
+
+    def files(self) -> list[str]:
+        """What this notebook has written, relative to the project."""
+        return [shown(path) for path in sorted(self.output.rglob("*")) if path.is_file()]
+
+
+def _document_row(material: Material, document: Document) -> dict[str, Any]:
+    facts = [material.world.canonical(fact) for fact in document.facts]
+    return {"facts": facts, "sentences": list(document.sentences), "text": document.text}
+
+
+def _closure_row(material: Material, fact: Fact) -> dict[str, Any]:
+    """A fact that holds, with why: the last rule and the stated facts it rests on."""
+    derivation = material.world.closure[fact]
+    supports = sorted(material.world.canonical(support) for support in derivation.supports)
+    return {**fact._asdict(), "rule": derivation.rule, "hops": derivation.hops, "supports": supports}
+
+
+def open_experiment(params_file: str, results: str, notebook: str) -> Experiment:
+    """Open a study from a notebook; relative paths, those in the params too, are relative to the project.
+
+    The kernel is moved there, so that a notebook opened by hand does what the launcher does.
+
+    Raises:
+        ParamsError: naming each bad field, its value and what is allowed.
+    """
+    os.chdir(ROOT)
+    pd.set_option("display.max_colwidth", None)  # sentences are shown whole
+    return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
+
+
+def all_arms(params: Params) -> list[str]:
+    """Every arm."""
+    return list(params.arms)
+
+
+def in_context_arms(params: Params) -> list[str]:
+    """Arms that train on nothing."""
+    return [name for name, arm in params.arms.items() if not arm.train and not arm.elsewhere]
+
+
+def finetuned_arms(params: Params) -> list[str]:
+    """Arms that train on the documents alone."""
+    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.elsewhere]
+
+
+def augmented_arms(params: Params) -> list[str]:
+    """Arms that train on more than the documents."""
+    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.elsewhere]
+
+
+def arms_elsewhere(params: Params) -> list[str]:
+    """Arms that are asked about another world than the one they were trained on."""
+    return [name for name, arm in params.arms.items() if arm.elsewhere]
+
+
+def main_arms(params: Params) -> list[str]:
+    """Arms of the study's question, without controls, variants and partial contexts."""
+    return [
+        name
+        for name, arm in params.arms.items()
+        if not (arm.shots or arm.elsewhere or arm.as_long_as or arm.reseed or arm.worlds)
+        and Source.REPHRASED not in arm.train
+        and arm.context is not Source.IRRELEVANT
+    ]
+
+
+def control_arms(params: Params) -> list[str]:
+    """Arms that are asked what the others are and are none of them."""
+    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].elsewhere]
+
+
+def practical_arms(params: Params) -> list[str]:
+    """Arms that somebody with nothing but documents and a model could use."""
+    arms = {name: params.arms[name] for name in main_arms(params)}
+    return [name for name, arm in arms.items() if (arm.train or arm.context) and Source.ORACLE not in arm.train]

@@ -1,0 +1,370 @@
+"""Tables that notebooks show: checks of the data, examples, and results in a reader's shape."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from study.data.probe import ProbeResult, bag_of_words_probe
+from study.data.questions import Question, Splitting, training_texts
+from study.evidence.cost import break_even, recommended
+from study.evidence.stats import wilson_interval
+from study.lm.tokens import count_tokens
+from study.pages.experiment import Experiment
+from study.runs.run import Material, prompts_of
+from study.worlds import closed_class_words
+from study.worlds.shape import Shape
+from study.worlds.words import STUDY, lexicon_of
+from study.worlds.world import Split, Status, World
+
+OFFENCES = [
+    "words of another lexicon",
+    "tested statements in documents",
+    "options wrongly true or false",
+    "contradictions",
+    "crowded places",
+]
+# The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
+SUSPICIOUS_Z = 4.0
+
+
+def check_data(experiment: Experiment) -> pd.DataFrame:
+    """Offences against soundness, counted by world and seed; every one should be zero.
+
+    The position of the true option is an offence if its count at one place lies beyond a 99.9 % interval
+    around an even spread.
+    """
+    closed = set(closed_class_words())
+    lines = []
+    for name, seed, material in _materials(experiment):
+        world, questions = material.world, material.questions
+        words = {word for entity in world.entities for word in entity.split()} - closed
+        shape = experiment.params.shape(name)
+        renamed = set(world.original_names) or (isinstance(shape, Shape) and not getattr(shape, "facts", None))
+        stated = {world.render(statement) for document in material.documents for statement in document.statements}
+        lines.append(
+            {
+                "world": name,
+                "seed": seed,
+                "facts": len(world.facts),
+                "entailed": sum(
+                    bool(d.supports) and fact.relation in world.wording for fact, d in world.closure.items()
+                ),
+                "documents": len(material.documents),
+                "questions": len(questions),
+                OFFENCES[0]: sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
+                OFFENCES[1]: sum(
+                    q.query + q.options[q.answers[0]] in stated for q in questions if q.split is not Split.TRAINED
+                ),
+                OFFENCES[2]: sum(_true_options(world, q) != list(q.answers) for q in questions),
+                OFFENCES[3]: sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
+                OFFENCES[4]: _crowded_places(questions),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Material]]:
+    for name in experiment.params.world_names:
+        for seed in experiment.params.seeds:
+            yield name, seed, experiment.material(name, seed)
+
+
+def _true_options(world: World, question: Question) -> list[int]:
+    """The options that the world entails, by its own reading of the sentences."""
+    statements = [world.parse(question.query + option) for option in question.options]
+    return [k for k, s in enumerate(statements) if s is not None and world.status(s.fact) is Status.ENTAILED]
+
+
+def _crowded_places(questions: Sequence[Question]) -> int:
+    crowded = 0
+    for size in {len(question.options) for question in questions}:
+        places = Counter(place for q in questions if len(q.options) == size for place in q.answers)
+        for place in range(size):
+            low, high = wilson_interval(places[place], sum(places.values()), 0.999)
+            crowded += not low <= 1 / size <= high
+    return crowded
+
+
+def probe_table(experiment: Experiment) -> pd.DataFrame:
+    """What the questions of each world, asked without a document, give away to a bag-of-words probe; seeds pooled."""
+    lines = []
+    for name in experiment.params.world_names:
+        results = [
+            bag_of_words_probe(experiment.material(name, seed).questions, seed) for seed in experiment.params.seeds
+        ]
+        total = ProbeResult(*(sum(values) for values in zip(*results, strict=True)))
+        lines.append(
+            {
+                "world": name,
+                "questions": total.questions,
+                "probe": total.right / total.questions,
+                "chance": total.expected / total.questions,
+                "standard deviations above chance": total.z,
+                "sound": total.z < SUSPICIOUS_Z,
+            }
+        )
+    return pd.DataFrame(lines).round(3)
+
+
+def tuning_set(experiment: Experiment) -> pd.DataFrame:
+    """The five properties of a good tuning set as numbers, averaged over seeds; the notebook says what each means."""
+    lines = []
+    for name, _, material in _materials(experiment):
+        world, documents = material.world, material.documents
+        statements = [statement for document in documents for statement in document.statements]
+        stated = {statement.fact for statement in statements}
+        needed = {support for q in material.questions for support in q.supports}
+        relations = Counter(statement.fact.relation for statement in statements)
+        shares = np.array(list(relations.values())) / len(statements)
+        lines.append(
+            {
+                "world": name,
+                "representative": len(needed & {world.canonical(f) for f in stated}) / len(needed),
+                "diverse": len(set(statements)) / len(stated),
+                "balanced": float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 1.0,
+                "consistent": float(np.mean([world.status(fact) is Status.ENTAILED for fact in stated])),
+                "relevant": len(needed & {world.canonical(f) for f in stated}) / len(stated),
+            }
+        )
+    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(3)
+
+
+def sizes(experiment: Experiment) -> pd.DataFrame:
+    """Documents, sentences and tokens under the tokenizer of the model under study, averaged over seeds."""
+    lines = []
+    for name, _, material in _materials(experiment):
+        texts = [document.text for document in material.documents]
+        lines.append(
+            {
+                "world": name,
+                "facts": len(material.world.facts),
+                "documents": len(texts),
+                "sentences": sum(len(document.sentences) for document in material.documents),
+                "tokens, whole set": sum(count_tokens(experiment.params.model, texts)),
+                **{
+                    f"training texts, {way}": len(training_texts(material.documents, way))
+                    for way in (Splitting.SENTENCES, Splitting.CUMULATIVE)
+                },
+            }
+        )
+    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(0).astype(int)
+
+
+def derivations(experiment: Experiment) -> pd.DataFrame:
+    """One example of each way in which something follows, by world."""
+    lines = []
+    for name in experiment.params.world_names:
+        world = experiment.material(name, experiment.params.seeds[0]).world
+        told = {f: d for f, d in world.closure.items() if d.supports and f.relation in world.wording}
+        ways = Counter((d.rule, d.hops) for d in told.values())
+        for fact, derivation in told.items():
+            way = (derivation.rule, derivation.hops)
+            if way in ways:
+                lines.append(
+                    {
+                        "world": name,
+                        "rule": derivation.rule,
+                        "hops": derivation.hops,
+                        "facts": ways.pop(way),
+                        "example": world.canonical(fact),
+                        "follows from": " ".join(sorted(world.canonical(f) for f in derivation.supports)),
+                    }
+                )
+    return pd.DataFrame(lines)
+
+
+def example_wordings(experiment: Experiment) -> pd.DataFrame:
+    """The first stated fact of each world in every wording."""
+    lines = []
+    for name in experiment.params.world_names:
+        world = experiment.material(name, experiment.params.seeds[0]).world
+        for form in world.forms(world.facts[0]):
+            template = world.template(form)
+            lines.append(
+                {
+                    "world": name,
+                    "sentence": world.render(form),
+                    "asks for": "object" if template.subject_first else "subject",
+                    "kept for questions": "yes" if template.held_out else "",
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def example_questions(experiment: Experiment) -> pd.DataFrame:
+    """One question of each world, split and kind of false options, of the first seed."""
+    lines = []
+    for name in experiment.params.world_names:
+        questions = experiment.material(name, experiment.params.seeds[0]).questions
+        for question in {(q.split, q.kind): q for q in reversed(questions)}.values():
+            lines.append(
+                {
+                    "world": name,
+                    "split": str(question.split),
+                    "query": question.query,
+                    "true": " / ".join(question.true_options),
+                    "false": " / ".join(o.strip() for k, o in enumerate(question.options) if k not in question.answers),
+                    "false options are": str(question.kind),
+                    "rests on": " ".join(question.supports),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def question_counts(experiment: Experiment) -> pd.DataFrame:
+    """Questions, facts they hang on, and chance, by world and split over all seeds."""
+    lines = []
+    for name in experiment.params.world_names:
+        for seed in experiment.params.seeds:
+            for q in experiment.material(name, seed).questions:
+                lines.append((name, str(q.split), f"{seed}/{q.cluster}", q.chance))
+    table = pd.DataFrame(lines, columns=["world", "split", "fact", "chance"]).groupby(["world", "split"], sort=False)
+    return table.agg(questions=("fact", "size"), facts=("fact", "nunique"), chance=("chance", "mean")).reset_index()
+
+
+def example_prompt(experiment: Experiment) -> str:
+    """The end of the first world's context with one reversal and its options."""
+    material = experiment.material(experiment.params.world_names[0], experiment.params.seeds[0])
+    question = next(q for q in material.questions if q.split is Split.REVERSAL)
+    texts = [document.text for document in material.documents]
+    context = prompts_of(experiment.params).behind([f"[{len(texts) - 4} documents more]", *texts[-4:]])
+    return f"{context.rstrip()} {question.query}\n" + "\n".join(f"   {option.strip()}" for option in question.options)
+
+
+def against_chance(experiment: Experiment, rows: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Accuracy of one arm with its interval, and whether that holds chance."""
+    if arm not in set(rows["arm"]):
+        return pd.DataFrame({"note": [f"the arm {arm!r} is not in this study"]})
+    table = experiment.accuracy(rows[rows["arm"] == arm])
+    table["holds chance"] = (table["low"] <= table["chance"]) & (table["chance"] <= table["high"])
+    return table.round(3)
+
+
+def example_inferences(experiment: Experiment) -> pd.DataFrame:
+    """Generated sentences of each world and source, some of each standing."""
+    inferences = experiment.inferences()
+    if inferences.empty:
+        return inferences
+    chosen = inferences.groupby(["world", "source", "status"], sort=False).head(3)
+    columns = ["world", "source", "status", "document", "sentence", "split"]
+    return chosen.sort_values(["world", "source", "status"])[columns].fillna("").set_index(columns[:3])
+
+
+def mean_quality(experiment: Experiment) -> pd.DataFrame:
+    """Quality of the generated text, averaged over seeds."""
+    quality = experiment.augmentation_quality()
+    if quality.empty:
+        return quality
+    return quality.drop(columns="seed").groupby(["world", "source"], sort=False).mean().round(3)
+
+
+def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """Questions by world and seed, and how many arms answered them; the arms of one line must agree.
+
+    Raises:
+        ValueError: if two finished arms did not answer the same questions.
+    """
+    params, lines = experiment.params, []  # rows come in the order of the trials
+    for (world, seed, elsewhere), part in rows.groupby(["world", "seed", "elsewhere"], sort=False):
+        items = part.groupby("arm", sort=False)["item_id"].agg(lambda ids: tuple(sorted(ids)))
+        if len(set(items)) > 1:
+            raise ValueError(f"the arms of {world}, seed {seed}, did not answer the same questions")
+        due = [arm for arm in params.arms_in(world) if params.arms[arm].elsewhere == elsewhere]
+        lines.append(
+            {
+                "world": world,
+                "seed": seed,
+                "asked about": "another world" if elsewhere else "itself",
+                "questions": len(items.iloc[0]),
+                "arms": len(items),
+                "without answers": ", ".join(arm for arm in due if arm not in items.index),
+            }
+        )
+    return pd.DataFrame(lines).set_index(["world", "seed", "asked about"])
+
+
+def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
+    """Effects as a reader wants them: what was compared where, what was claimed, what was found."""
+    if effects.empty:
+        return effects
+    table = effects.copy()
+    table["effect"] = [
+        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for value, low, high in zip(table["effect"], table["low"], table["high"], strict=True)
+    ]
+    columns = ["number", "world", "split", "compared", "claimed", "effect", "smallest detectable", "items", "facts"]
+    return table[[*columns, "seeds"]].round(3)
+
+
+def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
+    """How far the same arm comes out elsewhere when nothing but the order of its texts differs."""
+    rows = experiment.rows()
+    if rows.empty or not {arm, again} <= set(rows["arm"]):
+        return pd.DataFrame()
+    key = ["world", "split", "seed"]
+    means = [rows[rows["arm"] == name].groupby(key)["correct"].mean() for name in (arm, again)]
+    marks = rows[rows["arm"].isin([arm, again])].groupby([*key, "item_id"])["correct"].agg(["min", "max"])
+    flips = marks["min"] != marks["max"]
+    table = pd.DataFrame({"difference": (means[1] - means[0]).abs(), "answers changed": flips.groupby(key).mean()})
+    return table.groupby(["world", "split"], sort=False).mean().round(3).reset_index()
+
+
+def gaps(experiment: Experiment) -> pd.DataFrame:
+    """How far the ladder's arms lie above plain fine-tuning, by split and model."""
+    table = experiment.ladder()
+    if table.empty or "minus ft" not in table:
+        return pd.DataFrame()
+    table = table[table["minus ft"].notna()]
+    table["gap"] = [
+        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for value, low, high in zip(table["minus ft"], table["gap low"], table["gap high"], strict=True)
+    ]
+    table["model"] = [f"{size / 1e6:.2f} M" for size in table["parameters"]]
+    return table.pivot_table("gap", ["split", "arm"], "model", aggfunc="first", sort=False)
+
+
+def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
+    """Questions after which each arm has cost less than another one, with the context kept and read anew."""
+    costs = experiment.costs()
+    lines = []
+    for arm in (arm for arm in arms if arm != other and len(costs)):
+        line: dict[str, Any] = {"arm": arm, "against": other}
+        for kept, name in ((True, "context kept"), (False, "context read anew")):
+            found = break_even(costs, arm, other, experiment.params.statistics, kept=kept)
+            line[name] = "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def mean_costs(experiment: Experiment) -> pd.DataFrame:
+    """What each arm costs, averaged over worlds and seeds."""
+    costs = experiment.costs()
+    if costs.empty:
+        return costs
+    table = costs.drop(columns=["world", "seed"]).groupby("arm", sort=False).mean()
+    return table.reindex([arm for arm in experiment.params.arms if arm in table.index]).round(4)
+
+
+def decisions(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
+    """Which arm to use for which questions, and for how many, from the rows and the costs."""
+    rows = experiment.rows()
+    if rows.empty:
+        return rows
+    here = [arm for arm in arms if arm in set(rows["arm"])]
+    return recommended(rows, experiment.costs(), here, (1, 100, 10_000, 1_000_000), experiment.params.statistics).round(
+        3
+    )
+
+
+def wide_accuracy(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy with interval, arms as columns."""
+    table = experiment.accuracy(rows)
+    table["text"] = [
+        f"{v:.2f} [{lo:.2f}, {hi:.2f}]" for v, lo, hi in zip(table["value"], table["low"], table["high"], strict=True)
+    ]
+    wide = table.pivot_table("text", ["world", "split"], "arm", aggfunc="first", sort=False)
+    wide["chance"] = table.groupby(["world", "split"])["chance"].first().round(3)
+    return wide[[*(arm for arm in experiment.params.arms if arm in wide), "chance"]]

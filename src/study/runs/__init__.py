@@ -1,0 +1,1 @@
+"""Runs of the study: what identifies them, where they are stored, how they are performed."""

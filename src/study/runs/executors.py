@@ -1,0 +1,268 @@
+"""Where jobs are done: on this machine, or on a Ray cluster. The work is the same, and so are the rows.
+
+A job is what one process does together. Each has a process of its own, forked from one that has imported everything: it
+starts warm, leaves nothing to the next, and takes nobody with it when it is killed.
+
+    make reproduce EXECUTOR=ray     # on the cluster that `ray start` joined this machine to, or on this machine alone
+"""
+
+import logging
+import multiprocessing
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from study.config import ParamsError
+from study.params import Model
+from study.runs.run import Trial, Unit
+from study.runs.store import Store
+
+Job = Sequence[Unit]
+Submit = Callable[[Job], "Future[dict[str, str]]"]
+LOCAL, RAY = "local", "ray"
+RETRIES = 3  # of what was lost with its node or process
+DYING_SECONDS = 1.0  # that a process may take to end when it is killed
+SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
+PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
+# Times the bytes of the weights: gradients, two moments and passing values; or a copy to load from.
+ON_CPU, ON_GPU = 6, 2
+
+
+class Needs(NamedTuple):
+    """What one job takes of a machine."""
+
+    cpus: int
+    gpus: int
+    memory_bytes: int
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a trial"
+
+
+class About(NamedTuple):
+    """What of a model decides what its jobs take.
+
+    Attributes:
+        parameters: how many weights it has.
+        weight_bytes: bytes they take.
+    """
+
+    parameters: int
+    weight_bytes: int
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen() -> str:
+    """The executor that the environment variable EXECUTOR names.
+
+    Raises:
+        ParamsError: if there is none of that name.
+    """
+    name = os.environ.get("EXECUTOR") or LOCAL
+    if name not in EXECUTORS:
+        raise ParamsError(f"EXECUTOR = {name!r}: no such executor; there are: {', '.join(EXECUTORS)}")
+    return name
+
+
+@contextmanager
+def submitting(model: Model, store: Store) -> Iterator[Submit]:
+    """What takes jobs and does them; how they ended is known by their futures.
+
+    The future's result says why units failed, by label; it raises `BrokenProcessPool` where the process was killed.
+
+    Args:
+        model: that the jobs are about.
+        store: that they write to.
+    """
+    with EXECUTORS[chosen()](model, store) as submit:
+        yield submit
+
+
+def needs(gpus: int, about: About, cores: int) -> Needs:
+    """What a job takes; without a GPU it has all cores where a model is large, and one where it is small.
+
+    It must not depend on what is left to do: sums in other threads end in other bits.
+    """
+    if gpus:
+        return Needs(cores, gpus, ON_GPU * about.weight_bytes + PROCESS_BYTES)
+    return Needs(1 if about.parameters <= SMALL else cores, 0, ON_CPU * about.weight_bytes + PROCESS_BYTES)
+
+
+@contextmanager
+def _locally(model: Model, store: Store) -> Iterator[Submit]:
+    cores = available_cores()
+    need = needs(int(_surely(_device, model) != "cpu"), _surely(_about, model), cores)
+    with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
+        try:
+            yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
+        except BaseException:  # interrupted: nobody waits for what is being done
+            threads.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+@contextmanager
+def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
+    # A page is not the place for what Ray says of itself, when imported of widgets; what happens to jobs is said in
+    # their own lines.
+    logging.getLogger("ray.widgets").setLevel(logging.ERROR)
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ParamsError(
+            "EXECUTOR = 'ray': ray is not installed; `make setup EXECUTOR=ray`, or leave EXECUTOR out"
+        ) from None
+    if not ray.is_initialized():
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+        try:
+            ray.init(log_to_driver=False, configure_logging=False, include_dashboard=False)
+        except ConnectionError as error:
+            raise ParamsError(
+                f"EXECUTOR = 'ray': {error}; is it up (`ray status`), and if it asks for a token, is that in "
+                "~/.ray/auth_token here and RAY_AUTH_MODE=token set?"
+            ) from None
+    on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+    gpus = _gpus_of(model, ray.nodes()) if on_gpu else 0
+    need = needs(gpus, _surely(_about, model), _cores_for_each(ray.nodes(), gpus))
+    if not any(_can_take(node, need) for node in ray.nodes()):
+        print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
+    task = ray.remote(_on_node).options(
+        num_cpus=need.cpus, num_gpus=need.gpus, memory=need.memory_bytes, max_retries=RETRIES
+    )
+
+    def submit(job: Job) -> "Future[dict[str, str]]":
+        future: Future[dict[str, str]] = task.remote(job, [unit.key for unit in job], store, need.cpus).future()
+        return future
+
+    yield submit
+
+
+EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
+
+
+def _gpus_of(model: Model, nodes: Sequence[dict[str, Any]]) -> int:
+    """GPUs of one job: one, or all of the largest node where a model's layers are spread."""
+    most = max((int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]), default=1)
+    return most if model.device_map else 1
+
+
+def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: int) -> int:
+    """Cores that a job may have on any node: all of the smallest one, or those beside so many of its GPUs."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    able = [r for r in alive if r.get("CPU", 0) >= 1 and r.get("GPU", 0) >= gpus]
+    return max(1, min((int(r["CPU"] * gpus / r["GPU"] if gpus else r["CPU"]) for r in able), default=1))
+
+
+def _can_take(node: dict[str, Any], need: Needs) -> bool:
+    there = node["Resources"] if node["Alive"] else {}
+    return all(there.get(kind, 0) >= least for kind, least in zip(("CPU", "GPU", "memory"), need, strict=True))
+
+
+def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[str, str]:
+    """Do a job on a node of the cluster; what a lost node had finished of it is not done again.
+
+    Raises:
+        RuntimeError: if the node has another version of the study, whose work would be another.
+    """
+    if [unit.key for unit in job] != list(keys):
+        raise RuntimeError(
+            f"the node {socket.gethostname()} has another version of the package, or of files that the params name; "
+            "bring it up to date (`git pull && make setup`) and run again"
+        )
+    writings = [writing.key for unit in job if isinstance(unit, Trial) for writing in unit.writings]
+    store.fetch([*keys, *writings])
+    left = [unit for unit in job if not store.has(unit.key)]
+    # The cluster gives a worker other GPUs for each job; what it forks from has the environment of its first one.
+    return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}
+
+
+class _NotForked(BrokenProcessPool):
+    """Nothing has begun, for the process that others are forked from was killed."""
+
+
+def _in_process(does: Callable[..., Any], *given: Any) -> Any:
+    """What a function gives in a process of its own.
+
+    Raises:
+        BrokenProcessPool: if the process was killed.
+    """
+    for _ in range(RETRIES):
+        with suppress(_NotForked):
+            return _forked(does, *given)
+        time.sleep(DYING_SECONDS)  # what processes are forked from is begun anew once it is dead
+    return _forked(does, *given)
+
+
+def _forked(does: Callable[..., Any], *given: Any) -> Any:
+    context = multiprocessing.get_context("forkserver")
+    # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
+    context.set_forkserver_preload(["study.runs.perform", *(["ray"] if "ray" in sys.modules else [])])
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
+        try:
+            begun = pool.submit(does, *given)
+        except (EOFError, ConnectionError) as error:
+            raise _NotForked("the process that others are forked from was killed") from error
+        return begun.result()
+
+
+def _surely(does: Callable[..., Any], *given: Any) -> Any:
+    """The same of what only looks at something; begun again where its process was killed.
+
+    Raises:
+        BrokenProcessPool: if it was killed each time.
+    """
+    for _ in range(RETRIES):
+        with suppress(BrokenProcessPool):
+            return _in_process(does, *given)
+    return _in_process(does, *given)
+
+
+def _end_with_parent() -> None:
+    """Have a process end with the one that asked for it, also before its job has come, and after."""
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+# What needs torch is imported in that process; a study that is only looked at goes without.
+
+
+def _device(model: Model) -> str:
+    from study.lm.loading import pick_device
+
+    return pick_device(model)
+
+
+def _about(model: Model) -> About:
+    from study.lm.loading import skeleton
+
+    weights = list({id(weight): weight for weight in skeleton(model).parameters()}.values())
+    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights))
+
+
+def _work(job: Job, store: Store, threads: int, gpus: str | None = None) -> dict[str, str]:
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+    from study.runs.perform import work
+
+    return work(job, store, threads)

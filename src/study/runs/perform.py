@@ -1,0 +1,382 @@
+"""Do units of work: train, write, ask, and store rows and a record."""
+
+import multiprocessing
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict
+from functools import cache, partial
+from importlib.metadata import version
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from study import provenance
+from study.data.context import fitting
+from study.data.questions import Document, Question, nested_subset, training_texts
+from study.lm.attention import Kept, positions
+from study.lm.finetuning import Diverged, finetune, steps_for
+from study.lm.flops import forward_flops, size_of
+from study.lm.loading import load, pick_device
+from study.lm.scoring import OptionScores, score_options
+from study.params import Arm, Params, Source
+from study.runs.augment import (
+    MARGIN,
+    Inference,
+    Writer,
+    asked,
+    augment,
+    closure_facts,
+    oracle_sentences,
+    quality,
+    writer_with,
+)
+from study.runs.run import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Writing, likeliest, prepare, prompts_of
+from study.runs.store import Store, content_hash
+from study.worlds.world import Kind, Split, World
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
+# What a trial's record has of any part of its questions.
+WHOLE = (
+    "status",
+    "context_tokens",
+    "share_of_documents_in_context",
+    "share_of_facts_in_context",
+    "parameters",
+    "context_flops",
+)
+SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
+
+
+def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
+    """Do units that belong together, in a process of their own; why units failed, by label."""
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(threads)
+    for unit in units:
+        if isinstance(unit, Writing):
+            write_text(unit, store)
+    trials = [unit for unit in units if isinstance(unit, Trial)]
+    alone = [trial for trial in trials if not trial.shards]
+    failed = run_together(alone, store) if alone else {}
+    for trial in (trial for trial in trials if trial.shards):
+        failed |= join(trial, store)
+    return failed
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """A worker whose study was killed ends too, instead of working on for nobody.
+
+    What it was forked from does not tell: that lives as long as it does.
+    """
+    parent.join()
+    os._exit(1)
+
+
+def write_text(writing: Writing, store: Store) -> None:
+    """Store one row for each generated sentence, and their quality, unless that is done."""
+    if store.has(writing.key):
+        return
+    started = time.monotonic()
+    material = prepare(writing.params, writing.world, writing.seed)
+    name = f"{writing.world}/{writing.seed}"
+    inferences, written, in_view = augment(
+        writer_of(writing.params, writing.seed),
+        material.world,
+        material.documents,
+        writing.source,
+        writing.params,
+        name,
+    )
+    rows = pd.DataFrame(inferences, columns=Inference._fields)
+    rows.insert(0, "world", writing.world)
+    rows.insert(1, "seed", writing.seed)
+    possible = closure_facts(material.world, material.documents)
+    record = {
+        "status": FINISHED,
+        "quality": quality(inferences, possible),
+        "share_of_documents_in_view": in_view,
+        "prompt_tokens": written.prompt_tokens,
+        "new_tokens": written.new_tokens,
+        "flops": written.flops,
+    }
+    _store(writing, store, rows, record, started)
+
+
+def writer_of(params: Params, seed: int) -> Writer:
+    """The model under study as it writes; the seed decides what it draws."""
+    if params.augmentation.engine == "vllm":
+        from study.runs.with_vllm import vllm_writer
+
+        return vllm_writer(params, seed)
+    model, tokenizer = load(params.model)
+    return writer_with(model, tokenizer, params.augmentation, seed)
+
+
+def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
+    """Run trials of one world, seed and training: the model is trained once and asked for each of them.
+
+    A training that diverged is stored with each of them, without rows.
+
+    Returns:
+        Why trials failed, by label; the others are stored.
+    """
+    first, failed = trials[0], {}
+    material = cache(partial(prepare, first.params, first.world, first.seed))
+    record: dict[str, Any] = {"status": FINISHED}
+    curves: dict[str, list[dict[str, Any]]] = {trial.key: [] for trial in trials if trial.spec.curve}
+
+    def look(tokenizer: PreTrainedTokenizerBase, step: int, model: PreTrainedModel) -> None:
+        for trial in trials:
+            if trial.spec.curve:
+                rows, _ = examine(trial, model, tokenizer, material, store)
+                curves[trial.key].append({"step": step, **rows.groupby("split", sort=False)["correct"].mean()})
+
+    try:
+        model, tokenizer, training = tuned(first, material(False), store, look if curves else None)
+        record |= training
+    except Diverged as error:
+        record |= {"status": DIVERGED, "error": str(error)}
+    except Exception as error:
+        return {trial.label: f"{type(error).__name__}: {error}" for trial in trials}
+    kept = Kept(model) if record["status"] == FINISHED else None
+    for trial in trials:
+        started = time.monotonic()
+        try:
+            rows, answers = (
+                examine(trial, model, tokenizer, material, store, kept)
+                if record["status"] == FINISHED
+                else (pd.DataFrame(), {})
+            )
+            curve = {"curve": curves[trial.key]} if trial.spec.curve else {}
+            _store(trial, store, rows, {**record, "arm": trial.arm, **answers, **curve}, started)
+        except Exception as error:
+            failed[trial.label] = f"{type(error).__name__}: {error}"
+    return failed
+
+
+def join(trial: Trial, store: Store) -> dict[str, str]:
+    """Store a trial from the parts in which its questions were asked; those that are missing are asked now.
+
+    Returns:
+        Why it failed, by its label, if a part did.
+    """
+    started = time.monotonic()
+    missing = [shard for shard in trial.shards if not store.has(shard.key)]
+    if failed := run_together(missing, store) if missing else {}:
+        return {trial.label: "; ".join(f"{label}: {reason}" for label, reason in failed.items())}
+    parts = [store.rows(shard.key) for shard in trial.shards]
+    records = [store.record(shard.key) for shard in trial.shards]
+    counts = [record["questions"] for record in records]
+    record = {name: records[0][name] for name in WHOLE} | {
+        "arm": trial.arm,
+        "questions": sum(counts),
+        "scoring_seconds": sum(record["scoring_seconds"] for record in records),
+        "query_flops": float(np.average([record["query_flops"] for record in records], weights=counts)),
+    }
+    places = [place for first in range(len(parts)) for place in range(first, sum(counts), len(parts))]
+    rows = pd.concat(parts, ignore_index=True).iloc[np.argsort(places)].reset_index(drop=True)
+    _store(trial, store, rows, record, started)
+    return {}
+
+
+def tuned(
+    trial: Trial,
+    material: Material,
+    store: Store,
+    look: Callable[[PreTrainedTokenizerBase, int, PreTrainedModel], None] | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+    """The model as the arm has it when it is asked, and what its training was.
+
+    Args:
+        trial: whose arm it is.
+        material: what it is trained on.
+        store: where generated text is.
+        look: called on the way with the tokenizer, the number of steps taken and the model.
+
+    Raises:
+        Diverged: as `finetune` does.
+    """
+    model, tokenizer = load(trial.params.model)
+    if not trial.spec.train:
+        return model, tokenizer, {}
+    finetuning, rate = trial.finetuning, trial.learning_rate
+    if rate is None:
+        raise ValueError(f"{trial.label}: its learning rate is not chosen yet")
+
+    def encoded(arm: Arm) -> list[list[int]]:
+        return [tokenizer(text).input_ids for text in texts_of(trial, material, store, arm)]
+
+    own = encoded(trial.spec)
+    steps = steps_for(encoded(trial.params.arms[trial.spec.as_long_as]) if trial.spec.as_long_as else own, finetuning)
+    order = trial.seed if not trial.spec.reseed else f"{trial.seed}/{trial.spec.reseed}"
+    at = partial(look, tokenizer) if look else None
+    model, training = finetune(model, tokenizer, own, finetuning, rate, steps, order, at)
+    return model, tokenizer, {"training": {"texts": len(own), **asdict(training)}}
+
+
+def texts_of(trial: Trial, material: Material, store: Store, arm: Arm | None = None) -> list[str]:
+    """What the trial's arm, or another one, trains on, each text once.
+
+    Generated text is taken as it came, right or wrong: whoever tunes a model has no closure to filter with. The
+    control of rephrasings has: it is that part of the local text which says what documents say, in their direction.
+    """
+    arm = arm or trial.spec
+    texts = training_texts(material.documents, arm.splitting) + list(generated(trial, store, arm)["sentence"])
+    if Source.ORACLE in arm.train:
+        texts += oracle_sentences(material.world, material.documents)
+    return list(dict.fromkeys(texts))
+
+
+def generated(trial: Trial, store: Store, arm: Arm) -> pd.DataFrame:
+    """The generated sentences that an arm trains on, one row each; written now if they are not yet."""
+    parts = [pd.DataFrame(columns=Inference._fields)]
+    for source in (source for source in arm.train if source in WRITTEN):
+        writing = Writing(trial.world, trial.seed, trial.params, trial.model_sha256, WRITTEN[source])
+        write_text(writing, store)
+        rows = store.rows(writing.key)
+        parts.append(rows[rows["split"].isin(SAME_DIRECTION)] if source is Source.REPHRASED else rows)
+    return pd.concat(parts[1:] or parts)
+
+
+def examine(
+    trial: Trial,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    material: Callable[[bool], Material],
+    store: Store,
+    kept: Kept | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One row for each question, and what the record says of them.
+
+    Args:
+        trial: whose questions they are.
+        model: as `tuned` gives it.
+        tokenizer: of the model.
+        material: gives the world of the trial, or, of True, the one elsewhere.
+        store: where generated text is.
+        kept: as `score_options` takes it.
+    """
+    spec, exam, prompts = trial.spec, material(trial.spec.elsewhere), prompts_of(trial.params)
+    questions = exam.questions if trial.shard is None else exam.questions[trial.shard :: trial.params.questions.shards]
+    if not questions:
+        raise ValueError(
+            f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
+            "fewer shards"
+        )
+    given = material(spec.elsewhere or spec.context is Source.IRRELEVANT).documents if spec.context else ()
+    if spec.shots:
+        count = min(spec.shots, len(given))
+        given = tuple(nested_subset(given, count, f"{trial.world}/{trial.seed}"))
+    documents = in_context(trial, model, tokenizer, given, exam.questions)
+    context = prompts.behind([document.text for document in documents])
+    started = time.monotonic()
+    scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions], kept=kept)
+    seconds = time.monotonic() - started
+    size, read = size_of(model), len(tokenizer(context).input_ids) if context else 0
+    asking = [
+        len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
+        for q, score in zip(questions, scores, strict=True)
+    ]
+    stated = {fact for document in documents for fact in document.facts}
+    record = {
+        "context_tokens": read,
+        "share_of_documents_in_context": len(documents) / len(given) if given else 0.0,
+        "share_of_facts_in_context": len(stated & set(exam.world.facts)) / len(exam.world.facts),
+        "questions": len(questions),
+        "parameters": model.num_parameters(),
+        "scoring_seconds": seconds,
+        # What one user pays who asks a question and is answered: once for the context, if it is kept, ...
+        "context_flops": forward_flops(size, read) if read else 0,
+        # ... and for each question behind it.
+        "query_flops": sum(forward_flops(size, n, past=read, predicted=n) for n in asking) / len(asking),
+    }
+    rows = _rows(trial, questions, scores)
+    # Whoever asks one question, and keeps nothing, pays for the context too.
+    rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
+    rows["covered"] = rows["misled"] = None
+    if set(WRITTEN) & set(spec.train) and not spec.elsewhere and exam.world.closed:
+        told = set(generated(trial, store, spec)["fact"].dropna())
+        says = [answers_told(exam.world, question, told) for question in questions]
+        rows["covered"], rows["misled"] = zip(*says, strict=True)
+    return rows, record
+
+
+def in_context(
+    trial: Trial,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[Document],
+    questions: Sequence[Question],
+) -> tuple[Document, ...]:
+    """The documents that the model can read before any of the questions, within what the study allows."""
+    prompts, limits = prompts_of(trial.params), [trial.params.questions.context_tokens]
+    if limit := positions(model):
+        asked = [question.query + option for question in questions for option in question.options]
+        longest = max(map(len, tokenizer(asked, add_special_tokens=False).input_ids))
+        limits.append(max(1, limit - longest - MARGIN))
+
+    def tokens_of(some: Sequence[Document]) -> int:
+        return len(tokenizer(prompts.behind([document.text for document in some])).input_ids)
+
+    least = min((limit for limit in limits if limit), default=None)
+    return fitting(documents, tokens_of, least, f"{trial.world}/{trial.seed}") if documents else ()
+
+
+def _rows(trial: Trial, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:
+    """Questions with each option's log-probability and whether the true one is the likeliest."""
+    rows = pd.DataFrame([question._asdict() for question in questions])
+    rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
+    rows.insert(0, "world", trial.world)
+    rows.insert(1, "arm", trial.arm)
+    rows.insert(2, "seed", trial.seed)
+    rows.insert(3, "elsewhere", trial.spec.elsewhere)
+    rows["option_log_probs"] = [score.log_probs for score in scores]
+    rows["option_tokens"] = [score.tokens for score in scores]
+    rows["correct"] = [likeliest(s.log_probs) in q.answers for q, s in zip(questions, scores, strict=True)]
+    rows["correct_by_token_mean"] = [
+        likeliest(np.divide(s.log_probs, s.tokens)) in q.answers for q, s in zip(questions, scores, strict=True)
+    ]
+    rows["chance"] = [question.chance for question in questions]
+    rows["params_sha256"] = content_hash(trial.params.plain())
+    rows["model_sha256"] = trial.model_sha256
+    rows["dtype"] = trial.params.model.dtype
+    return rows
+
+
+def answers_told(world: World, question: Question, told: Set[str]) -> tuple[bool, bool]:
+    """Whether a text that says `told` (as `Inference.fact`) has a true answer to a question, and a false one."""
+    has = []
+    for option in question.options:
+        statement = world.parse(question.query + option)
+        if statement is None:
+            raise ValueError(f"{world.name} cannot read its own question {question.query + option!r}")
+        # Where whole statements are offered, either end may be asked for.
+        forms = world.forms(statement.fact) if question.kind is Kind.ALTERNATIVES else [statement]
+        has.append(any(asked(world, form) in told for form in forms))
+    return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
+
+
+def _store(unit: Unit, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
+    """Store the unit: its rows, and its own part of the record with all that tells how it came about."""
+    # ru_maxrss counts KiB on Linux and bytes on macOS.
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    about = {
+        "label": unit.label,
+        "recipe": unit.recipe,
+        "params": unit.params.plain(),
+        "source": provenance.source(),
+        "libraries": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
+        "device": pick_device(unit.params.model),
+        "seconds": time.monotonic() - started,
+        **({"peak_device_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
+    }
+    store.write(unit.key, rows, record | about, unit.name)

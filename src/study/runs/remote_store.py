@@ -1,0 +1,61 @@
+"""Where machines without a common folder leave finished units for each other: any place that fsspec can reach.
+
+Each unit is a folder of files there, and the last file written makes it whole: an object store has no rename.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+from fsspec.spec import AbstractFileSystem
+
+from study.config import ParamsError
+
+
+def address(study: str) -> str:
+    """The depot of a study, in the place that the environment variable DEPOT names; none where it is not set."""
+    place = os.environ.get("DEPOT", "").rstrip("/")
+    return f"{place}/{study}" if place else ""
+
+
+def put(folder: Path, place: str) -> None:
+    """Bring the files of a unit, the record last."""
+    files, root = _opened(place)
+    files.makedirs(root, exist_ok=True)
+    for file in sorted(folder.iterdir(), reverse=True):
+        files.put_file(str(file), f"{root}/{file.name}")
+
+
+def get(place: str, folder: Path, names: Sequence[str]) -> bool:
+    """Bring these files here; whether all were there."""
+    files, root = _opened(place)
+    try:
+        for name in names:
+            files.get_file(f"{root}/{name}", str(folder / name))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def names(place: str) -> set[str]:
+    """What units there are, whole or not."""
+    files, root = _opened(place)
+    files.invalidate_cache()
+    return {Path(name).name for name in files.ls(root, detail=False)} if files.exists(root) else set()
+
+
+def _opened(place: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of an address, and the path there.
+
+    Raises:
+        ParamsError: if there is no such kind of place, or what reaches it is not installed.
+    """
+    try:
+        files, root = url_to_fs(place)
+    except (ValueError, ImportError) as error:
+        raise ParamsError(
+            f"DEPOT = {os.environ.get('DEPOT', place)!r}: {error}; give an address that fsspec can reach, such as "
+            "/mnt/shared/study or s3://bucket/study (with s3fs installed)"
+        ) from None
+    return files, root.rstrip("/")

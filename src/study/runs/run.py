@@ -1,0 +1,262 @@
+"""Units of work, each named by the hash of all its result depends on; `study.runs.perform` does them.
+
+No model is touched here, so that whoever reads results need not wait for torch.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from study.config import ParamsError
+from study.data.questions import Document, Question, make_documents, make_questions
+from study.datasets import WORLDS
+from study.lm.prompt_style import speaks
+from study.lm.prompts import Prompts, prompts_in
+from study.params import BUNDLED, Arm, Finetuning, Params, Source
+from study.runs.store import content_hash, declared
+from study.runs.versions import DATA, FINETUNING, GENERATION, SCORING, versions_of
+from study.worlds.shape import Shape
+from study.worlds.words import STUDY, VALIDATION
+from study.worlds.world import World
+
+WRITTEN = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
+# What trained weights do not depend on: the rate chosen counts, not the choice, and a look changes nothing.
+BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "looks")
+FINISHED, DIVERGED = "finished", "diverged"
+KEY_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Material:
+    """A world of the study with its documents and questions."""
+
+    world: World
+    documents: tuple[Document, ...]
+    questions: tuple[Question, ...]
+
+
+def prepare(params: Params, world_name: str, seed: int, elsewhere: bool = False) -> Material:
+    """The world, documents and questions of one seed; the same in every arm and every process.
+
+    Args:
+        params: of the study.
+        world_name: its kind.
+        seed: draws it.
+        elsewhere: another world of the same kind instead, which shares no word with any world under study.
+    """
+    name, module = f"{world_name}/{seed}" + ("/elsewhere" if elsewhere else ""), WORLDS[world_name]
+    shape, options, per_split = params.shape(world_name), params.questions.options, params.questions.per_split
+    if elsewhere and (twin := getattr(module, "ELSEWHERE", None)):
+        module = WORLDS[twin]
+    if elsewhere and (twin or getattr(shape, "facts", None)):  # files hold one world
+        shape = module.Params()
+    world: World
+    if isinstance(shape, Shape):
+        world = module.build(random.Random(f"world/{name}"), VALIDATION if elsewhere else STUDY, shape)
+        documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
+        questions = make_questions(world, documents, name, options, per_split)
+    else:
+        ask = prompts_of(params).asking
+        world, documents, questions = module.gather(shape, seed, options, per_split, ask)
+    if not questions:
+        raise ParamsError(
+            f"worlds.{world_name}: {len(world.facts)} facts give no question with {options} options; use fewer "
+            " questions.options or more facts"
+        )
+    return Material(world, tuple(documents), tuple(questions))
+
+
+def prompts_of(params: Params) -> Prompts:
+    """The words in which the model under study is told what to do."""
+    style = params.prompts.style
+    return prompts_in(speaks(params.model) if style == "auto" else style, params.prompts.wording)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of work; everything its result depends on is in its `recipe`."""
+
+    world: str
+    seed: int
+    params: Params
+    model_sha256: str
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings the unit depends on, and no other."""
+        return {
+            "world": {self.world: self.params.shape(self.world).recipe},
+            "seed": self.seed,
+            "questions": self.params.questions.plain(),
+            "model_sha256": self.model_sha256,
+            "dtype": self.params.model.dtype,
+            "quantization": self.params.model.quantization,
+            "versions": versions_of(self.stages, self.datasets),
+        }
+
+    @property
+    def stages(self) -> list[str]:
+        """What is done for it, by the names of `study.runs.versions`."""
+        return [DATA]
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that it reads."""
+        return [self.world]
+
+    @property
+    def key(self) -> str:
+        """Content hash of the recipe."""
+        return content_hash(declared(self.recipe))[:KEY_DIGITS]
+
+    @property
+    def name(self) -> str:
+        """What its folder is called, before the key."""
+        where = "" if self.params.model.name == BUNDLED else f"-{slug(Path(self.params.model.name).name)}"
+        return f"{slug(self.world)}-{slug(self.method)}{where}-seed{self.seed}"
+
+    @property
+    def method(self) -> str:
+        """What is done in it, as people call it."""
+        raise TypeError(f"{type(self).__name__} has no method")
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return f"{self.world} / seed {self.seed} / {self.method}"
+
+
+@dataclass(frozen=True)
+class Writing(Unit):
+    """Text the model writes from a world's documents; the arms that train on it share it."""
+
+    source: Source = Source.LOCAL
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """As in `Unit`, with what is written and how."""
+        return {
+            **super().recipe,
+            "writes": str(self.source),
+            "told": self.told,
+        }
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """In which words the model is told to write, and how much."""
+        prompts = prompts_of(self.params)
+        asked = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
+        how = {"asked": asked, "chat": prompts.chat, "ends_at": prompts.ends_at}
+        return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
+
+    @property
+    def stages(self) -> list[str]:
+        """As in `Unit`."""
+        return [DATA, GENERATION]
+
+    @property
+    def method(self) -> str:
+        """As in `Unit`."""
+        return f"{self.source} text"
+
+
+@dataclass(frozen=True)
+class Trial(Unit):
+    """One arm of the study on one world with one seed.
+
+    Attributes:
+        arm: its label.
+        spec: what the arm is.
+        learning_rate: of its training; None if it does not train, or if the rate is not chosen yet.
+        shard: the number of the part of its questions that it is asked; None for all.
+    """
+
+    arm: str
+    spec: Arm
+    learning_rate: float | None = None
+    shard: int | None = None
+
+    @property
+    def finetuning(self) -> Finetuning:
+        """How the arm is tuned: as the study says, unless the arm itself names the method."""
+        finetuning = self.params.finetuning
+        return finetuning.model_copy(update={"method": self.spec.method}) if self.spec.method else finetuning
+
+    @property
+    def training(self) -> dict[str, Any] | None:
+        """All that the trained weights depend on, besides world and seed; None if nothing is trained."""
+        if not self.spec.train:
+            return None
+        other = self.params.arms[self.spec.as_long_as] if self.spec.as_long_as else None
+        training = {
+            "train": self.spec.train,
+            "splitting": self.spec.splitting,
+            "as_long_as": [other.train, other.splitting] if other else None,
+            "finetuning": self.finetuning.model_dump(mode="json", exclude=set(BESIDE_TRAINING)),
+            "learning_rate": self.learning_rate,
+            "reseed": self.spec.reseed,
+        }
+        if self.writings:
+            training["told"] = {str(writing.source): writing.told for writing in self.writings}
+        return training
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """As in `Unit`, with the training, the context, the looks and the part of the questions."""
+        spec = self.spec
+        looks = self.params.finetuning.looks if spec.curve else 0
+        context = {"context": spec.context, "shots": spec.shots, "elsewhere": spec.elsewhere, "looks": looks}
+        prompts = prompts_of(self.params)
+        words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
+        return {**super().recipe, "training": self.training, "prompts": words, **context, "shard": self.shard}
+
+    @property
+    def stages(self) -> list[str]:
+        """As in `Unit`."""
+        tuned = [FINETUNING] if self.spec.train else []
+        return [DATA, *([GENERATION] if self.writings else []), *tuned, SCORING]
+
+    @property
+    def datasets(self) -> list[str]:
+        """As in `Unit`."""
+        twin = getattr(WORLDS[self.world], "ELSEWHERE", None)
+        reads_twin = self.spec.elsewhere or self.spec.context is Source.IRRELEVANT
+        return [self.world, *([twin] if twin and reads_twin else [])]
+
+    @property
+    def method(self) -> str:
+        """As in `Unit`."""
+        part = "" if self.shard is None else f", questions {self.shard + 1} of {self.params.questions.shards}"
+        return f"{self.arm}{part}"
+
+    @property
+    def shards(self) -> list[Self]:
+        """The units that ask its questions in parts, if it is asked so; what is trained is asked where it was."""
+        count = self.params.questions.shards
+        if self.spec.train or self.shard is not None or count == 1:
+            return []
+        return [replace(self, shard=shard) for shard in range(count)]
+
+    @property
+    def writings(self) -> list[Writing]:
+        """The generated texts that its training takes."""
+        other = self.params.arms[self.spec.as_long_as].train if self.spec.as_long_as else ()
+        return [
+            Writing(self.world, self.seed, self.params, self.model_sha256, source)
+            for source in dict.fromkeys(WRITTEN[s] for s in (*self.spec.train, *other) if s in WRITTEN)
+        ]
+
+
+def slug(text: str) -> str:
+    """A text as it is written in the name of a folder."""
+    return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-")
+
+
+def likeliest(values: Sequence[float] | np.ndarray) -> int:
+    """Index of the largest value; of the first among equals."""
+    return int(np.argmax(values))

@@ -1,0 +1,201 @@
+"""Finished runs, each stored once under the content hash of all it depends on.
+
+A run's folder is named `<dataset>-<arm>-seed<n>-<key>`, for readers; it is found by its key alone. It holds
+`rows.parquet` and `record.json`, which holds the SHA-256 of the rows. It is written beside its place, brought to the
+disk and renamed, so it appears whole or not at all, and an interrupted study goes on where it stopped. A run whose
+files were torn later, by a failing disk say, is not finished: it is made again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.digest import sha256_of
+from study.paths import RESULTS
+from study.runs import remote_store
+
+if TYPE_CHECKING:  # it is slow to import, and of no use to whoever only asks what is finished
+    import pandas as pd
+
+PUBLISHED = RESULTS / "default"
+ROWS, RECORD = "rows.parquet", "record.json"
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def declared(value: Any) -> Any:
+    """A recipe without what is None, False or empty: a new option, off by default, makes no finished run stale."""
+    if isinstance(value, dict):
+        return {name: kept for name, inner in value.items() if not _is_off(kept := declared(inner))}
+    return [declared(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _is_off(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, (dict, list, str)) and not value)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished runs, and others whose runs may be read but are never written.
+
+    Attributes:
+        folder: of the runs.
+        others: folders of other studies.
+        shared: the address of a remote store, such as s3://bucket/study, that every finished run is brought to.
+    """
+
+    folder: Path
+    others: tuple[Path, ...] = ()
+    shared: str = ""
+
+    def path(self, key: str) -> Path:
+        """The folder of the run of this key, or where it would be if nothing else names it."""
+        places = [found for folder in (self.folder, *self.others) if (found := _folder_of(folder, key))]
+        return next((place for place in places if whole(place)), places[0] if places else self.folder / key)
+
+    def has(self, key: str) -> bool:
+        """Whether the run is finished."""
+        return whole(self.path(key))
+
+    def damaged(self, key: str) -> bool:
+        """Whether there is something in the run's place that is no finished run."""
+        return _folder_of(self.folder, key) is not None and not self.has(key)
+
+    def write(self, key: str, rows: "pd.DataFrame", record: dict[str, Any], name: str = "") -> None:
+        """Store a run in a folder that begins with its name; one that is there already is left as it is."""
+        part = self._part(key)
+        try:
+            rows.to_parquet(part / ROWS, index=False)
+            text = json.dumps(record | {"rows_sha256": sha256_of(part / ROWS)}, indent=1, sort_keys=True)
+            (part / RECORD).write_text(text + "\n", encoding="utf-8")
+            self._put_in_place(part, key, f"{name}-{key}" if name else key)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        if self.shared:
+            remote_store.put(self.path(key), f"{self.shared}/{self.path(key).name}")
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Bring what the remote store has of these runs and this folder has not; what is torn there is not taken."""
+        missing = {key for key in keys if not self.has(key)}
+        for name in sorted(remote_store.names(self.shared)) if self.shared and missing else ():
+            if (key := key_in(name)) not in missing:
+                continue
+            part = self._part(key)
+            try:
+                if remote_store.get(f"{self.shared}/{name}", part, (ROWS, RECORD)) and whole(part):
+                    self._put_in_place(part, key, name)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for part in self.folder.glob(".*.*"):
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _part(self, key: str) -> Path:
+        """A new folder beside the run's place."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+        part.chmod(0o755)
+        return part
+
+    def _put_in_place(self, part: Path, key: str, name: str) -> None:
+        """Rename a whole run into its place; what is damaged there goes aside, into the folder `damaged`."""
+        for file in (part / ROWS, part / RECORD, part):
+            _to_disk(file)
+        if self.damaged(key):
+            place = self.path(key)
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=_made(self.folder.parent / "damaged")))
+            place.replace(aside / place.name)
+        try:
+            part.rename(self.folder / name)
+        except OSError:
+            if not self.has(key):
+                raise
+        _to_disk(self.folder)
+
+    def rows(self, key: str) -> "pd.DataFrame":
+        """The rows of a finished run."""
+        import pandas as pd
+
+        return pd.read_parquet(self.path(key) / ROWS)
+
+    def record(self, key: str) -> dict[str, Any]:
+        """The record of a finished run."""
+        record: dict[str, Any] = json.loads((self.path(key) / RECORD).read_text(encoding="utf-8"))
+        return record
+
+
+def key_in(name: str) -> str:
+    """The key at the end of a folder's name."""
+    return name.rpartition("-")[2]
+
+
+def _folder_of(runs: Path, key: str) -> Path | None:
+    """The folder of a key; where the last look at all of them did not find it, they are looked at again."""
+    try:
+        known = _listed(runs, runs.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+    if key not in known:  # what appeared within the clock's last tick has left no trace in the time of change
+        known = _names(runs)
+    return runs / known[key] if key in known else None
+
+
+@cache
+def _listed(runs: Path, modified_ns: int) -> dict[str, str]:
+    return _names(runs)
+
+
+def _names(runs: Path) -> dict[str, str]:
+    return {key_in(place.name): place.name for place in runs.iterdir() if not place.name.startswith(".")}
+
+
+def whole(folder: Path) -> bool:
+    """Whether a folder holds a finished run: a record, and the very rows that it was written with."""
+    try:
+        stats = [(folder / file).stat() for file in (ROWS, RECORD)]
+        return _whole(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
+    except OSError:
+        return False
+
+
+@cache
+def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
+    """As `whole`; files are read again only where something of them differs."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write what it holds of a file or a folder: a rename must not outlive what it renames."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def store_of(results: Path) -> Store:
+    """Finished trials of the study in a results folder, and those that the published study shares with it."""
+    others = () if results == PUBLISHED else (PUBLISHED / "runs",)
+    return Store(results / "runs", others, remote_store.address(results.name))

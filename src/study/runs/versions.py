@@ -1,0 +1,17 @@
+"""Versions of what results depend on besides settings, data and model.
+
+A version is raised by hand when the results of its stage change, and only then: runs of the version before are stale.
+The golden study (`tests/test_golden.py`) fails where results change and the version does not, or the other way round.
+What the source looks like is in no key: it can be improved freely.
+"""
+
+DATA, GENERATION, FINETUNING, SCORING = "data", "generation", "finetuning", "scoring"
+STAGES = {DATA: 1, GENERATION: 1, FINETUNING: 1, SCORING: 1}
+DATASETS: dict[str, int] = {}  # of datasets whose own generator has changed; 1 where none is named
+FIGURES = 1  # what notebooks draw and tabulate from rows
+BASE_MODEL = 1  # the pretraining of the bundled model
+
+
+def versions_of(stages: list[str], datasets: list[str]) -> dict[str, int]:
+    """The versions of some stages and of the datasets they work on."""
+    return {stage: STAGES[stage] for stage in stages} | {name: DATASETS.get(name, 1) for name in datasets}
