@@ -24,7 +24,7 @@ QUESTIONS ?=
 MINUTES ?= 60
 REFERENCE ?=
 EXECUTOR ?= local
-DEPOT ?=
+REMOTE_STORE ?=
 PYTHON3 ?= python3
 
 # An active conda environment is used, with Python and pip as it has them; otherwise .venv is made here.
@@ -42,7 +42,7 @@ LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation --only-binary :
 RUN := $(BIN)/python -m study
 # What runs trials also needs what their executor does.
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
-export EXECUTOR DEPOT
+export EXECUTOR REMOTE_STORE
 
 .PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
 

@@ -25,11 +25,11 @@ from study.digest import sha256_of
 from study.documents.questions import read_questions
 from study.documents.read import read_documents
 from study.evidence import claims
-from study.evidence.verify import listed_trials, rows_of, trials_listed
+from study.evidence.verify import listed_runs, rows_of, runs_listed
 from study.limits import limited
 from study.lm import hub
 from study.lm.prompts import OF_BUNDLED, prompts_in
-from study.pages.page import Run, notebook_path
+from study.pages.page import Page, notebook_path
 from study.params import Params, Source, load_params
 from study.paths import PARAMS
 from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
@@ -146,14 +146,14 @@ def read_facts(module, data: bytes) -> None:
 # ---- Results ----
 
 
-class _Page(Run):
+class _Page(Page):
     key = KEY  # what it depends on is not the question here
 
 
 @cache
-def page() -> Run:
+def page() -> Page:
     """A page that was executed, but for its stamp."""
-    target = Run(notebook_path("05"), PARAMS / "default.yaml", None, scratch() / "study").target
+    target = Page(notebook_path("05"), PARAMS / "default.yaml", None, scratch() / "study").target
     a_file(f"study/{target.name}", b"{}")
     return _Page(notebook_path("05"), PARAMS / "default.yaml", None, scratch() / "study")
 
@@ -185,8 +185,8 @@ def read_rows(data: bytes) -> None:
 
 def read_trials(data: bytes) -> None:
     """The list of the trials that a study rests on; each names a folder."""
-    a_file(listed_trials(Path("study")).as_posix(), data)
-    assert all(set(key) <= set("0123456789abcdef") for key in trials_listed(scratch() / "study")["trial"])
+    a_file(listed_runs(Path("study")).as_posix(), data)
+    assert all(set(key) <= set("0123456789abcdef") for key in runs_listed(scratch() / "study")["trial"])
 
 
 # ---- What models write ----

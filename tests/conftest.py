@@ -23,7 +23,7 @@ from study.evidence.claims import effect_table, judge, load_claims
 from study.evidence.verify import PAGE
 from study.lm.loading import attention_of
 from study.params import Params
-from study.runs.runner import run, trials_of
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 from study.tiny import save_model, settings
 from study.worlds import DRAWN
@@ -176,7 +176,7 @@ def published(params, tmp_path_factory):
     (results / PAGE).mkdir()
     trials = [
         {"world": t.world, "seed": t.seed, "arm": t.arm, "trial": t.key, "status": store.record(t.key)["status"]}
-        for t in trials_of(small, store)
+        for t in evaluation_runs_of(small, store)
     ]
     pd.DataFrame(trials).to_csv(results / PAGE / "trials.csv", index=False)
     effects = effect_table(load_claims(), rows, small.statistics)

@@ -16,25 +16,26 @@ from typing import Any
 import torch
 
 from berglund_files import write_files
-from study.config import ParamsError
-from study.data.questions import Splitting
 from study.lm.hub import identity
 from study.params import Params, Source
 from study.paths import ROOT
 from study.runs import versions
 from study.runs.perform import work
 from study.runs.run import EvaluationRun, GenerationRun, prepare
-from study.runs.store import Store, content_hash, declared
+from study.runs.store import Store, content_hash
 
 FILE = Path(__file__).with_name("golden.json")
-MODEL = {"name": "results/base_model_small", "device": "cpu"}
+MODEL = {"name": str(ROOT / "results" / "base_model_small"), "device": "cpu"}
 TOLERANCE = 1e-4  # nats; a change of the results is larger
 RATE = 1e-3
 DOCUMENTS = {
     "lamp.md": "# The lamp\n\nThe lamp is green when the device is ready. The lamp is red when it is not.\n",
     "device.md": "# The device\n\nThe device starts in one minute. The device stops when the door opens.\n",
 }
-QUESTIONS = "id,question,answer,option1\nq1,When is the lamp green?,when the device is ready,when the door opens\n"
+QUESTIONS = """question,answer,option_1,option_2
+When is the lamp green?,1,when the device is ready,when the door opens
+When does the device stop?,2,when the lamp is red,when the door opens
+"""
 SHAPES: dict[str, dict[str, Any]] = {
     "reversals": {"size": 6, "features": 1},
     "syllogisms": {"size": 3},
@@ -140,7 +141,7 @@ def differences(expected: Any, found: Any, tolerance: float, place: str = "") ->
 
 
 def without_reason(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    """What speaks against recording new results: a stage that changed under its version, a version raised for nothing."""
+    """What speaks against recording: a stage that changed under its version, a version raised for nothing."""
     was, now = old["versions"], new["versions"]
     raised = {name for name in now if now[name] != was.get(name)}
     for dataset, results in new["results"].items():

@@ -10,7 +10,7 @@ from study.params import Params, load_params
 from study.paths import PARAMS
 from study.runs import executors
 from study.runs.run import FINISHED
-from study.runs.runner import run, trials_of
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
 AUGMENTED = ["documents", "local", "global"]
@@ -46,7 +46,7 @@ def study_of(folder) -> Params:
 def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, tmp_path):
     study, store = study_of(family_folder(family)), Store(tmp_path / "runs")
     rows = run(study, store, say=lambda line: None)
-    trials = {trial.arm: trial for trial in trials_of(study, store)}
+    trials = {trial.arm: trial for trial in evaluation_runs_of(study, store)}
     records = {arm: store.record(trial.key) for arm, trial in trials.items()}
     assert set(rows["arm"]) == set(ARMS) and {record["status"] for record in records.values()} == {FINISHED}
     assert rows["option_log_probs"].map(lambda values: all(value < 0 for value in values)).all()

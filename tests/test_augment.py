@@ -6,7 +6,7 @@ import torch
 from study.data.questions import make_documents
 from study.datasets import WORLDS
 from study.params import Params, Source
-from study.runs.augment import UNPARSEABLE, augment, closure_facts, judge, oracle_sentences, quality, writer_with
+from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with, judge, oracle_sentences, quality
 from study.worlds.words import STUDY
 from study.worlds.world import Split, Stated, Statement, Status
 
@@ -61,8 +61,8 @@ def test_every_document_is_written_from(model, tokenizer, comparisons, source):
     with torch.no_grad():  # full stops must come often enough
         model.model.embed_tokens.weight[tokenizer.convert_tokens_to_ids(".")] *= 4
     params = Params.parse({"augmentation": {"local_tokens": 60, "global_tokens": 60, "samples": 2}}, "test")
-    writer = writer_with(model, tokenizer, params.augmentation, seed=0)
-    inferences, written, in_view = augment(writer, world, documents, source, params, "reversals/0")
+    generator = generator_with(model, tokenizer, params.augmentation, seed=0)
+    inferences, written, in_view = augment(generator, world, documents, source, params, "reversals/0")
     assert in_view == 1
     assert {i.source for i in inferences} == {source}
     assert len(written.texts) <= written.new_tokens <= 60 * len(written.texts)

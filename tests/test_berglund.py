@@ -1,18 +1,18 @@
 """The reversal curse on files in Berglund et al.'s format, written here: their own are for whoever fetches them."""
 
-import json
 from collections import Counter
 
 import pytest
 
-from berglund_files import HELD_OUT_FIRST, HELD_OUT_LAST, FIRST, LAST, LAST_ENDS, NAMES, THINGS, WORKS, write, write_files
+from berglund_files import write, write_files
 from study.config import ParamsError
 from study.params import Params, Source
 from study.runs.augment import closure_facts, judge, oracle_sentences, stated_in
 from study.runs.run import prepare
-from study.runs.runner import run, trials_of
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 from study.worlds.world import Kind, Split, Status
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -40,7 +40,7 @@ def test_every_line_is_a_document_about_its_person_with_its_end_mended(material)
 def test_what_is_asked_is_held_out_reversed_or_said(material):
     counts = Counter((question.split, question.kind) for question in material.questions)
     assert counts == {
-        (Split.TRAINED, Kind.COMPLETIONS): 72,
+        (Split.STATED, Kind.COMPLETIONS): 72,
         (Split.REPHRASED, Kind.COMPLETIONS): 24,
         (Split.REVERSAL, Kind.COMPLETIONS): 24,
         (Split.REVERSAL, Kind.NO_COMPLETIONS): 24,
@@ -100,7 +100,7 @@ def test_the_order_is_the_seeds_and_nothing_else(folder, material):
 
 
 def test_another_world_of_its_kind_is_its_twin_in_nonsense(folder):
-    twin = prepare(params_for(folder), "berglund", 0, elsewhere=True)
+    twin = prepare(params_for(folder), "berglund", 0, retention=True)
     assert twin.world.name == "reversal_curse"
 
 
@@ -137,7 +137,7 @@ def test_it_runs_from_a_folder_with_any_tokenizer(folder, english_folder, tmp_pa
     )
     store = Store(tmp_path / "runs")
     rows = run(params, store, say=lambda line: None)
-    trials = trials_of(params, store)
+    trials = evaluation_runs_of(params, store)
     assert all(store.has(trial.key) for trial in trials) and set(rows["arm"]) == set(params.arms_in("berglund"))
     shares = [store.record(t.key)["share_of_documents_in_context"] for t in trials if t.arm == "icl"]
     assert 0 < shares[0] < 1  # its positions do not hold them all, and the record says so

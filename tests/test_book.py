@@ -15,10 +15,9 @@ from study.config import ParamsError
 from study.lm.hub import model_folder
 from study.pages.execute import ARMS_OF, execute
 from study.pages.experiment import open_experiment
-from study.pages.page import NotebookFailed, Run, notebook_path
+from study.pages.page import NotebookFailed, Page, notebook_path
 from study.params import load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
-from study.runs import store
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
@@ -64,7 +63,7 @@ def test_no_number_in_prose_is_a_result(path):
 
 def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     file, params, results = study
-    run = Run(notebook_path("02"), file, params, results)
+    run = Page(notebook_path("02"), file, params, results)
     assert run.stale() == "not executed yet"
     execute(run)
     assert run.stale() is None
@@ -76,7 +75,7 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     # A touched file is not a changed one.
     run.notebook.touch()
     assert run.stale() is None
-    other = Run(run.notebook, file, params.model_copy(update={"seeds": (1,)}), results)
+    other = Page(run.notebook, file, params.model_copy(update={"seeds": (1,)}), results)
     assert "changed" in other.stale()
     picture = results / "02_in_context" / "accuracy.png"
     picture.write_bytes(b"")
@@ -111,8 +110,8 @@ def test_a_published_notebook_holds_no_warning_no_progress_and_no_path_of_a_mach
 def test_a_notebook_opened_by_hand_finds_what_the_params_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = open_experiment("params/default.yaml", "results/default", "05_compare")
-    assert all(model_folder(model).is_dir() for model in experiment.params.ladder.models)
-    assert experiment.params.ladder.models and Path.cwd() == ROOT
+    assert all(model_folder(model).is_dir() for model in experiment.params.model_sizes.models)
+    assert experiment.params.model_sizes.models and Path.cwd() == ROOT
 
 
 def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
@@ -121,7 +120,7 @@ def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
     source.cells.append(nbformat.v4.new_code_cell("raise ValueError('the cell says why')"))
     broken = tmp_path / "01_generate_data.ipynb"
     nbformat.write(source, broken)
-    run = Run(broken, file, params, results)
+    run = Page(broken, file, params, results)
     results.mkdir()
     run.target.write_text("the last good one")
     with pytest.raises(NotebookFailed, match="ValueError: the cell says why"):
@@ -133,7 +132,7 @@ def test_a_failing_cell_keeps_the_last_good_notebook(study, tmp_path):
 
 def test_a_page_whose_params_were_edited_meanwhile_is_none(study, monkeypatch):
     file, params, results = study
-    run = Run(notebook_path("02"), file, params, results)
+    run = Page(notebook_path("02"), file, params, results)
 
     def edited(notebook, part, _):
         part.write_bytes(notebook.read_bytes())
@@ -153,7 +152,7 @@ def test_a_notebook_with_other_parameters_is_refused(study, tmp_path):
     other = tmp_path / "01_generate_data.ipynb"
     nbformat.write(source, other)
     with pytest.raises(ParamsError, match="LEARNING_RATE"):
-        execute(Run(other, file, params, results))
+        execute(Page(other, file, params, results))
 
 
 def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
@@ -193,18 +192,18 @@ def test_a_page_depends_on_what_it_says_and_on_the_version_of_figures_not_on_whe
     study, tmp_path, monkeypatch
 ):
     file, params, results = study
-    key = Run(notebook_path("02"), file, params, results).key
+    key = Page(notebook_path("02"), file, params, results).key
     source = nbformat.read(notebook_path("02"), as_version=4)
     code = next(cell for cell in source.cells if "from study" in cell.source)
     code.source = code.source.replace("from study.pages import", "from study.elsewhere import")
     moved = tmp_path / "02_in_context.ipynb"
     nbformat.write(source, moved)
-    assert Run(moved, file, params, results).key == key
+    assert Page(moved, file, params, results).key == key
     code.source += "\nprint(1)"
     nbformat.write(source, moved)
-    assert Run(moved, file, params, results).key != key
+    assert Page(moved, file, params, results).key != key
     monkeypatch.setattr("study.pages.page.FIGURES", 0)
-    assert Run(notebook_path("02"), file, params, results).key != key
+    assert Page(notebook_path("02"), file, params, results).key != key
 
 
 def test_a_study_of_documents_is_the_page_that_make_documents_executes():

@@ -92,7 +92,7 @@ def test_no_statement_under_test_is_in_a_document(material):
     stated = {world.render(statement) for document in documents for statement in document.statements}
     for question in questions:
         true = question.query + question.options[question.answers[0]]
-        assert (true in stated) == (question.split is Split.TRAINED)
+        assert (true in stated) == (question.split is Split.STATED)
 
 
 def test_options_in_answers_are_entailed_and_no_others(material):
@@ -119,7 +119,7 @@ def test_hops_and_splits_agree(material):
     _, _, questions = material
     for question in questions:
         assert question.hops == len(question.supports)
-        one = (Split.TRAINED, Split.REPHRASED, Split.REVERSAL, Split.CONTRADICTION)
+        one = (Split.STATED, Split.REPHRASED, Split.REVERSAL, Split.CONTRADICTION)
         several = {Split.TWO_HOPS: question.hops == 2, Split.MORE_HOPS: question.hops > 2}
         assert several.get(question.split, (question.hops == 1) == (question.split in one))
 

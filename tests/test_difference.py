@@ -11,7 +11,7 @@ from study import cli
 from study.evidence.difference import Word, difference_table, in_short, rows_listed, show
 from study.pages import execute
 from study.params import Statistics
-from study.runs.runner import run, trials_of
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
 STATISTICS = Statistics(resamples=500)
@@ -153,7 +153,7 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     def work(book):
         store = Store(published / "runs")
         run(book.params, store, ["base", "icl"], say=lambda line: None)
-        trials = trials_of(book.params, store, ["base"])
+        trials = evaluation_runs_of(book.params, store, ["base"])
         listed = [{"trial": t.key, "arm": t.arm, "world": t.world, "seed": 0, "status": "finished"} for t in trials]
         (published / "05_compare").mkdir()
         pd.DataFrame(listed).to_csv(published / "05_compare" / "trials.csv", index=False)

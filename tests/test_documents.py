@@ -17,7 +17,7 @@ from study.documents.questions import read_questions
 from study.lm.hub import model_folder
 from study.lm.loading import load_tokenizer
 from study.pages.experiment import Experiment
-from study.pages.page import Run, notebook_path
+from study.pages.page import Page, notebook_path
 from study.params import Model, Params, load_params
 from study.paths import PARAMS
 from study.runs.run import prepare
@@ -60,7 +60,7 @@ def test_a_name_is_a_false_option_as_often_as_it_is_true_in_proportion(material)
 
 
 def test_the_ends_of_sentences_are_asked_among_other_ends(material):
-    ends = [question for question in material.questions if question.split is Split.TRAINED]
+    ends = [question for question in material.questions if question.split is Split.STATED]
     said = {sentence for document in material.documents for sentence in document.sentences}
     assert len(ends) == 64 and {q.kind for q in ends} == {Kind.ENDINGS}
     for question in ends:
@@ -74,7 +74,7 @@ def test_documents_whose_words_no_space_parts_are_read_and_asked_about(tmp_path)
     (tmp_path / "lamps.txt").write_text(text, encoding="utf-8")
     material = prepare(handbook(worlds={"documents": {"folder": str(tmp_path)}}), "documents", 0)
     assert [len(document.sentences) for document in material.documents] == [6]
-    ends = [question for question in material.questions if question.split is Split.TRAINED]
+    ends = [question for question in material.questions if question.split is Split.STATED]
     assert {q.query + q.options[q.answers[0]] for q in ends} == set(material.documents[0].sentences)
     assert {option for q in ends for option in q.options} == {f"{place}。" for place in places}
 
@@ -164,7 +164,7 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> r
             price = {"writing": 0.0, "tuning": 9.0 * ("ft" in arm), "query": 2.0 if arm == "icl" else 1.0}
             costs.append({"world": "documents", "seed": seed, "arm": arm, **price, "once": price["tuning"] + 1})
             for k in range(questions):
-                split = Split.ASKED if k % 2 else Split.TRAINED
+                split = Split.ASKED if k % 2 else Split.STATED
                 row = {"world": "documents", "seed": seed, "arm": arm, "split": split, "item_id": f"q{k}"}
                 rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
                 rows[-1]["correct_by_token_mean"] = marks[seed, k]
@@ -231,7 +231,7 @@ def test_a_report_is_not_shown_again_when_the_questions_have_changed(tmp_path):
     for answer in ("zozi", "kupod"):
         questions.write_text(f"question,answer,options\nwho is the founder of zivuz?,{answer},zozi | kupod\n")
         worlds = {"documents": {"folder": str(tmp_path / "docs"), "questions": str(questions)}}
-        keys.append(Run(notebook_path("07"), tmp_path / "params.yaml", handbook(worlds=worlds), tmp_path).key)
+        keys.append(Page(notebook_path("07"), tmp_path / "params.yaml", handbook(worlds=worlds), tmp_path).key)
     assert keys[0] != keys[1]
 
 
@@ -300,7 +300,7 @@ def test_the_bundled_model_says_that_it_reads_no_english(tmp_path, capsys):
 def test_oracle_and_other_worlds_are_not_asked_of_documents():
     params = Params.parse({"worlds": {"documents": "handbook"}, "finetuning": {"selection_worlds": ["documents"]}}, "t")
     arms = params.arms_in("documents")
-    assert "icl" in arms and not {"ft oracle", "ft rephrased", "irrelevant", "icl elsewhere"} & set(arms)
+    assert "icl" in arms and not {"ft oracle", "ft rephrased", "irrelevant", "icl retention"} & set(arms)
 
 
 def test_a_trial_depends_on_what_the_files_hold_not_on_where_they_lie(tmp_path):

@@ -1,4 +1,4 @@
-"""The same work wherever it is done: in processes of this machine, on the nodes of a cluster, by way of a depot."""
+"""The same work wherever it is done: processes of this machine, nodes of a cluster, through a remote store."""
 
 import multiprocessing
 import multiprocessing.forkserver
@@ -17,11 +17,10 @@ import psutil
 import pytest
 
 from study.config import ParamsError
-from study.runs import executors
-from study.runs import remote_store as depot
+from study.runs import executors, remote_store
 from study.runs.executors import About, Needs, needs
-from study.runs.run import FINISHED, Trial
-from study.runs.runner import run, trials_of
+from study.runs.run import FINISHED, EvaluationRun
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import ROWS, Store, store_of, whole
 
 GB = 1_000_000_000
@@ -68,7 +67,7 @@ def test_a_node_can_take_a_job_that_all_it_needs_is_there_for():
 
 
 def test_a_node_with_another_version_is_named_and_does_nothing(small, tmp_path):
-    units = trials_of(small, Store(tmp_path))
+    units = evaluation_runs_of(small, Store(tmp_path))
     with pytest.raises(RuntimeError, match=f"node {socket.gethostname()} has another version of the package"):
         executors._on_node(units, ["0" * 20] * len(units), Store(tmp_path), 1)
     assert not list(tmp_path.iterdir())
@@ -76,7 +75,7 @@ def test_a_node_with_another_version_is_named_and_does_nothing(small, tmp_path):
 
 def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, monkeypatch):
     store, done = Store(tmp_path), []
-    first, *others = trials_of(small, store)
+    first, *others = evaluation_runs_of(small, store)
     store.write(first.key, pd.DataFrame({"item_id": ["a"]}), {"status": FINISHED})
     monkeypatch.setattr(executors, "_in_process", lambda does, job, *given: done.extend(job) or {})
     job = [first, *others]
@@ -138,13 +137,13 @@ def test_a_question_to_a_process_that_is_killed_is_asked_again(monkeypatch):
 
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("DEPOT", f"file://{tmp_path}/depot/")
+    monkeypatch.setenv("REMOTE_STORE", f"file://{tmp_path}/depot/")
     mine = replace(store_of(tmp_path / "mine"), others=())
     theirs = replace(mine, folder=tmp_path / "theirs")
     assert mine.shared == f"file://{tmp_path}/depot/mine"
     rows = run(small, mine, say=lambda line: None)
     # Another machine has it all without doing anything, and takes nothing that is torn on the way.
-    torn = next(unit for unit in trials_of(small, mine) if unit.arm == "icl")
+    torn = next(unit for unit in evaluation_runs_of(small, mine) if unit.arm == "icl")
     (tmp_path / "depot" / "mine" / torn.key / ROWS).write_bytes(b"PAR1")
     said: list[str] = []
     again = run(small, theirs, say=said.append)
@@ -154,13 +153,13 @@ def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, 
 
 
 def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("DEPOT", "nowhere://bucket")
-    with pytest.raises(ParamsError, match=r"(?s)DEPOT = 'nowhere://bucket': .*give an address that fsspec can reach"):
-        Store(tmp_path, shared=depot.address("mine")).fetch(["a"])
+    monkeypatch.setenv("REMOTE_STORE", "nowhere://bucket")
+    with pytest.raises(ParamsError, match=r"(?s)REMOTE_STORE = 'nowhere://bucket': .*give an address that fsspec can "):
+        Store(tmp_path, shared=remote_store.address("mine")).fetch(["a"])
 
 
 def test_nothing_is_brought_anywhere_without_being_asked(monkeypatch, tmp_path):
-    monkeypatch.delenv("DEPOT", raising=False)
+    monkeypatch.delenv("REMOTE_STORE", raising=False)
     assert store_of(tmp_path).shared == ""
 
 
@@ -215,7 +214,7 @@ def test_ray_gives_the_rows_of_this_machine(small, tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(rows, run(small, there, say=lambda line: None), check_exact=True)
     finally:
         ray.shutdown()
-    units = {unit.key for trial in trials_of(small, there) for unit in (trial, *trial.writings)}
+    units = {unit.key for trial in evaluation_runs_of(small, there) for unit in (trial, *trial.generation_runs)}
     assert units == {path.name for path in there.folder.iterdir()} and isinstance(
-        next(iter(trials_of(small, here))), Trial
+        next(iter(evaluation_runs_of(small, here))), EvaluationRun
     )

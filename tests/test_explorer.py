@@ -15,15 +15,15 @@ from study.evidence.verify import PAGE
 from study.lm.hub import identity
 from study.params import Params, Source
 from study.runs.augment import Inference, judge, stated_in
-from study.runs.run import FINISHED, Writing, prepare
-from study.runs.runner import run, trials_of
+from study.runs.run import FINISHED, GenerationRun, prepare
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 from study.site import explorer
 from study.site.explorer import write_explorer
 
 SITE = Path(explorer.__file__).parent
 HARM = "</script><script>alert(1)</script><img src=x onerror=alert(2)>."
-ARMS = ("base", "icl", "ft", "ft rephrased", "ft local", "ft augmented", "icl elsewhere")
+ARMS = ("base", "icl", "ft", "ft rephrased", "ft local", "ft augmented", "icl retention")
 
 
 def planted(material, source: Source) -> list[Inference]:
@@ -47,14 +47,14 @@ def published(params, tmp_path_factory):
     small, store = Params.parse(values, "test"), Store(results / "runs")
     for seed in small.seeds:
         for source in (Source.LOCAL, Source.GLOBAL):
-            writing = Writing("reversals", seed, small, identity(small.model), source)
+            generation = GenerationRun("reversals", seed, small, identity(small.model), source)
             rows = pd.DataFrame(planted(prepare(small, "reversals", seed), source), columns=Inference._fields)
-            store.write(writing.key, rows, {"status": FINISHED, "quality": {}})
+            store.write(generation.key, rows, {"status": FINISHED, "quality": {}})
     run(small, store, say=lambda line: None)
     (results / PAGE).mkdir()
     trials = [
         {"world": t.world, "seed": t.seed, "arm": t.arm, "trial": t.key, "status": FINISHED}
-        for t in trials_of(small, store)
+        for t in evaluation_runs_of(small, store)
     ]
     pd.DataFrame(trials).to_csv(results / PAGE / "trials.csv", index=False)
     return small, results, pd.DataFrame(trials)
@@ -85,7 +85,7 @@ def test_every_number_is_that_of_the_rows(published, folder):
         questions = rows_of(data["places"][answers["place"]]["questions"])
         rows = pd.read_parquet(results / "runs" / trial.trial / "rows.parquet").to_dict("records")
         assert len(rows) == len(questions) == len(answers["chosen"]) == len(answers["log_probs"])
-        assert {answers["place"] == "elsewhere"} == {row["elsewhere"] for row in rows}
+        assert {answers["place"] == "retention"} == {row["retention"] for row in rows}
         for row, question, chosen, log_probs in zip(
             rows, questions, answers["chosen"], answers["log_probs"], strict=True
         ):
@@ -103,7 +103,7 @@ def test_documents_are_quoted_that_state_what_an_answer_rests_on(published, fold
     for elsewhere in (False, True):
         material = prepare(published[0], "reversals", 0, elsewhere)
         data = read(folder / "reversals-0.js")
-        place = data["places"]["elsewhere" if elsewhere else "here"]
+        place = data["places"]["retention" if elsewhere else "here"]
         for question in rows_of(place["questions"]):
             for support in question["supports"]:
                 stating = place["stated"][str(support)]
@@ -198,7 +198,7 @@ def test_what_there_is_is_named_in_the_order_of_the_params(folder):
     assert index["worlds"] == [{"name": "reversals", "seeds": [0, 1]}] and list(index["arms"]) == list(ARMS)
     assert list(read(folder / "reversals-1.js")["arms"]) == list(ARMS)
     assert index["arms"]["base"] == {"train": [], "trains on": "nothing", "in context": "nothing"}
-    assert index["arms"]["icl elsewhere"]["in context"] == "all documents, of another world, which it is asked about"
+    assert index["arms"]["icl retention"]["in context"] == "all documents, of another world, which it is asked about"
 
 
 def test_params_with_which_it_was_not_run_are_refused(published, tmp_path):

@@ -6,7 +6,7 @@ from clingo_rules import KINSHIP
 from study.config import ParamsError
 from study.data.questions import make_documents, make_questions
 from study.params import Params
-from study.runs.run import Trial, prepare
+from study.runs.run import EvaluationRun, prepare
 from study.worlds import family, semantic
 from study.worlds.facts_file import read_lines
 from study.worlds.logic import Fact
@@ -52,7 +52,7 @@ def test_a_family_from_a_file_is_asked_about_like_any_other():
     world = read_family(FAMILY, rename=True)
     documents = make_documents(world, random.Random(0), 2)
     questions = make_questions(world, documents, "seed", 8, 20)
-    assert {q.split for q in questions} >= {Split.TRAINED, Split.REVERSAL, Split.TWO_HOPS, Split.MORE_HOPS}
+    assert {q.split for q in questions} >= {Split.STATED, Split.REVERSAL, Split.TWO_HOPS, Split.MORE_HOPS}
 
 
 def test_a_hierarchy_in_prolog_is_read_with_what_is_inherited():
@@ -169,7 +169,7 @@ def test_a_trial_depends_on_what_the_file_holds(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("anna mother ben\nben father cy\n")
     params = Params.parse({"worlds": {"family": {"facts": str(path)}}, "questions": {"options": 2}}, "test")
-    key = Trial("family", 0, params, "0" * 64, "base", params.arms["base"]).key
+    key = EvaluationRun("family", 0, params, "0" * 64, "base", params.arms["base"]).key
     assert prepare(params, "family", 0).world.original_names
     path.write_text("anna mother ben\nben father dan\n")
-    assert Trial("family", 0, params, "0" * 64, "base", params.arms["base"]).key != key
+    assert EvaluationRun("family", 0, params, "0" * 64, "base", params.arms["base"]).key != key

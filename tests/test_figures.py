@@ -31,13 +31,13 @@ def no_window():
     plt.close("all")
 
 
-def answers(arms=ANSWERED, worlds=("reversals", "family"), splits=("trained direction", "reversal")) -> pd.DataFrame:
+def answers(arms=ANSWERED, worlds=("reversals", "family"), splits=("as stated", "reversal")) -> pd.DataFrame:
     """Some right and wrong answers of each arm."""
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
             "world": world, "split": split, "arm": arm, "seed": seed, "item_id": str(k), "cluster": f"{seed}/{k // 2}",
-            "correct": bool(rng.random() < 0.2 + 0.15 * arms.index(arm)), "chance": 0.25, "elsewhere": False,
+            "correct": bool(rng.random() < 0.2 + 0.15 * arms.index(arm)), "chance": 0.25, "retention": False,
         }
         for world in worlds for split in splits for arm in arms for seed in (0, 1) for k in range(8)
     )  # fmt: skip
@@ -110,7 +110,7 @@ def coverage() -> pd.DataFrame:
     return pd.DataFrame({"arm": "ft augmented", "split": "reversal", **groups, **numbers, **counts})
 
 
-def ladder() -> pd.DataFrame:
+def model_sizes() -> pd.DataFrame:
     table = accuracy_table(answers(worlds=("family",)), PARAMS.statistics)
     return pd.concat([table.assign(parameters=size) for size in (1_000_000, 4_000_000)], ignore_index=True)
 
@@ -131,9 +131,9 @@ def spent(*questions: int) -> pd.DataFrame:
         lambda: comparisons.coverage_figure(coverage(), ARMS, "ft"),
         lambda: comparisons.cost_accuracy(spent(1, 9), ARMS, "icl"),
         lambda: figures.learning_curves(curves(), ARMS),
-        lambda: figures.ladder_figure(ladder(), ARMS),
+        lambda: figures.model_sizes_figure(model_sizes(), ARMS),
         lambda: figures.skill_history(history()),
-        lambda: figures.skill_by_facts(ladder().assign(facts=lambda table: table["parameters"] // 1_000_000)),
+        lambda: figures.skill_by_facts(model_sizes().assign(facts=lambda table: table["parameters"] // 1_000_000)),
     ],
 )  # fmt: skip
 def test_every_panel_of_accuracies_has_chance_drawn_and_named(figure):

@@ -105,12 +105,14 @@ def test_full_tuning_changes_every_weight_of_every_family_and_no_buffer(any_mode
 def test_a_short_type_is_tuned_in_float32_and_comes_back(tokenizer, encoded):
     model, seen = build_family("llama", len(tokenizer)).to(torch.bfloat16), []
 
-    def look(step, model):
+    def checkpoint_eval(step, model):
         scores = score_options(model, tokenizer, "", [("vazed sees", [" ditav.", " bafed."])])
         seen.append((step, {p.dtype for p in model.parameters()}, scores[0].log_probs))
 
     before = every_tensor(model)
-    tuned, training = finetune(model, tokenizer, encoded, settings(looks=3), 3e-3, 40, seed=0, look=look)
+    tuned, training = finetune(
+        model, tokenizer, encoded, settings(checkpoint_evals=3), 3e-3, 40, seed=0, checkpoint_eval=checkpoint_eval
+    )
     assert training.losses[-1] < 0.7 * training.losses[0]
     assert [entry[:2] for entry in seen] == [(step, {torch.bfloat16}) for step in (10, 20, 30)]
     assert len({entry[2] for entry in seen}) == 3
@@ -126,9 +128,9 @@ def test_a_short_type_is_tuned_in_float32_and_comes_back(tokenizer, encoded):
 def test_a_short_type_keeps_its_weights_under_an_adapter_in_float32(tokenizer, encoded):
     model, dtypes = build_family("llama", len(tokenizer)).to(torch.bfloat16), []
     before = every_tensor(model)
-    params = settings(method="lora", lora_rank=4, looks=1)
-    look = lambda step, model: dtypes.append(model(torch.tensor([encoded[0]])).logits.dtype)  # noqa: E731
-    tuned, training = finetune(model, tokenizer, encoded, params, 1e-2, 40, seed=0, look=look)
+    params = settings(method="lora", lora_rank=4, checkpoint_evals=1)
+    checkpoint_eval = lambda step, model: dtypes.append(model(torch.tensor([encoded[0]])).logits.dtype)  # noqa: E731
+    tuned, training = finetune(model, tokenizer, encoded, params, 1e-2, 40, seed=0, checkpoint_eval=checkpoint_eval)
     after = every_tensor(tuned)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert {after[name].dtype for name in after.keys() - before.keys()} == {torch.float32}
@@ -221,14 +223,16 @@ def test_a_look_on_the_way_changes_nothing(tokenizer, model_folder, encoded):
 
     seen, runs = [], []
 
-    def look(step, model):
+    def checkpoint_eval(step, model):
         assert not model.training
         seen.append(step)
         torch.rand(3)  # a look may draw numbers of its own
 
-    for given in (None, look):
+    for given in (None, checkpoint_eval):
         model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-        tuned, training = finetune(model, tokenizer, encoded, settings(looks=3), 1e-3, 12, seed=0, look=given)
+        tuned, training = finetune(
+            model, tokenizer, encoded, settings(checkpoint_evals=3), 1e-3, 12, seed=0, checkpoint_eval=given
+        )
         runs.append((tuned.state_dict(), training.losses))
     assert seen == [3, 6, 9]
     assert runs[0][1] == runs[1][1] and all(torch.equal(p, runs[1][0][name]) for name, p in runs[0][0].items())

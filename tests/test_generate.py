@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from conftest import build_family
-from study.lm.attention import Kept, reads_in_two_parts, two_parts
+from study.lm.attention import PrefixCache, reads_in_two_parts, two_parts
 from study.lm.generation import Draw, Limits, generate
 
 PROMPTS = [
@@ -127,7 +127,7 @@ def test_a_kept_text_is_read_on_from_where_another_one_parts(model, tokenizer):
     read = []
     with two_parts(model):
         model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"].shape[1]), with_kwargs=True)
-        gone_on, anew = Kept(model, piece=4), Kept(model, piece=4)
+        gone_on, anew = PrefixCache(model, piece=4), PrefixCache(model, piece=4)
         gone_on.read(first), gone_on.read(second)
         went_on = sum(read) - len(first)
         anew.read(second)

@@ -24,7 +24,7 @@ from study.advice import recommend
 from study.config import ParamsError
 from study.documents import read as passages
 from study.documents.read import read_documents
-from study.evidence.verify import trials_listed
+from study.evidence.verify import runs_listed
 from study.lm.generation import generate
 from study.lm.loading import load, load_config, load_tokenizer
 from study.lm.prompts import prompts_in
@@ -255,7 +255,7 @@ def test_a_list_of_trials_names_no_other_folder(tmp_path):
     for key in ("../../secret", "/etc", "..", "a/b", "", "x" * 20):
         (tmp_path / "05_compare" / "trials.csv").write_text(f"world,seed,arm,trial,status\nw,0,a,{key},finished\n")
         with pytest.raises(ParamsError, match="is no key of a trial"):
-            trials_listed(tmp_path)
+            runs_listed(tmp_path)
 
 
 # ---- Documents ----

@@ -15,7 +15,7 @@ from study.lm.scoring import score_options
 from study.params import Params, Source
 from study.runs.augment import augment
 from study.runs.forecast import weight_bytes
-from study.runs.perform import writer_of
+from study.runs.perform import generator_of
 from study.runs.run import prepare
 
 quantizing = pytest.mark.skipif(
@@ -59,7 +59,7 @@ def test_vllm_that_is_not_installed_is_refused(params):
     if importlib.util.find_spec("vllm"):
         pytest.skip("vllm is installed")
     with pytest.raises(ParamsError, match=r"augmentation\.engine = 'vllm': vllm is not installed"):
-        writer_of(by_vllm(params), 0)
+        generator_of(by_vllm(params), 0)
 
 
 def test_vllm_is_given_the_same_prompts_and_read_the_same_way(params, monkeypatch):
@@ -82,10 +82,10 @@ def test_vllm_is_given_the_same_prompts_and_read_the_same_way(params, monkeypatc
     stand_in.LLM, stand_in.SamplingParams = LLM, lambda **how: how
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
     study, material = by_vllm(params), prepare(params, "reversals", 0)
-    writer = writer_of(study, 0)
-    inferences, written, _ = augment(writer, material.world, material.documents, Source.LOCAL, study, "reversals/0")
+    generator = generator_of(study, 0)
+    inferences, written, _ = augment(generator, material.world, material.documents, Source.LOCAL, study, "reversals/0")
     assert len(asked) == len(written.texts) and all(written.ended) and written.flops > 0
     assert {i.sentence for i in inferences} == {"vazed sees ditav."}
     assert len({how["seed"] for _, how in asked}) == len(asked)  # each text is drawn with a seed of its own
-    own = writer.tokenizer(f"{inferences[0].document} so:").input_ids
+    own = generator.tokenizer(f"{inferences[0].document} so:").input_ids
     assert asked[0][0]["prompt_token_ids"] == own and asked[0][1]["max_tokens"] == study.augmentation.local_tokens

@@ -96,7 +96,7 @@ def test_a_recipe_can_extend_another(tmp_path):
         ({"arms": {"x": {"train": ["local"]}}}, r"arms.x = .*must train on documents"),
         ({"arms": {"x": {"train": ["documents", "irrelevant"]}}}, r"arms.x.*can only be put in context"),
         ({"arms": {"x": {"context": "local"}}}, r"arms.x.context = 'local': .*'documents'.* or .*'irrelevant'"),
-        ({"arms": {"x": {"shots": 2}}}, r"arms.x.*shots and elsewhere need documents in context"),
+        ({"arms": {"x": {"shots": 2}}}, r"arms.x.*shots and retention need documents in context"),
         (
             {"arms": {"x": {"splitting": "whole"}}},
             r"arms.x.*method, splitting, as_long_as and reseed are for arms that train",
@@ -108,8 +108,8 @@ def test_a_recipe_can_extend_another(tmp_path):
         ),
         ({"arms": {"x": {"curve": True}}}, r"arms.x.*a curve is that of a training; give train, or leave curve out"),
         (
-            {"ladder": {"models": [{"name": "bundled"}], "arms": ["icl", "lora"]}},
-            r"ladder.arms: no arm \['lora'\]; there are: base, irrelevant",
+            {"model_sizes": {"models": [{"name": "bundled"}], "arms": ["icl", "lora"]}},
+            r"model_sizes.arms: no arm \['lora'\]; there are: base, irrelevant",
         ),
         ({"model": {"name": "owner/name", "revision": "main"}}, r"revision 'main' of 'owner/name' is no 40-hex commit"),
         ({"model": {"revision": "a" * 40}}, r"revision .* is for hub models only"),

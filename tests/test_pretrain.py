@@ -11,7 +11,7 @@ from study.base_model import make as base_model
 from study.base_model import report as base_report
 from study.base_model.architecture import build_model, grown
 from study.base_model.corpus import inferences_by_fact, small_world, steps_to, write_text
-from study.base_model.pretrain import Batches, NotFinite, Run, standing
+from study.base_model.pretrain import Batches, NotFinite, PretrainingRun, standing
 from study.base_model.recipe import RECIPES, Pretraining, Stage, load_recipe
 from study.base_model.skill import skill_rows, stage_skill
 from study.base_model.tokenizer import build_tokenizer
@@ -138,7 +138,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
     batch = Batches(tokenizer, TINY.stages[0].model_copy(update={"lead_weight": 0.5}), "0")[0]
     found = []
     for parts in (1, 3):
-        run = Run(TINY, "cpu")
+        run = PretrainingRun(TINY, "cpu")
         run.parts = parts
         found.append((run.gradients(batch), [p.grad for p in run.model.parameters()]))
     assert found[0][0] == pytest.approx(found[1][0])
@@ -168,7 +168,7 @@ def test_attention_starts_on_neighbours_and_on_equal_words():
 
 
 def test_a_grown_model_computes_the_same_and_every_new_weight_learns(tokenizer):
-    run = Run(TINY, "cpu")
+    run = PretrainingRun(TINY, "cpu")
     batch = Batches(tokenizer, TINY.stages[0], "0")[0]
     deeper = grown(run.model, 5)
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_a_grown_model_computes_the_same_and_every_new_weight_learns(tokenizer):
     assert [name for name, p in deeper.named_parameters() if torch.equal(p, before[name])] == []
 
 
-def _stopped_after(checks: int, run: Run, folder) -> None:
+def _stopped_after(checks: int, run: PretrainingRun, folder) -> None:
     """Train until so many checks were made, as if the machine had failed then."""
 
     def say(line: str) -> None:
@@ -195,14 +195,14 @@ def _stopped_after(checks: int, run: Run, folder) -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
-    whole = Run(TINY, "cpu")
+    whole = PretrainingRun(TINY, "cpu")
     while whole.place.stage < 2:
         whole.train_stage(lambda line: None)
     assert len(whole.model.model.layers) == 3
     assert whole.history[-1]["loss"] < whole.history[0]["loss"]
     for checks in (2, 4):  # in the first stage; in the second, when the model has grown
-        _stopped_after(checks, Run(TINY, "cpu"), tmp_path / str(checks))
-        resumed = Run(TINY, "cpu", seed=99)
+        _stopped_after(checks, PretrainingRun(TINY, "cpu"), tmp_path / str(checks))
+        resumed = PretrainingRun(TINY, "cpu", seed=99)
         resumed.resume(tmp_path / str(checks))
         assert 0 < resumed.place.tokens < whole.place.tokens
         while resumed.place.stage < 2:
@@ -212,18 +212,18 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
 
 
 def test_a_torn_checkpoint_is_refused(tmp_path):
-    run = Run(TINY, "cpu")
+    run = PretrainingRun(TINY, "cpu")
     run.save(tmp_path)
     run.save(tmp_path)
     assert len(list(tmp_path.glob("state-*.pt"))) == 1
     state = next(tmp_path.glob("state-*.pt"))
     state.write_bytes(state.read_bytes()[:-1])
     with pytest.raises(ValueError, match="is not what its manifest says; remove .* to begin anew"):
-        Run(TINY, "cpu").resume(tmp_path)
+        PretrainingRun(TINY, "cpu").resume(tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(tokenizer):
-    run = Run(TINY, "cpu")
+    run = PretrainingRun(TINY, "cpu")
     batch = Batches(tokenizer, TINY.stages[0], "0")[0]
     with torch.no_grad():
         run.model.model.embed_tokens.weight[int(batch.ids[0, 1])] = float("nan")
@@ -285,7 +285,7 @@ def test_a_model_is_trained_further_from_the_weights_it_has(tmp_path, monkeypatc
     monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
     first = base_model.pretrain(TINY, tmp_path / "first", lambda line: None)
     recipe = further(tmp_path / "first")
-    begun = Run(recipe, "cpu")
+    begun = PretrainingRun(recipe, "cpu")
     for mine, theirs in zip(begun.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(mine, theirs.to(torch.bfloat16).float())  # as they were shipped
     run = base_model.pretrain(recipe, tmp_path / "second", lambda line: None)
@@ -301,11 +301,11 @@ def test_a_model_is_trained_further_from_the_weights_it_has(tmp_path, monkeypatc
 
 
 def test_a_model_to_start_from_must_be_there_and_of_the_shape_that_is_asked_for(tmp_path):
-    base_model.ship(Run(TINY, "cpu"), tmp_path / "first")
+    base_model.ship(PretrainingRun(TINY, "cpu"), tmp_path / "first")
     with pytest.raises(ParamsError, match=r"start = .*nowhere.*: no model there; make it with `make base-model SIZE="):
-        Run(further(tmp_path / "nowhere"), "cpu")
+        PretrainingRun(further(tmp_path / "nowhere"), "cpu")
     with pytest.raises(ParamsError, match=r"architecture\.width = 64: the model in start = .* has 32"):
-        Run(further(tmp_path / "first", width=64), "cpu")
+        PretrainingRun(further(tmp_path / "first", width=64), "cpu")
 
 
 def test_a_model_that_the_same_recipe_made_is_not_made_again(tmp_path, monkeypatch):
@@ -357,19 +357,19 @@ def test_skill_is_measured_on_held_out_words(monkeypatch):
             seen.append(lexicon.name) or original(rng, name, lexicon, *rest, **more)
         ),
     )
-    run = Run(TINY, "cpu")
+    run = PretrainingRun(TINY, "cpu")
     assert set(stage_skill(run.model, run.tokenizer, TINY.stages[0], worlds=2)) == {
-        f"deeds/{split}" for split in (Split.REVERSAL, Split.TRAINED)
+        f"deeds/{split}" for split in (Split.REVERSAL, Split.STATED)
     }
     rows = skill_rows(run.model, run.tokenizer, ["roles"], 6, instances=2, per_split=3)
     assert set(seen) == {VALIDATION.name}
-    assert set(rows["split"]) == {"trained direction", "rephrased", "reversal"} and rows["seed"].nunique() == 2
+    assert set(rows["split"]) == {"as stated", "rephrased", "reversal"} and rows["seed"].nunique() == 2
     assert rows["confidence"].between(rows["chance"], 1).all()
 
 
 @pytest.mark.parametrize("name", ["deeds", "syllogisms", "process"])
 def test_a_check_of_skill_asks_about_no_more_facts_than_fit(name):
-    run = Run(TINY, "cpu")
+    run = PretrainingRun(TINY, "cpu")
     stage = Stage(worlds=(name,), facts=200, row_tokens=256, most_tokens=1)
     assert stage_skill(run.model, run.tokenizer, stage, worlds=2)
 
@@ -434,7 +434,7 @@ def test_the_report_measures_prints_and_leaves_a_card(tmp_path, monkeypatch, cap
     for name, value in (("FACTS", (4,)), ("MOST_FACTS", 8), ("STUDY_FACTS", 4), ("STUDIED", ("reversals",))):
         monkeypatch.setattr(base_report, name, value)
     wide = {**TINY.plain(), "architecture": {"width": 32, "head_width": 8, "positions": 2048}}
-    base_model.ship(Run(Pretraining.parse(wide, "test"), "cpu"), tmp_path)
+    base_model.ship(PretrainingRun(Pretraining.parse(wide, "test"), "cpu"), tmp_path)
     monkeypatch.setattr(base_model, "folder_of", lambda size: tmp_path)
     assert main(["base-report"]) == 1
     assert capsys.readouterr().out.strip().splitlines()[-1] == "0 met, 12 short"

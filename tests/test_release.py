@@ -13,7 +13,7 @@ import yaml
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.pages.page import Run
+from study.pages.page import Page
 from study.params import load_params
 from study.paths import ROOT
 from study.release import METADATA, RUNS_ON, release
@@ -59,7 +59,7 @@ def repository(published, tmp_path):
     runs = []
     for page in PAGES:
         notebook = tmp_path / "notebooks" / f"{page}.ipynb"
-        runs.append(Run(notebook, file, load_params(file), tmp_path / "results" / "default"))
+        runs.append(Page(notebook, file, load_params(file), tmp_path / "results" / "default"))
         for place in (notebook, runs[-1].target):
             place.write_text(json.dumps(SOURCE))
         stamp(runs[-1])

@@ -8,11 +8,18 @@ import transformers
 from conftest import SMALL, build_family
 from study.data.questions import make_documents, make_questions
 from study.lm import scoring
-from study.lm.attention import Kept, common_prefix, positions
+from study.lm.attention import PrefixCache, common_prefix, positions
 from study.lm.finetuning import with_adapter
 from study.lm.loading import load
+from study.lm.prefix_scoring import (
+    CopiedCacheScorer,
+    MaskedScorer,
+    SplitAttentionScorer,
+    Trie,
+    WholeTextScorer,
+    prefix_scorer,
+)
 from study.lm.prompts import OF_BUNDLED
-from study.lm.reading import Alone, Copied, InTwoParts, Masked, Trie, reader
 from study.lm.scoring import chunk_that_fits, memory_needed, score_options
 from study.params import Finetuning, Model
 from study.worlds import reversals
@@ -88,15 +95,15 @@ def test_no_questions_have_no_scores(model, tokenizer):
 
 # The others are read in two parts.
 WAYS = {
-    "bloom": Copied,
-    "mistral": Copied,
-    "gemma2": Masked,
-    "gemma3": Copied,
-    "falcon": Masked,
-    "falcon_alibi": Copied,
-    "lfm2": Copied,
-    "mamba": Alone,
-    "mamba2": Alone,
+    "bloom": CopiedCacheScorer,
+    "mistral": CopiedCacheScorer,
+    "gemma2": MaskedScorer,
+    "gemma3": CopiedCacheScorer,
+    "falcon": MaskedScorer,
+    "falcon_alibi": CopiedCacheScorer,
+    "lfm2": CopiedCacheScorer,
+    "mamba": WholeTextScorer,
+    "mamba2": WholeTextScorer,
 }
 
 
@@ -107,7 +114,7 @@ def test_every_family_is_read_the_fastest_way_that_is_right(any_model, family, t
     documents = make_documents(world, random.Random(0), 1)[:3]
     questions = make_questions(world, documents, "s", options=4, per_split=1)[:6]
     context = OF_BUNDLED.behind([d.text for d in documents]) if with_context else ""
-    assert isinstance(reader(any_model, 100), WAYS.get(family, InTwoParts))
+    assert isinstance(prefix_scorer(any_model, 100), WAYS.get(family, SplitAttentionScorer))
     asked = [(q.query, q.options) for q in questions]
     scores = score_options(any_model, tokenizer, context, asked, chunk_tokens)
     for question, score in zip(questions, scores, strict=True):
@@ -117,7 +124,7 @@ def test_every_family_is_read_the_fastest_way_that_is_right(any_model, family, t
             )
 
 
-@pytest.mark.parametrize("way", [InTwoParts, Masked, Copied, Alone])
+@pytest.mark.parametrize("way", [SplitAttentionScorer, MaskedScorer, CopiedCacheScorer, WholeTextScorer])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_all_ways_give_the_same(model, tokenizer, way, threads):
     questions = [("bafed sees", [" vazed.", " vazed is the teacher of ditav.", " ditav."]), ("vazed sees", [" vazed."])]
@@ -135,7 +142,9 @@ LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "
 def test_a_text_whose_length_decides_on_its_positions_is_read_whole(tokenizer):
     rope = LONG | {"original_max_position_embeddings": 32}
     model = build_family("phi3", len(tokenizer), rope_parameters=rope, original_max_position_embeddings=32)
-    assert isinstance(reader(model, 32), InTwoParts) and isinstance(reader(model, 33), Alone)
+    assert isinstance(prefix_scorer(model, 32), SplitAttentionScorer) and isinstance(
+        prefix_scorer(model, 33), WholeTextScorer
+    )
     questions = [("bafed sees", [" vazed.", " ditav."]), ("vazed", [" sees bafed."])]
     for lead in ("ditav sees bafed. " * 3, "ditav sees bafed. " * 9):
         for (query, options), score in zip(questions, score_options(model, tokenizer, lead, questions), strict=True):
@@ -157,7 +166,7 @@ def test_a_short_type_with_an_adapter_in_a_long_one_is_scored_as_it_is_read(toke
         torch.nn.init.normal_(weight, std=0.1)
     questions = [("bafed sees", [" vazed.", " vazed is the teacher of ditav.", " ditav."])]
     score = score_options(model.eval(), tokenizer, "ditav sees bafed. so:", questions)[0]
-    alone = score_options(model, tokenizer, "ditav sees bafed. so:", questions, by=Alone(model))[0]
+    alone = score_options(model, tokenizer, "ditav sees bafed. so:", questions, by=WholeTextScorer(model))[0]
     assert score.log_probs == pytest.approx(alone.log_probs, abs=0.3)
 
 
@@ -165,7 +174,9 @@ def test_a_windowed_model_is_read_in_two_parts_while_all_is_in_the_window(tokeni
     torch.manual_seed(0)
     config = transformers.MistralConfig(vocab_size=len(tokenizer), sliding_window=16, **SMALL)
     model = transformers.MistralForCausalLM(config).eval()
-    assert isinstance(reader(model, 16), InTwoParts) and isinstance(reader(model, 17), Copied)
+    assert isinstance(prefix_scorer(model, 16), SplitAttentionScorer) and isinstance(
+        prefix_scorer(model, 17), CopiedCacheScorer
+    )
 
 
 def test_nested_contexts_read_what_they_share_once(model, tokenizer):
@@ -173,14 +184,14 @@ def test_nested_contexts_read_what_they_share_once(model, tokenizer):
         ["vazed sees ditav.", "ditav sees bafed.", "bafed sees ditav."],
         [("vazed sees", [" vazed."])],
     )
-    read, kept = [], Kept(model, piece=2)
+    read, prefix_cache = [], PrefixCache(model, piece=2)
     model.register_forward_pre_hook(lambda *given: read.append(given[2]["input_ids"].shape[1]), with_kwargs=True)
     for count in (1, 2, 3):
         context = " ".join(documents[:count])
-        nested = score_options(model, tokenizer, context, questions, kept=kept)
+        nested = score_options(model, tokenizer, context, questions, prefix_cache=prefix_cache)
         went_on = sum(read)
         read.clear()
-        alone = score_options(model, tokenizer, context, questions, kept=Kept(model, piece=2))
+        alone = score_options(model, tokenizer, context, questions, prefix_cache=PrefixCache(model, piece=2))
         assert nested[0].log_probs == alone[0].log_probs  # to the last bit
         assert count == 1 or went_on < sum(read)
         read.clear()
@@ -201,7 +212,7 @@ def test_what_several_sequences_share_is_one_way_in_the_trie():
 
 
 def test_a_chunk_that_does_not_fit_is_halved_and_gives_the_same(model, tokenizer):
-    class Small(InTwoParts):
+    class Small(SplitAttentionScorer):
         def log_probs(self, trie):
             if len(trie.ids) > 16:
                 raise torch.OutOfMemoryError("CUDA out of memory.")

@@ -1,6 +1,6 @@
 import pytest
 
-from study.data.sentences import split_sentences, written_sentences
+from study.data.sentences import generated_sentences, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,16 @@ def test_running_text_is_cut_at_the_ends_of_sentences(text, expected):
     ],
 )
 def test_what_models_write_is_read_as_sentences(text, expected):
-    assert written_sentences(text) == expected
+    assert generated_sentences(text) == expected
 
 
 def test_a_last_line_that_was_cut_off_does_not_count():
-    assert written_sentences("- Ditav sees vazed\n- Vazed is se", ended=False) == ["Ditav sees vazed."]
-    assert written_sentences("- Ditav sees vazed\n- Vazed is seen", ended=True) == [
+    assert generated_sentences("- Ditav sees vazed\n- Vazed is se", ended=False) == ["Ditav sees vazed."]
+    assert generated_sentences("- Ditav sees vazed\n- Vazed is seen", ended=True) == [
         "Ditav sees vazed.",
         "Vazed is seen.",
     ]
 
 
 def test_a_text_of_one_line_that_ends_in_a_colon_keeps_its_sentences():
-    assert written_sentences("ditav sees vazed. let me tell you:") == ["ditav sees vazed."]
+    assert generated_sentences("ditav sees vazed. let me tell you:") == ["ditav sees vazed."]

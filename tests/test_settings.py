@@ -28,7 +28,7 @@ def test_every_setting_of_the_params_is_listed():
     values["arms"] = {"NAME": values["arms"]["ft"]}
     listed = set(SETTINGS)
     assert set(flat(values)) <= listed
-    assert {"worlds.berglund.people", "ladder.models.N.dtype", "worlds.family.rename"} <= listed
+    assert {"worlds.berglund.people", "model_sizes.models.N.dtype", "worlds.family.rename"} <= listed
 
 
 def test_a_listed_default_is_the_default_and_a_listed_bound_is_held():

@@ -8,7 +8,7 @@ import pytest
 
 from study import cli
 from study.params import Params
-from study.runs.runner import units_of
+from study.runs.runner import runs_of
 from study.runs.store import Store
 from study.terminal import FILE_WIDTH, PARTS, part_of, show_table
 
@@ -35,7 +35,7 @@ def finish(unit, results, status="finished"):
 
 def test_status_counts_what_is_finished_and_names_what_diverged(study, capsys):
     params, results = study
-    units = units_of(params, Store(results / "runs"))
+    units = runs_of(params, Store(results / "runs"))
     texts = [unit for unit in units if part_of(unit, params) == "texts"]
     in_context = [unit for unit in units if part_of(unit, params) == "02"]
     finish(texts[0], results)
@@ -65,7 +65,7 @@ def test_status_tells_when_a_page_was_executed_and_where_a_failed_one_is(study, 
 
 def test_the_plan_groups_units_and_lists_them_when_asked(study, capsys):
     params, results = study
-    units = units_of(params, Store(results / "runs"))
+    units = runs_of(params, Store(results / "runs"))
     assert cli.main(["plan", "--study", "tiny"]) == 0
     short = capsys.readouterr().out
     assert not any(unit.label in short for unit in units)
@@ -79,13 +79,15 @@ def test_the_plan_groups_units_and_lists_them_when_asked(study, capsys):
 def test_every_unit_has_a_part_and_the_ladder_is_one_of_its_own(params, model_folder):
     lower = {"name": str(model_folder), "device": "cpu", "dtype": "bfloat16"}
     ladder = {"models": [lower], "arms": ["icl", "ft"]}
-    laddered = Params.parse({**params.plain(), "ladder": ladder}, "test")
-    parts = {unit.label: part_of(unit, laddered) for unit in units_of(params, Store(model_folder / "none"))}
+    laddered = Params.parse({**params.plain(), "model_sizes": ladder}, "test")
+    parts = {unit.label: part_of(unit, laddered) for unit in runs_of(params, Store(model_folder / "none"))}
     assert set(parts.values()) == set(PARTS) - {"06"}
     assert parts["family / seed 0 / ft"] == "03"
-    assert parts["family / seed 0 / hybrid"] == "04" and parts["family / seed 0 / icl elsewhere"] == "05"
-    rungs = [unit for unit in units_of(laddered, Store(model_folder / "none")) if unit.params.model != laddered.model]
-    assert rungs and {part_of(unit, laddered) for unit in rungs} == {"06"}
+    assert parts["family / seed 0 / hybrid"] == "04" and parts["family / seed 0 / icl retention"] == "05"
+    other_models = [
+        unit for unit in runs_of(laddered, Store(model_folder / "none")) if unit.params.model != laddered.model
+    ]
+    assert other_models and {part_of(unit, laddered) for unit in other_models} == {"06"}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

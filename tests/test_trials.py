@@ -20,10 +20,10 @@ from study.pages.experiment import Experiment
 from study.params import Model, Params, Source
 from study.runs import executors, runner, selection
 from study.runs import perform as work
-from study.runs.augment import Inference, asked, judge, stated_in
+from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
-from study.runs.run import DIVERGED, FINISHED, Trial, prepare
-from study.runs.runner import run, trials_of
+from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store, content_hash
 from study.worlds import closed_class_words
 from study.worlds.world import Split
@@ -38,9 +38,9 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "runs")
 
 
-def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> Trial:
+def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> EvaluationRun:
     spec = params.arms[arm]
-    return Trial(world, seed, params, identity(params.model), arm, spec, rate if spec.train else None)
+    return EvaluationRun(world, seed, params, identity(params.model), arm, spec, rate if spec.train else None)
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,10 @@ def studied(params, tmp_path_factory):
 def test_every_arm_answers_the_same_questions_and_records_how(params, studied):
     store, rows = studied
     assert set(rows["arm"]) == {arm for world in params.world_names for arm in params.arms_in(world)}
-    for _, group in rows.groupby(["world", "seed", "elsewhere"]):
+    for _, group in rows.groupby(["world", "seed", "retention"]):
         assert len({tuple(sorted(items)) for _, items in group.groupby("arm")["item_id"]}) == 1
     assert rows["option_log_probs"].map(lambda values: all(v < 0 for v in values)).all()
-    for unit in trials_of(params, store):
+    for unit in evaluation_runs_of(params, store):
         record = store.record(unit.key)
         assert record["status"] == FINISHED and record["seconds"] > 0 and record["peak_memory_bytes"] > 1e7
         assert record["recipe"]["model_sha256"] == identity(params.model)
@@ -74,7 +74,7 @@ def test_the_matched_control_has_the_steps_and_tokens_of_its_model_exactly(param
     tuning = {**params.finetuning.plain(), "learning_rates": [1e-3]}
     small = changed(params, arms=arms, finetuning=tuning)
     run(small, store, say=lambda line: None)
-    records = {unit.label: store.record(unit.key) for unit in trials_of(small, store)}
+    records = {unit.label: store.record(unit.key) for unit in evaluation_runs_of(small, store)}
     for world in small.world_names:
         plain, matched, control = (records[f"{world} / seed 0 / {arm}"]["training"] for arm in arms)
         assert control["steps"] == matched["steps"] > plain["steps"]
@@ -86,7 +86,7 @@ def test_the_rate_of_each_arm_is_the_best_on_the_trained_direction_of_other_seed
     store, rates = studied[0], selection.chosen_rates(params, studied[0])
     here = {label for world in params.world_names for label in params.arms_in(world)}
     assert set(rates) == {label for label in here if params.arms[label].train}
-    for label, candidates in selection.selection_trials(params).items():
+    for label, candidates in selection.selection_runs(params).items():
         assert {t.seed for t in candidates} == set(params.finetuning.selection_seeds)
         assert {t.spec.context for t in candidates} == {None}
         table = selection.selection_table(candidates, store).groupby("learning rate").mean(numeric_only=True)
@@ -95,11 +95,11 @@ def test_the_rate_of_each_arm_is_the_best_on_the_trained_direction_of_other_seed
     # A page tells the rates of its own arms, whatever else is finished.
     table = Experiment(params, store.folder.parent, "rates").learning_rates(["ft", "base"])
     assert set(table["arm"]) == {"ft"} and list(table["learning rate"][table["chosen"]]) == [rates["ft"]]
-    assert {t.learning_rate for t in trials_of(params, store, ["ft"])} == {rates["ft"]}
+    assert {t.learning_rate for t in evaluation_runs_of(params, store, ["ft"])} == {rates["ft"]}
 
 
 def test_a_trial_whose_rate_is_not_chosen_is_not_finished(params, studied, tmp_path):
-    (unit, *_) = trials_of(params, Store(tmp_path), ["ft"])
+    (unit, *_) = evaluation_runs_of(params, Store(tmp_path), ["ft"])
     assert unit.learning_rate is None and not studied[0].has(unit.key)
     assert list(run_together([unit], Store(tmp_path)).values()) == [
         f"ValueError: {unit.label}: its learning rate is not chosen yet"
@@ -117,7 +117,7 @@ def test_a_diverged_candidate_is_not_chosen(params, tmp_path, monkeypatch):
 
     monkeypatch.setattr(work, "finetune", explode)
     store = Store(tmp_path)
-    failed = [run_together([t], store) for t in selection.selection_trials(few)["ft"]]
+    failed = [run_together([t], store) for t in selection.selection_runs(few)["ft"]]
     assert not any(failed) and selection.chosen_rates(few, store) == {"ft": 1e-3}
 
 
@@ -125,21 +125,21 @@ def test_arms_of_one_training_train_once_and_answer_as_if_alone(params, store, s
     tuned = []
     tune = work.finetune
     monkeypatch.setattr(work, "finetune", lambda *given: tuned.append(1) or tune(*given))
-    arms = ["ft augmented", "hybrid", "ft augmented elsewhere"]
+    arms = ["ft augmented", "hybrid", "ft augmented retention"]
     assert run_together([trial(params, arm) for arm in arms], store) == {} and len(tuned) == 1
     alone = Store(store.folder.with_name("alone"))
     assert run_together([trial(params, "hybrid")], alone) == {} and len(tuned) == 2
     key = trial(params, "hybrid").key
     pd.testing.assert_frame_equal(store.rows(key), alone.rows(key))
-    assert runner.sharing(params, ["ft"]) == ["ft", "ft elsewhere"]
-    assert runner.sharing(params, ["ft augmented"]) == ["ft augmented", "hybrid", "ft augmented elsewhere"]
+    assert runner.sharing(params, ["ft"]) == ["ft", "ft retention"]
+    assert runner.sharing(params, ["ft augmented"]) == ["ft augmented", "hybrid", "ft augmented retention"]
     assert runner.sharing(params, ["icl", "ft reseeded"]) == ["icl", "ft reseeded"]
 
 
 def test_rows_do_not_depend_on_what_was_finished_before(params, store, studied):
     """To the last bit: a study that was interrupted between any two units ends as one that was not."""
-    for arm in ("icl elsewhere", "icl 8", "icl", "hybrid"):
-        (unit,) = [unit for unit in trials_of(params, studied[0], [arm]) if unit.world == "reversals"]
+    for arm in ("icl retention", "icl 8", "icl", "hybrid"):
+        (unit,) = [unit for unit in evaluation_runs_of(params, studied[0], [arm]) if unit.world == "reversals"]
         assert run_together([unit], store) == {}
         pd.testing.assert_frame_equal(store.rows(unit.key), studied[0].rows(unit.key), check_exact=True)
 
@@ -158,12 +158,12 @@ def test_questions_asked_in_parts_are_answered_as_together(params, store, studie
     pd.testing.assert_frame_equal(rows[same], together[same])
     for mine, theirs in zip(rows["option_log_probs"], together["option_log_probs"], strict=True):
         assert list(mine) == pytest.approx(list(theirs), abs=1e-4)
-    for one, other in zip(trials_of(parted, store), trials_of(whole, store), strict=True):
+    for one, other in zip(evaluation_runs_of(parted, store), evaluation_runs_of(whole, store), strict=True):
         mine, theirs = store.record(one.key), store.record(other.key)
         assert mine["questions"] == theirs["questions"] and mine["context_tokens"] == theirs["context_tokens"]
         assert mine["query_flops"] == pytest.approx(theirs["query_flops"])
     # A part that is missing is asked when they are joined; more parts than questions are refused.
-    lost = next(unit for unit in trials_of(parted, store) if unit.arm == "icl")
+    lost = next(unit for unit in evaluation_runs_of(parted, store) if unit.arm == "icl")
     for unit in (lost, lost.shards[1]):
         shutil.rmtree(store.path(unit.key))
     assert work.join(lost, store) == {} and store.has(lost.shards[1].key) and store.has(lost.key)
@@ -181,7 +181,7 @@ def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it
     ):
         run(few, store, say=said.append)
     assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
-    assert {unit.world for unit in trials_of(few, store) if store.has(unit.key)} == {"reversals"}
+    assert {unit.world for unit in evaluation_runs_of(few, store) if store.has(unit.key)} == {"reversals"}
 
 
 def _killed(tries, world, job, store, threads):
@@ -206,7 +206,7 @@ def test_the_order_of_questions_does_not_matter(params, studied):
 
 
 def taken(steps, parts):
-    """Where a curve has its points: at the start, at the end, and at looks that are at steps of their own."""
+    """Where a curve has its points: at the start, at the end, and at checkpoints."""
     stops = {round(steps * k / parts) for k in range(1, parts)} - {0, steps}
     return {0, parts} | {round(parts * stop / steps) for stop in stops}
 
@@ -217,9 +217,10 @@ def test_a_curve_is_of_the_same_training_and_ends_at_the_trial(params, studied, 
     assert set(curves["arm"]) == {arm for arm, spec in params.arms.items() if spec.curve}
     points = curves.groupby(["world", "arm", "split"])["trained"].agg(set)
     steps = {
-        (u.world, u.arm): studied[0].record(u.key)["training"]["steps"] for u in trials_of(params, studied[0], ["ft"])
+        (u.world, u.arm): studied[0].record(u.key)["training"]["steps"]
+        for u in evaluation_runs_of(params, studied[0], ["ft"])
     }
-    parts = params.finetuning.looks + 1
+    parts = params.finetuning.checkpoint_evals + 1
     for world, arm in steps:
         assert set(map(frozenset, points[world, arm])) == {
             frozenset(k / parts for k in taken(steps[world, arm], parts))
@@ -227,7 +228,7 @@ def test_a_curve_is_of_the_same_training_and_ends_at_the_trial(params, studied, 
     last = curves[curves["trained"] == 1].set_index(["world", "arm", "split"])["accuracy"]
     rows = studied[1].groupby(["world", "arm", "split"])["correct"].mean()
     assert last.to_dict() == rows.loc[last.index].to_dict()
-    # Without a look, the same training.
+    # Without a checkpoint_eval, the same training.
     arms = {"ft": params.arms["ft"].model_copy(update={"curve": False}).plain()}
     plain, curved = trial(changed(params, arms=arms), "ft"), trial(params, "ft")
     assert plain.key != curved.key and plain.training == curved.training
@@ -253,15 +254,17 @@ def test_the_ladder_runs_its_arms_on_its_models(params, studied, tmp_path, token
     )
     tokenizer.save_pretrained(tmp_path / "small")
     model = {"name": str(tmp_path / "small"), "device": "cpu"}
-    climbing = changed(params, ladder={"models": [model], "arms": ["icl", "ft"]})
-    assert [rung.model.name for rung in climbing.rungs] == [model["name"]] and set(climbing.rungs[0].arms) == {
+    climbing = changed(params, model_sizes={"models": [model], "arms": ["icl", "ft"]})
+    assert [rung.model.name for rung in climbing.other_models] == [model["name"]] and set(
+        climbing.other_models[0].arms
+    ) == {
         "icl",
         "ft",
     }
-    experiment = Experiment(climbing, studied[0].folder.parent, "ladder")
-    assert set(experiment.ladder()["model"]) == {params.model.name}
-    experiment.climb()
-    table = experiment.ladder()
+    experiment = Experiment(climbing, studied[0].folder.parent, "model_sizes")
+    assert set(experiment.model_sizes()["model"]) == {params.model.name}
+    experiment.run_model_sizes()
+    table = experiment.model_sizes()
     assert set(table["model"]) == {params.model.name, model["name"]} and set(table["arm"]) == {"icl", "ft"}
     assert table.groupby("model")["parameters"].first()[model["name"]] < table["parameters"].max()
     # The study's own rows are its own model's.
@@ -273,14 +276,16 @@ def test_the_ladder_runs_its_arms_on_its_models(params, studied, tmp_path, token
 
 def test_the_world_elsewhere_shares_no_word(params):
     for world in params.world_names:
-        here, there = (prepare(params, world, 0, elsewhere=way) for way in (False, True))
+        here, there = (prepare(params, world, 0, retention=way) for way in (False, True))
         names = [{word for e in m.world.entities for word in e.split()} for m in (here, there)]
         assert names[0] & names[1] <= set(closed_class_words()) and there.questions
 
 
 def test_shots_are_nested_and_told_as_a_share_of_facts(params, studied):
     records = {
-        unit.arm: studied[0].record(unit.key) for unit in trials_of(params, studied[0]) if unit.world == "family"
+        unit.arm: studied[0].record(unit.key)
+        for unit in evaluation_runs_of(params, studied[0])
+        if unit.world == "family"
     }
     one, eight, all_ = (records[arm] for arm in ("icl 1", "icl 8", "icl"))
     assert 0 < one["context_tokens"] < eight["context_tokens"] <= all_["context_tokens"]
@@ -292,13 +297,13 @@ def test_shots_are_nested_and_told_as_a_share_of_facts(params, studied):
 def test_the_control_of_rephrasings_has_no_reversal(params, tmp_path):
     """Local text is put in the store as if the model had written it: two sentences the same way, two reversed."""
     store, unit = Store(tmp_path), trial(params, "ft rephrased")
-    (writing,) = unit.writings
+    (generation,) = unit.generation_runs
     material = prepare(params, "reversals", 0)
     world, stated = material.world, stated_in(material.world, material.documents)
     forms = [s for s in world.statements if world.split_of(s, stated) in (Split.REPHRASED, Split.REVERSAL)]
     written = list(map(world.render, forms))
     rows = pd.DataFrame(judge(world, stated, Source.LOCAL, "", 0, written), columns=Inference._fields)
-    store.write(writing.key, rows, {"status": FINISHED})
+    store.write(generation.key, rows, {"status": FINISHED})
     texts = set(work.texts_of(unit, material, store)) - set(work.texts_of(trial(params, "ft"), material, store))
     assert texts == {world.render(s) for s in forms if world.split_of(s, stated) is Split.REPHRASED}
     everything = set(work.texts_of(trial(params, "ft local"), material, store))
@@ -328,7 +333,7 @@ def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
     assert trial(params, "ft").key == trial(fewer, "ft").key
     assert trial(params, "ft").key != trial(params, "ft", seed=1).key
     assert len({trial(params, arm).key for arm in params.arms}) == len(params.arms)
-    other_model = Trial("reversals", 0, params, "0" * 64, "ft", params.arms["ft"], 1e-3)
+    other_model = EvaluationRun("reversals", 0, params, "0" * 64, "ft", params.arms["ft"], 1e-3)
     assert other_model.key != trial(params, "ft").key
 
 
@@ -337,7 +342,7 @@ def test_a_renamed_arm_finds_its_old_trial(params, store):
     renamed = changed(
         params, arms={"in context": params.arms["icl"].plain()}, worlds={"reversals": params.worlds.reversals.plain()}
     )
-    rows = runner.rows_of(trials_of(renamed, store), store)
+    rows = runner.rows_of(evaluation_runs_of(renamed, store), store)
     assert set(rows["arm"]) == {"in context"}
 
 
@@ -346,7 +351,7 @@ def test_a_diverged_trial_is_a_record_without_rows(params, store, monkeypatch):
         raise work.Diverged("step 1 of 1: loss nan")
 
     monkeypatch.setattr(work, "finetune", explode)
-    units = [trial(params, arm) for arm in ("ft", "ft elsewhere")]
+    units = [trial(params, arm) for arm in ("ft", "ft retention")]
     assert run_together(units, store) == {}
     for unit in units:
         assert store.record(unit.key)["status"] == DIVERGED and "loss nan" in store.record(unit.key)["error"]
@@ -363,7 +368,7 @@ def test_a_failing_unit_does_not_take_the_others_with_it(params, store):
     )
     with pytest.raises(RuntimeError, match=r"(?s)1 of 2 units failed.*semantic / seed 0 / icl: ValueError: not one of"):
         run(short, store, say=lambda line: None)
-    finished = {t.arm: store.has(t.key) for t in trials_of(short, store)}
+    finished = {t.arm: store.has(t.key) for t in evaluation_runs_of(short, store)}
     assert finished == {"base": True, "icl": False}
 
 
@@ -467,9 +472,9 @@ def test_a_question_is_covered_by_its_true_answer_in_any_wording_and_misled_by_a
                 ]
                 for way in (True, False)
             )
-            assert work.answers_told(world, question, set()) == (False, False)
-            assert work.answers_told(world, question, {asked(world, true[0])}) == (True, False)
-            assert work.answers_told(world, question, {asked(world, s) for s in false}) == (False, True)
+            assert work.answers_in_text(world, question, set()) == (False, False)
+            assert work.answers_in_text(world, question, {fact_and_answer(world, true[0])}) == (True, False)
+            assert work.answers_in_text(world, question, {fact_and_answer(world, s) for s in false}) == (False, True)
 
 
 def test_a_table_says_which_arms_have_no_answers_and_refuses_arms_with_other_questions(params, studied, tmp_path):

@@ -16,7 +16,7 @@ from study import cli
 from study.params import load_params
 from study.paths import NOTEBOOKS, PARAMS
 from study.runs.run import FINISHED
-from study.runs.runner import trials_of
+from study.runs.runner import evaluation_runs_of
 from study.runs.store import Store
 from test_berglund import folder as berglund_folder  # noqa: F401 (a fixture)
 
@@ -71,7 +71,7 @@ def reproduce(place: Path, settings: dict, monkeypatch) -> None:
 def check(place: Path, capsys) -> None:
     """Every trial is finished, every notebook executed and up to date, no output holds an error."""
     params, store = load_params(place / "study.yaml"), Store(place / "results" / "study" / "runs")
-    trials = trials_of(params, store)
+    trials = evaluation_runs_of(params, store)
     assert {store.record(trial.key)["status"] for trial in trials} == {FINISHED}
     pages = sorted((place / "results" / "study").glob("*.ipynb"))
     assert [page.stem for page in pages] == [n.stem for n in sorted(NOTEBOOKS.glob("0[1-6]_*.ipynb"))]

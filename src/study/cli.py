@@ -16,7 +16,7 @@ from study.config import ParamsError, named_file
 from study.digest import sha256_of
 from study.lm.fetch import ensure
 from study.lm.hub import identity
-from study.pages.page import NotebookFailed, Run, notebook_path, place_about
+from study.pages.page import NotebookFailed, Page, notebook_path, place_about
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, shown
 from study.runs.store import PUBLISHED, content_hash, store_of
@@ -36,21 +36,21 @@ def study_file(study: str) -> Path:
     return named_file(PARAMS, "STUDY", study)
 
 
-def study_runs(study: str) -> list[Run]:
+def study_runs(study: str) -> list[Page]:
     """The notebooks of a study in order; of somebody's documents the one that `make documents` executes."""
     file = study_file(study)
     params = load_params(file)
     if params.world_names == ("documents",):
         place = place_about(RESULTS, params.plain()["worlds"]["documents"]["folder"])
-        return [Run(notebook_path(DOCUMENTS), file, params, place)]
+        return [Page(notebook_path(DOCUMENTS), file, params, place)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
-    return [Run(notebook, file, params, RESULTS / study) for notebook in notebooks]
+    return [Page(notebook, file, params, RESULTS / study) for notebook in notebooks]
 
 
 def reproduce(study: str) -> int:
     """Execute what is not up to date of a study."""
     runs = study_runs(study)
-    models = (runs[0].params.model, *runs[0].params.ladder.models)
+    models = (runs[0].params.model, *runs[0].params.model_sizes.models)
     for model in models:
         ensure(model, weights=False)
         identity(model)  # no model: say so before any work
@@ -84,9 +84,9 @@ def reproduce(study: str) -> int:
 
 def summary(params: Params, results: Path) -> str:
     """Accuracy by arm and split as text."""
-    from study.runs.runner import rows_of, trials_of
+    from study.runs.runner import evaluation_runs_of, rows_of
 
-    rows = rows_of(trials_of(params, store_of(results)), store_of(results))
+    rows = rows_of(evaluation_runs_of(params, store_of(results)), store_of(results))
     if rows.empty:
         return "no finished trials"
     mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
@@ -117,14 +117,14 @@ def one_notebook(number: str, params_file: str) -> int:
     if notebook.name.startswith("00"):
         recipe = load_recipe(file)
         results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(recipe.plain())[:8]}"
-        execute(Run(notebook, file, recipe, results))
+        execute(Page(notebook, file, recipe, results))
         print(f"written to {shown(results)}")
         return 0
     params, published = load_params(file), load_params(study_file("default"))
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
-    run = Run(notebook, file, params, results)
+    run = Page(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
-    for model in (params.model, *params.ladder.models):
+    for model in (params.model, *params.model_sizes.models):
         ensure(model)
     execute(run)
     print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
@@ -144,13 +144,13 @@ def help_notebook(number: str) -> int:
     return 0
 
 
-def show_differences(run: Run) -> None:
+def show_differences(run: Page) -> None:
     """Print what a notebook's arms answer otherwise than in the published study, in words and as a table."""
     from study.evidence.difference import difference_table, in_short, rows_listed, show
-    from study.pages.execute import trials_in
+    from study.pages.execute import runs_in
     from study.runs.runner import rows_of
 
-    trials = [trial for trial in trials_in(run) if trial.params == run.params]  # the ladder's models are others
+    trials = [trial for trial in runs_in(run) if trial.params == run.params]  # the ladder's models are others
     here = rows_of(trials, store_of(run.results))
     if here.empty:
         print("\nthis notebook runs no trials, so no accuracy is compared")
@@ -164,15 +164,15 @@ def show_differences(run: Run) -> None:
 
 def plan(study: str, verbose: bool = False) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    from study.runs.runner import units_of
+    from study.runs.runner import runs_of
     from study.terminal import TO_RUN, show_pages, show_units, states_of
 
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
-    for model in (params.model, *params.ladder.models):
+    for model in (params.model, *params.model_sizes.models):
         ensure(model, weights=False)
     show_pages(runs)
-    units = units_of(params, store)
+    units = runs_of(params, store)
     states = states_of(units, store)
     print()
     show_units(units, states, params)
@@ -192,12 +192,12 @@ def plan(study: str, verbose: bool = False) -> int:
 def status(study: str) -> int:
     """Say what is finished, what diverged and what failed."""
     from study.runs.run import DIVERGED
-    from study.runs.runner import units_of
+    from study.runs.runner import runs_of
     from study.terminal import show_pages, show_units, states_of
 
     runs = study_runs(study)
     store = store_of(runs[0].results)
-    units = units_of(runs[0].params, store)
+    units = runs_of(runs[0].params, store)
     states = states_of(units, store)
     show_units(units, states, runs[0].params)
     for unit, state in zip(units, states, strict=True):
@@ -296,7 +296,7 @@ def base_model(size: str) -> int:
     from study.pages.execute import execute
 
     file, folder = recipe_file(size), folder_of(size)
-    run = Run(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
+    run = Page(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
     reason = run.stale()
     if reason is None:
         print(f"nothing to do: {shown(folder)} is up to date; remove that folder to train anew")

@@ -45,7 +45,7 @@ class Arm(Strict):
         None, description="what it has in context: the documents, or those of another world of the same kind"
     )
     shots: int | None = Field(None, ge=1, description="so many documents in context, a nested subset; all by default")
-    elsewhere: bool = Field(False, description="asked about that other world, whose documents are then the context")
+    retention: bool = Field(False, description="asked about that other world, whose documents are then the context")
     worlds: tuple[str, ...] | None = Field(None, min_length=1, description="worlds it runs in; all by default")
     curve: bool = Field(False, description="asked on the way through its training, too")
 
@@ -61,8 +61,8 @@ class Arm(Strict):
             raise ValueError(
                 "method, splitting, as_long_as and reseed are for arms that train; give train, or leave them out"
             )
-        if self.context is not Source.DOCUMENTS and (self.shots or self.elsewhere):
-            raise ValueError("shots and elsewhere need documents in context; give context: documents")
+        if self.context is not Source.DOCUMENTS and (self.shots or self.retention):
+            raise ValueError("shots and retention need documents in context; give context: documents")
         if self.curve and not self.train:
             raise ValueError("a curve is that of a training; give train, or leave curve out")
         return self
@@ -93,9 +93,9 @@ ARMS = {
     "ft augmented cumulative": Arm(train=_AUGMENTED, splitting=Splitting.CUMULATIVE, worlds=_IN_ARTICLES),
     "ft oracle": Arm(train=(Source.DOCUMENTS, Source.ORACLE)),
     "hybrid": Arm(train=_AUGMENTED, context=Source.DOCUMENTS),
-    "icl elsewhere": Arm(context=Source.DOCUMENTS, elsewhere=True),
-    "ft elsewhere": Arm(train=(Source.DOCUMENTS,), context=Source.DOCUMENTS, elsewhere=True),
-    "ft augmented elsewhere": Arm(train=_AUGMENTED, context=Source.DOCUMENTS, elsewhere=True),
+    "icl retention": Arm(context=Source.DOCUMENTS, retention=True),
+    "ft retention": Arm(train=(Source.DOCUMENTS,), context=Source.DOCUMENTS, retention=True),
+    "ft augmented retention": Arm(train=_AUGMENTED, context=Source.DOCUMENTS, retention=True),
 }
 
 
@@ -136,10 +136,10 @@ class Model(Strict):
         return self
 
 
-class Ladder(Strict):
+class ModelSizes(Strict):
     """Models smaller or larger than the one under study, on which some of its arms are run again."""
 
-    models: tuple[Model, ...] = Field((), description="the other rungs; none by default")
+    models: tuple[Model, ...] = Field((), description="the other other_models; none by default")
     arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
 
 
@@ -174,7 +174,9 @@ class Finetuning(Strict):
     epochs: int = Field(5, ge=1, description="passes over an arm's texts")
     fewest_steps: int = Field(60, ge=1, description="however few its texts are")
     step_tokens: int = Field(160, ge=2, description="tokens learned in one step")
-    looks: int = Field(3, ge=1, description="how often an arm with a curve is asked on the way, evenly spread")
+    checkpoint_evals: int = Field(
+        3, ge=1, description="how often an arm with a curve is asked on the way, evenly spread"
+    )
     warmup_steps: int = Field(10, ge=0, description="steps in which the learning rate rises")
     final_rate: float = Field(0.05, ge=0, le=1, description="last learning rate as a share of the first")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
@@ -255,7 +257,7 @@ class Params(Strict):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its worlds, data order and text")
     arms: dict[str, Arm] = Field(ARMS, min_length=1, description="by label; those given take the place of the table")
     model: Model = Model()
-    ladder: Ladder = Ladder()
+    model_sizes: ModelSizes = ModelSizes()
     questions: Questions = Questions()
     finetuning: Finetuning = Finetuning()
     augmentation: Augmentation = Augmentation()
@@ -302,9 +304,9 @@ class Params(Strict):
                     f"arms.{label}.as_long_as = {arm.as_long_as!r}: name an arm that trains for as long as its own "
                     f"texts take: {', '.join(able)} (arms that are given take the place of the table)"
                 )
-        if self.ladder.models and not set(self.ladder.arms) <= set(self.arms):
-            missing = [label for label in self.ladder.arms if label not in self.arms]
-            raise ValueError(f"ladder.arms: no arm {missing}; there are: {', '.join(self.arms)}")
+        if self.model_sizes.models and not set(self.model_sizes.arms) <= set(self.arms):
+            missing = [label for label in self.model_sizes.arms if label not in self.arms]
+            raise ValueError(f"model_sizes.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
             shape = self.shape(name)
             if not isinstance(shape, Shape):
@@ -336,15 +338,16 @@ class Params(Strict):
             for label, arm in self.arms.items()
             if (arm.worlds is None or world in arm.worlds)
             and (getattr(module, "CLOSED", True) or not {Source.ORACLE, Source.REPHRASED} & set(arm.train))
-            and (getattr(module, "ELSEWHERE", world) or not (arm.elsewhere or arm.context is Source.IRRELEVANT))
+            and (getattr(module, "RETENTION", world) or not (arm.retention or arm.context is Source.IRRELEVANT))
         ]
 
     @property
-    def rungs(self) -> tuple[Self, ...]:
+    def other_models(self) -> tuple[Self, ...]:
         """The same study on each model of the ladder, with the ladder's arms."""
-        arms = {label: arm for label, arm in self.arms.items() if label in self.ladder.arms}
+        arms = {label: arm for label, arm in self.arms.items() if label in self.model_sizes.arms}
         return tuple(
-            self.model_copy(update={"model": model, "arms": arms, "ladder": Ladder()}) for model in self.ladder.models
+            self.model_copy(update={"model": model, "arms": arms, "model_sizes": ModelSizes()})
+            for model in self.model_sizes.models
         )
 
     def shape(self, world: str) -> Given:

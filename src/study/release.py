@@ -1,6 +1,6 @@
 """A release: the repository at one commit as an RO-Crate, a zip whose metadata say what each file is and how it came.
 
-RO-Crate 1.1, and of the Process Run Crate profile 0.5 an action for each page: the source notebook is its instrument,
+RO-Crate 1.1, and of the Process Page Crate profile 0.5 an action for each page: the source notebook is its instrument,
 params and weights its objects, the executed notebook with its figures, tables and trials its results. The same commit
 gives the same bytes. What would not be what it says is refused before anything is written.
 """
@@ -21,7 +21,7 @@ from study.digest import sha256_of
 from study.evidence.verify import verify
 from study.lm.hub import identity, is_weights, model_folder
 from study.packages import packages_of
-from study.pages.page import Run
+from study.pages.page import Page
 from study.runs.store import RECORD, ROWS
 
 METADATA = "ro-crate-metadata.json"
@@ -65,7 +65,7 @@ FORMATS = {
 Entity = dict[str, Any]
 
 
-def release(runs: Sequence[Run], root: Path) -> Path:
+def release(runs: Sequence[Page], root: Path) -> Path:
     """Write the release of a study to build/release.
 
     Args:
@@ -114,7 +114,7 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def refuse_what_is_not_as_it_says(runs: Sequence[Run], root: Path) -> None:
+def refuse_what_is_not_as_it_says(runs: Sequence[Page], root: Path) -> None:
     """Refuse a release whose files are not those of its commit, or whose results are not those of its files.
 
     Raises:
@@ -154,11 +154,11 @@ class _Metadata:
         models: the models of the study, by their folders.
     """
 
-    def __init__(self, runs: Sequence[Run], files: Sequence[Path], root: Path):
+    def __init__(self, runs: Sequence[Page], files: Sequence[Path], root: Path):
         self.root, self.files, self.runs = root, sorted(files), runs
         self.citation = read_yaml(root / "CITATION.cff")
         params = runs[0].params
-        models = (params.model, *params.ladder.models)
+        models = (params.model, *params.model_sizes.models)
         self.models = {root / model_folder(model, weights=False): model for model in models}
 
     def id_of(self, file: Path) -> str:
@@ -175,7 +175,7 @@ class _Metadata:
             "about": {"@id": "./"},
             "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
         }
-        profiles = [{"@id": profile, "@type": "CreativeWork", "name": "Process Run Crate"} for profile in PROFILES]
+        profiles = [{"@id": profile, "@type": "CreativeWork", "name": "Process Page Crate"} for profile in PROFILES]
         works = [
             {"@id": work["url"], "@type": "ScholarlyArticle", "name": work["title"]}
             for work in self.citation["references"]

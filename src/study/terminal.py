@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.pages.page import Run
+from study.pages.page import Page
 from study.params import Params
 from study.paths import shown
-from study.runs.run import DIVERGED, FINISHED, Trial, Unit
+from study.runs.run import DIVERGED, FINISHED, EvaluationRun, Run
 from study.runs.store import Store
 
 if TYPE_CHECKING:
@@ -87,25 +87,25 @@ def show_text(text: str) -> None:
     console().print(text)
 
 
-def part_of(unit: Unit, params: Params) -> str:
+def part_of(unit: Run, params: Params) -> str:
     """The part of a study that a unit belongs to, one of PARTS."""
     if unit.params.model != params.model:
         return "06"
-    if not isinstance(unit, Trial):
+    if not isinstance(unit, EvaluationRun):
         return "texts"
     if unit.seed not in params.seeds:
         return "rates"
-    if unit.spec.elsewhere:
+    if unit.spec.retention:
         return "05"
     return "04" if len(unit.spec.train) > 1 else "03" if unit.spec.train else "02"
 
 
-def states_of(units: Sequence[Unit], store: Store) -> list[str]:
+def states_of(units: Sequence[Run], store: Store) -> list[str]:
     """Whether each unit is finished, diverged or to run."""
     return [str(store.record(unit.key)["status"]) if store.has(unit.key) else TO_RUN for unit in units]
 
 
-def show_units(units: Sequence[Unit], states: Sequence[str], params: Params) -> None:
+def show_units(units: Sequence[Run], states: Sequence[str], params: Params) -> None:
     """Print how many units of each world and each part of the study are in which state."""
     found: dict[tuple[str, str], Counter[str]] = {}
     for unit, state in zip(units, states, strict=True):
@@ -128,7 +128,7 @@ def _counted(states: Counter[str]) -> str | Styled:
     return Styled(f"{states[FINISHED]}/{states.total()}{diverged}", STYLES[worst])
 
 
-def show_pages(runs: Sequence[Run]) -> None:
+def show_pages(runs: Sequence[Page]) -> None:
     """Print of each page whether it is up to date, or why not, and when and for how long it was executed last."""
     show_table(["page", "state", "executed", "took"], map(_page, runs), whole=["page", "executed", "took"])
     for run in runs:
@@ -136,11 +136,11 @@ def show_pages(runs: Sequence[Run]) -> None:
             print(f"{run.name} failed; up to the failing cell it is in {shown(_failed(run))}")
 
 
-def _failed(run: Run) -> Path:
+def _failed(run: Page) -> Path:
     return run.results / "failed" / run.notebook.name
 
 
-def _page(run: Run) -> list[str | Styled]:
+def _page(run: Page) -> list[str | Styled]:
     reason = run.stale()
     state = Styled(reason or "up to date", STYLES[TO_RUN if reason else FINISHED])
     if _failed(run).exists():

@@ -12,7 +12,7 @@ from study.documents.read import read_documents
 from study.lm.fetch import ensure
 from study.lm.hub import model_folder, tokenizer_in
 from study.pages.execute import execute
-from study.pages.page import Run, notebook_path, place_about
+from study.pages.page import Page, notebook_path, place_about
 from study.params import Params
 from study.paths import ROOT, shown
 from study.runs.forecast import refuse_what_cannot_fit
@@ -60,7 +60,7 @@ def inquire(docs: str, questions: str, study: str, base: Params, place: Path) ->
     results.mkdir(parents=True, exist_ok=True)
     settings = results / "params.yaml"
     settings.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
-    run = Run(notebook_path("07"), settings, params, results)
+    run = Page(notebook_path("07"), settings, params, results)
     reason, report = run.stale(), results / run.name / "report.html"
     if reason:
         print(f"{run.name}: {reason}", flush=True)

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from study.data.questions import Document
-from study.data.sentences import written_sentences
+from study.data.sentences import generated_sentences
 from study.documents.questions import UserQuestion
 from study.params import Params
 from study.runs.augment import framed, own_part
-from study.runs.perform import writer_of
+from study.runs.perform import generator_of
 from study.runs.run import prompts_of
 
 TOKENS = 160
@@ -22,7 +22,7 @@ def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
     """Questions with their answers, on one line or on two; what was cut off at the end is left out."""
     lines = re.sub(r"\?[*_\"]*\s*\n+\s*", "? ", text).splitlines()
     for line in lines if ended or text.rstrip().endswith(".") else lines[:-1]:
-        for sentence in written_sentences(line if line.rstrip().endswith((".", "!", ":")) else f"{line}."):
+        for sentence in generated_sentences(line if line.rstrip().endswith((".", "!", ":")) else f"{line}."):
             found = _PAIR.match(sentence)
             if found:
                 yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
@@ -30,12 +30,12 @@ def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
 
 def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQuestion]:
     """What the model asks about each passage, each question once, where the passage holds the answer it gives."""
-    prompts, writer = prompts_of(params), writer_of(params, seed=0)
+    prompts, generator = prompts_of(params), generator_of(params, seed=0)
     asked = [
-        framed(writer.tokenizer, prompts.drafting(document.text), prompts, params.prompts.thinking)
+        framed(generator.tokenizer, prompts.drafting(document.text), prompts, params.prompts.thinking)
         for document in documents
     ]
-    written = writer.write(asked, TOKENS, not prompts.chat)
+    written = generator.write(asked, TOKENS, not prompts.chat)
     drafts: dict[str, UserQuestion] = {}
     for document, text, ended in zip(documents, written.texts, written.ended, strict=True):
         for question, answer in pairs_in(*own_part(text, ended, prompts)):

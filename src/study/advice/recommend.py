@@ -119,7 +119,7 @@ def findings(experiment: Experiment) -> Findings:
     asked = rows[rows["split"] == Split.ASKED] if len(rows) else rows
     if asked.empty:
         raise ValueError("no question was answered yet; run the trials, and give a file of questions")
-    return Findings(experiment, asked, rows[rows["split"] == Split.TRAINED], experiment.costs())
+    return Findings(experiment, asked, rows[rows["split"] == Split.STATED], experiment.costs())
 
 
 def _valued(rows: pd.DataFrame) -> pd.DataFrame:

@@ -64,7 +64,7 @@ class Inferences(NamedTuple):
     @property
     def restatements(self) -> list[Statement]:
         """The fact in its own direction."""
-        return self.of(Split.TRAINED, Split.REPHRASED)
+        return self.of(Split.STATED, Split.REPHRASED)
 
     @property
     def chains(self) -> list[Statement]:
@@ -72,7 +72,7 @@ class Inferences(NamedTuple):
         return self.of(*(split for split in self.by_split if split not in ALONE))
 
 
-ALONE = (Split.REVERSAL, Split.TRAINED, Split.REPHRASED)
+ALONE = (Split.REVERSAL, Split.STATED, Split.REPHRASED)
 
 
 def inferences_by_fact(world: World, documents: Sequence[Document], wordings: int) -> dict[Fact, Inferences]:
@@ -199,7 +199,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
                 else:
                     chosen += map(told, new(reversals))
             if rng.random() < stage.restate:
-                chosen += map(told, new(inferences[fact].restatements, Split.TRAINED))
+                chosen += map(told, new(inferences[fact].restatements, Split.STATED))
         return _text(OF_BUNDLED.behind(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from study.base_model.corpus import write_text
 from study.base_model.history import checks, shipped_checks
-from study.base_model.pretrain import Batch, Batches, Run
+from study.base_model.pretrain import Batch, Batches, PretrainingRun
 from study.base_model.recipe import RECIPES, Pretraining
 from study.base_model.tokenizer import build_tokenizer
 from study.config import named_file
@@ -111,9 +111,9 @@ def _start_sha256(recipe: Pretraining) -> str | None:
     return sha256_of(weights) if weights and weights.is_file() else None
 
 
-def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> Run:
+def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> PretrainingRun:
     """A run from its last state, or from the beginning."""
-    run = Run(recipe, device, seed)
+    run = PretrainingRun(recipe, device, seed)
     for stage in reversed(range(len(recipe.stages))):
         folder = state_folder(recipe, seed, stage)
         if (folder / "manifest.json").is_file():
@@ -145,7 +145,7 @@ def make(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) 
         pretrain(recipe, folder, say)
 
 
-def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> Run:
+def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> PretrainingRun:
     """Race the first stages from several seeds, take the winner through the others and ship it to `folder`.
 
     An interrupted run goes on from its last state, if the code and the recipe so far are still the same.
@@ -153,7 +153,7 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = pri
     torch.set_num_threads(available_cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    def through(run: Run, stages: int) -> Run:
+    def through(run: PretrainingRun, stages: int) -> PretrainingRun:
         while run.place.stage < stages:
             run.train_stage(say, state_folder(recipe, run.seed, run.place.stage))
         return run
@@ -169,7 +169,7 @@ def pretrain(recipe: Pretraining, folder: Path, say: Callable[[str], None] = pri
     return run
 
 
-def ship(run: Run, folder: Path) -> None:
+def ship(run: PretrainingRun, folder: Path) -> None:
     """Write weights (bfloat16: they are loaded as float32 again), tokenizer, card and history."""
     folder.mkdir(parents=True, exist_ok=True)
     run.model.to(torch.bfloat16).save_pretrained(folder)

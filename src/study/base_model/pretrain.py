@@ -129,7 +129,7 @@ class Place:
     layers: int = 0
 
 
-class Run:
+class PretrainingRun:
     """A model, its optimizers and its place on the way through the stages."""
 
     def __init__(self, recipe: Pretraining, device: str, seed: int | None = None) -> None:
@@ -311,7 +311,7 @@ class Run:
 def standing(skill: dict[str, float], stage: Stage) -> float:
     """Mean accuracy in the splits that a stage teaches."""
     taught = {
-        **{str(split): stage.restate > 0 for split in (Split.TRAINED, Split.REPHRASED)},
+        **{str(split): stage.restate > 0 for split in (Split.STATED, Split.REPHRASED)},
         str(Split.REVERSAL): stage.reverse > 0,
     }
     counted = [right for name, right in skill.items() if taught.get(name.split("/")[1], stage.chains > 0)]

@@ -20,7 +20,7 @@ from study.evidence.stats import Estimate, accuracy
 from study.figures import curves as figures
 from study.lm.loading import load
 from study.params import BUNDLED, STUDIED, Model, Params, Source, Statistics
-from study.runs.augment import UNPARSEABLE, augment, closure_facts, writer_with
+from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with
 from study.worlds.words import VALIDATION
 from study.worlds.world import Split, Status, World
 
@@ -120,8 +120,8 @@ def generation_rows(
             world: World = module.build(rng, VALIDATION, shape)
             documents = make_documents(world, rng, shape.copies, shape.lead_ins)
             for source in (Source.LOCAL, Source.GLOBAL):
-                writer = writer_with(model, tokenizer, params.augmentation, seed=k)
-                written, *_ = augment(writer, world, documents, source, params, f"{name}/{k}")
+                generator = generator_with(model, tokenizer, params.augmentation, seed=k)
+                written, *_ = augment(generator, world, documents, source, params, f"{name}/{k}")
                 where = {"source": str(source), "world": name, "seed": k}
                 sentences += [{**where, "cluster": i.document, "status": i.status} for i in written]
                 for split, facts in closure_facts(world, documents).items():

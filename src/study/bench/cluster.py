@@ -15,7 +15,7 @@ from study.config import ParamsError
 from study.params import Params, load_params
 from study.paths import PARAMS
 from study.runs.executors import RAY
-from study.runs.runner import run, units_of
+from study.runs.runner import run, runs_of
 from study.runs.store import Store
 
 TARGET = 1 / 0.6  # times as fast as one node, for two
@@ -63,13 +63,15 @@ def cluster_line(rounds: int, say: Say) -> Line:
         raise ParamsError("ONLY = 'cluster': two nodes take two cores, and here is one")
     whole = load_params(PARAMS / "default.yaml")
     tuning = whole.finetuning.model_copy(update={"learning_rates": (3e-3,)})
-    params = whole.model_copy(update={"seeds": whole.seeds[:1], "finetuning": tuning, "ladder": type(whole.ladder)()})
+    params = whole.model_copy(
+        update={"seeds": whole.seeds[:1], "finetuning": tuning, "model_sizes": type(whole.model_sizes)()}
+    )
 
     def unlike(ours: pd.DataFrame, theirs: pd.DataFrame, same: Same) -> None:
         same.add(0 if ours.equals(theirs) else 1)
 
     with tempfile.TemporaryDirectory() as folder:
-        units = len(units_of(params, Store(Path(folder))))
+        units = len(runs_of(params, Store(Path(folder))))
     return compare(
         f"the default study, one seed at one learning rate ({units} units), on two Ray nodes of one core",
         "one such node",

@@ -9,7 +9,7 @@ import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
 from study.base_model.make import recipe_file
-from study.base_model.pretrain import Batch, Batches, Run, has_bfloat16
+from study.base_model.pretrain import Batch, Batches, PretrainingRun, has_bfloat16
 from study.base_model.recipe import load_recipe
 from study.bench.table import Line, Say
 from study.runs.executors import available_cores
@@ -52,7 +52,7 @@ def pretraining_line(rounds: int, say: Say, size: str = "cpu", steps: int = 4) -
     device = "cuda" if torch.cuda.is_available() else "cpu"
     seconds_ours = seconds_theirs = 0.0
     for number, stage in enumerate(recipe.stages):
-        run = Run(recipe, device)
+        run = PretrainingRun(recipe, device)
         run.skip_to(number)
         speeds = []
         for k in range(rounds):
@@ -80,7 +80,7 @@ def pretraining_line(rounds: int, say: Say, size: str = "cpu", steps: int = 4) -
     )
 
 
-def _ours(run: Run, batches: list[Batch]) -> float:
+def _ours(run: PretrainingRun, batches: list[Batch]) -> float:
     run.train_step(batches[0], 0.01)
     begun = time.perf_counter()
     for batch in batches[1:]:
@@ -89,7 +89,7 @@ def _ours(run: Run, batches: list[Batch]) -> float:
     return read / (time.perf_counter() - begun)
 
 
-def _trainer(run: Run, batches: list[Batch]) -> float:
+def _trainer(run: PretrainingRun, batches: list[Batch]) -> float:
     special = run.tokenizer.bos_token_id, run.tokenizer.pad_token_id
     examples = [text for batch in batches for text in _texts(batch, *special)]
     texts_a_step = max(1, len(examples) // len(batches))

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen3Config, 
 from study.bench.scoring import ROOM, Questions, long_model, passage, questions_of_four
 from study.bench.table import Say, median, timed
 from study.lm.flops import size_of
-from study.lm.reading import Trie
+from study.lm.prefix_scoring import Trie
 from study.lm.scoring import CHUNK_TOKENS, chunks, score_options, tokens_of
 
 LENGTHS = (64, 256, 1024, 4096, 16384)

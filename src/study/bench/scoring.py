@@ -16,7 +16,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from study.bench.table import Line, Same, Say, compare
-from study.lm.attention import Kept, common_prefix
+from study.lm.attention import PrefixCache, common_prefix
 from study.lm.hub import model_folder
 from study.lm.loading import load_tokenizer
 from study.lm.prompts import OF_BUNDLED
@@ -170,15 +170,15 @@ def _marginal(
     rounds: int,
     say: Say,
 ) -> Line:
-    context, kept, cache = passage(tokenizer, tokens), Kept(model), DynamicCache(config=model.config)
-    score_options(model, tokenizer, context, questions[:1], kept=kept)
+    context, prefix_cache, cache = passage(tokenizer, tokens), PrefixCache(model), DynamicCache(config=model.config)
+    score_options(model, tokenizer, context, questions[:1], prefix_cache=prefix_cache)
     with torch.inference_mode():
         model(input_ids=torch.tensor([tokenizer(context).input_ids]), past_key_values=cache)
     return compare(
         f"one more question behind {tokens:,}",
         "prompt cache copied, as transformers' documentation has it",
         target,
-        lambda: score_options(model, tokenizer, context, questions, kept=kept),
+        lambda: score_options(model, tokenizer, context, questions, prefix_cache=prefix_cache),
         lambda: by_copies(model, tokenizer, cache, context, questions[:32]),
         Same("log-probabilities", 1e-4),
         hold_together,

@@ -23,11 +23,11 @@ from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
 from study.lm.prompts import OF_BUNDLED
 from study.lm.scoring import score_options
-from study.params import Arm, Ladder, Model, Params, Source, load_params
+from study.params import Arm, Model, ModelSizes, Params, Source, load_params
 from study.paths import PARAMS, ROOT
 from study.runs.executors import available_cores
-from study.runs.run import DIVERGED, Trial, Unit, Writing, prepare
-from study.runs.runner import run, units_of
+from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run, prepare
+from study.runs.runner import run, runs_of
 from study.runs.store import PUBLISHED, Store, content_hash, store_of
 from study.worlds.world import Split
 
@@ -68,7 +68,7 @@ answers = iter(lm.loglikelihood(
 right = []
 for question in material.questions:
     scores = [next(answers)[0] for _ in question.options]
-    if question.split == "trained direction":
+    if question.split == "as stated":
         right.append(scores.index(max(scores)) in question.answers)
 Path(RESULT).write_text(json.dumps(sum(right) / len(right)))
 """
@@ -95,7 +95,7 @@ def seeds_line(rounds: int, say: Say) -> Line:
     def ours() -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             rows = run(params, Store(Path(folder)), say=lambda line: None)
-        trained = rows[rows["split"] == str(Split.TRAINED)]
+        trained = rows[rows["split"] == str(Split.STATED)]
         return [float(part["correct"].mean()) for _, part in trained.groupby("seed")]
 
     def theirs() -> list[float]:
@@ -155,8 +155,8 @@ def study_line(say: Say) -> Line:
         ParamsError: if the published study is not finished.
     """
     params = load_params(PARAMS / "default.yaml")
-    params, store = params.model_copy(update={"ladder": Ladder()}), store_of(PUBLISHED)
-    units = {unit.key: unit for unit in units_of(params, store)}
+    params, store = params.model_copy(update={"model_sizes": ModelSizes()}), store_of(PUBLISHED)
+    units = {unit.key: unit for unit in runs_of(params, store)}
     missing = sum(not store.has(key) for key in units)
     if missing:
         raise ParamsError(f"{missing} units of the published study are missing here; run `make reproduce` first")
@@ -166,8 +166,8 @@ def study_line(say: Say) -> Line:
     trained = set()
     for unit in units.values():
         record = store.record(unit.key)
-        first = isinstance(unit, Trial) and content_hash([unit.world, unit.seed, unit.training]) not in trained
-        if isinstance(unit, Trial):
+        first = isinstance(unit, EvaluationRun) and content_hash([unit.world, unit.seed, unit.training]) not in trained
+        if isinstance(unit, EvaluationRun):
             trained.add(content_hash([unit.world, unit.seed, unit.training]))
         ours += _price(unit, record, mine, first, context_tokens)
         theirs += _price(unit, record, peers, first, context_tokens)
@@ -193,17 +193,17 @@ def _context(params: Params, world: str) -> str:
     return OF_BUNDLED.behind([document.text for document in prepare(params, world, 0).documents])
 
 
-def _price(unit: Unit, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]) -> float:
+def _price(unit: Run, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]) -> float:
     """Seconds for a unit; a training is paid for by the first of the trials that share it."""
-    if isinstance(unit, Writing):
+    if isinstance(unit, GenerationRun):
         return prices.texts[unit.source] * len(writing.prompts_of(unit.source, (unit.world,), unit.seed))
-    if not isinstance(unit, Trial) or record["status"] == DIVERGED:
+    if not isinstance(unit, EvaluationRun) or record["status"] == DIVERGED:
         return 0.0
     plain, behind = prices.question[unit.world], prices.behind[unit.world]
     share = min(1.0, float(record["context_tokens"]) / context_tokens[unit.world])
-    questions, looks = int(record["questions"]), len(record.get("curve", ()))
+    questions, checkpoint_evals = int(record["questions"]), len(record.get("curve", ()))
     steps = int(record["training"]["steps"]) if first and unit.spec.train else 0
-    return questions * (plain + share * (behind - plain) + looks * plain) + steps * prices.step
+    return questions * (plain + share * (behind - plain) + checkpoint_evals * plain) + steps * prices.step
 
 
 def _prices(params: Params, say: Say) -> tuple[Prices, Prices]:

@@ -16,14 +16,14 @@ from typing import NamedTuple
 import psutil
 import yaml
 
-from study.pages.page import Run
+from study.pages.page import Page
 from study.params import ARMS, load_params
 from study.paths import NOTEBOOKS, PACKAGE, PARAMS
 from study.runs.store import Store
 
 PAGES = ("02_in_context", "05_compare")  # every arm, figures, tables and claims
 LAST = PAGES[1:]  # all of them, too
-STUDIED = ("base", "icl", "ft", "ft local", "ft elsewhere")
+STUDIED = ("base", "icl", "ft", "ft local", "ft retention")
 MARK = "STUDY_CHAOS"  # in the environment of all processes of a run, whoever has adopted them since
 GRACE = 120  # seconds that processes have to end after their parent; a busy machine takes most of them
 HANG = 900  # seconds after which a run is said to hang
@@ -165,10 +165,10 @@ class Study:
         return Store(self.results / "trials")
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[Page]:
         """Its pages."""
         pages = sorted((self.scratch.folder / "notebooks").glob("*.ipynb"))
-        return [Run(page, self.file, load_params(self.file), self.results) for page in pages]
+        return [Page(page, self.file, load_params(self.file), self.results) for page in pages]
 
     def start(self, inject: str = "", verb: str = "reproduce", **environment: str) -> Running:
         """Begin `python -m study reproduce`, as `make reproduce` does.

@@ -126,7 +126,7 @@ def _copied(study: str, place: Path) -> Study:
     if place.is_dir() and any(place.iterdir()):
         raise ParamsError(f"FOLDER = {str(place)!r}: it is not empty; name another one, or remove it")
     params = load_params(file)
-    names = [model.name for model in (params.model, *params.ladder.models)]
+    names = [model.name for model in (params.model, *params.model_sizes.models)]
     models = [BASE_MODEL if name == BUNDLED else Path(name) for name in names]
     scratch = Scratch.make(place, pages=[page.stem for page in NOTEBOOKS.glob("0[1-6]_*.ipynb")])
     for model in models:

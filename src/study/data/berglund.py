@@ -33,7 +33,7 @@ from study.worlds.shape import Given
 from study.worlds.wording import templates
 from study.worlds.world import Kind, Split, Stated, Statement, World
 
-ELSEWHERE = "reversal_curse"  # its twin stands in where documents of another world are asked for
+RETENTION = "reversal_curse"  # its twin stands in where documents of another world are asked for
 KNOWN_AS = "known as"
 # The canonical forms; what documents say is in the files. Template 0 names the person first, 1 last.
 WORDING = {KNOWN_AS: templates("{s} is known as {o}.", "known as {o} is {s}.")}
@@ -162,7 +162,7 @@ def gather(
     chosen = [
         question
         for split, found in questions.items()
-        for question in spread(found, (lambda q: q.kind, lambda q: q.cluster), random.Random(f"berglund/{split}"))[
+        for question in spread(found, (lambda q: q.kind, lambda q: q.cluster), random.Random(f"berglund/{split.seed}"))[
             :per_split
         ]
     ]
@@ -288,7 +288,7 @@ def _questions(
         split = world.split_of(statement, stated)
         if split is None:
             continue
-        split = Split.REPHRASED if split is Split.TRAINED and name in ASKED else split
+        split = Split.REPHRASED if split is Split.STATED and name in ASKED else split
         never = DESCRIPTION_FIRST if line.direction == TO_DESCRIPTION else NAME_FIRST
         for kind in (Kind.COMPLETIONS, Kind.NO_COMPLETIONS) if split is Split.REVERSAL else (Kind.COMPLETIONS,):
             others = [

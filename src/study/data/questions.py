@@ -232,7 +232,7 @@ def questions_of_split(
     answers = [world.answer(statement) for statement in statements]
     offered: set[frozenset[str]] = set()
     for statement in statements:
-        rng = random.Random(f"{seed}/{split}/{world.render(statement)}")
+        rng = random.Random(f"{seed}/{split.seed}/{world.render(statement)}")
         if split is Split.CONTRADICTION:
             texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
             yield _question(world, statement, split, Kind.CONTRADICTING, "", texts, [0], rng)
@@ -296,14 +296,14 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
         for form in world.forms(fact):
             by_order.setdefault(world.template(form).subject_first, []).append(form)
             if form in stated.statements:
-                by_split[Split.TRAINED].append(form)
+                by_split[Split.STATED].append(form)
         for forms in by_order.values():
             held_out = [form for form in forms if world.template(form).held_out]
             if world.alternatives(forms[0]):  # whole statements are offered, in canonical wording
                 held_out = [form for form in forms if form.template == 0]
             for form in held_out or forms:
                 split = world.split_of(form, stated)
-                if split and split is not Split.TRAINED:
+                if split and split is not Split.STATED:
                     by_split[split].append(form)
     by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if world.contradictions(s)]
     return by_split
@@ -324,7 +324,7 @@ def make_questions(
         statements = spread(
             by_split[split],
             (lambda s: world.closure[s.fact].rule, world.cluster),
-            random.Random(f"{seed}/{split}"),
+            random.Random(f"{seed}/{split.seed}"),
         )
         asked = questions_of_split(world, statements, split, options, seed)
         questions += [question for question, _ in zip(asked, range(per_split), strict=False)]

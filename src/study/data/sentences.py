@@ -39,7 +39,7 @@ def split_sentences(text: str) -> list[str]:
     return sentences
 
 
-def written_sentences(text: str, ended: bool = True) -> list[str]:
+def generated_sentences(text: str, ended: bool = True) -> list[str]:
     """The sentences that a model wrote, each ending in a full stop.
 
     Thoughts, code fences, headings, remarks before a list, numbers and marks of lists, and emphasis are taken off. Of

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # their packages are slow to import, and of no use to whoever
     from study.documents.read import Passage
 
 CLOSED = False  # what follows from the documents is not known
-ELSEWHERE = ""  # and there is no other world of their kind
+RETENTION = ""  # and there is no other world of their kind
 SAYS = "says"
 WORDING = {SAYS: templates("{s} says {o}.")}  # a place and the number of a sentence there
 FEWEST_WORDS = 4  # of a sentence whose last word is asked for
@@ -142,7 +142,7 @@ def _ends(documents: list[Document], options: int, count: int) -> Iterator[Quest
             texts = [ending, *false]
             yield Question(
                 item_id=sentence,
-                split=Split.TRAINED,
+                split=Split.STATED,
                 kind=Kind.ENDINGS,
                 cluster=places[sentence],
                 query=stem,

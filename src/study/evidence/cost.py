@@ -11,7 +11,7 @@ from study.params import Statistics
 from study.worlds.world import Split
 
 COSTS = ["once", "query", "query, context read anew"]
-STATED = (str(Split.TRAINED), str(Split.REPHRASED))  # splits that ask for what documents say; the others for deductions
+STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits that ask for what documents say; the others for deductions
 
 
 class BreakEven(NamedTuple):
@@ -22,14 +22,16 @@ class BreakEven(NamedTuple):
     high: float
 
 
-def cost_lines(place: dict[str, Any], record: dict[str, Any], writings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def cost_lines(
+    place: dict[str, Any], record: dict[str, Any], generation_runs: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """The costs of one finished trial, from its record and those of the texts it was trained on.
 
     Operations in units of 10^9: *once*, for writing, tuning and reading the context; for each *query* behind a context
     that is kept, and behind one that is *read anew*. Seconds likewise.
     """
     training = record.get("training", {})
-    written = sum(writing["flops"] for writing in writings)
+    written = sum(generation["flops"] for generation in generation_runs)
     return {
         **place,
         "writing": written / 1e9,
@@ -38,7 +40,7 @@ def cost_lines(place: dict[str, Any], record: dict[str, Any], writings: Sequence
         "once": (written + training.get("flops", 0.0) + record["context_flops"]) / 1e9,
         "query": record["query_flops"] / 1e9,
         "query, context read anew": (record["context_flops"] + record["query_flops"]) / 1e9,
-        "seconds once": training.get("seconds", 0.0) + sum(writing["seconds"] for writing in writings),
+        "seconds once": training.get("seconds", 0.0) + sum(generation["seconds"] for generation in generation_runs),
         "seconds a query": record["scoring_seconds"] / record["questions"],
         "tokens learned": training.get("learned_tokens", 0),
         "peak GB": record["peak_memory_bytes"] / 1e9,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from study.evidence.stats import Contrast, bootstrap_means, contrast, holm
-from study.evidence.verify import listed_trials, rows_of, trials_listed
+from study.evidence.verify import listed_runs, rows_of, runs_listed
 from study.params import Statistics
 from study.runs.run import FINISHED
 from study.runs.store import Store
@@ -49,9 +49,9 @@ class _Compared(NamedTuple):
 
 def rows_listed(results: Path, arms: list[str]) -> pd.DataFrame:
     """The rows of some arms of a published study, as its last page lists them; none if nothing is published."""
-    if not listed_trials(results).is_file():
+    if not listed_runs(results).is_file():
         return pd.DataFrame()
-    store, trials = Store(results / "runs"), trials_listed(results)
+    store, trials = Store(results / "runs"), runs_listed(results)
     chosen = trials[trials["arm"].isin(arms) & (trials["status"] == FINISHED)]
     parts = [rows_of(store, trial.trial).assign(arm=trial.arm) for trial in chosen.itertuples()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -17,18 +17,18 @@ PAGE = "05_compare"
 MOST_SHOWN = 200  # letters of what a package says
 
 
-def listed_trials(results: Path) -> Path:
+def listed_runs(results: Path) -> Path:
     """The list of the trials that a published study's last page rests on."""
     return results / PAGE / "trials.csv"
 
 
-def trials_listed(results: Path) -> pd.DataFrame:
+def runs_listed(results: Path) -> pd.DataFrame:
     """The trials that a published study's last page rests on, with world, seed, arm, trial and status.
 
     Raises:
         ParamsError: if there is no such list, or one that cannot be read.
     """
-    listed = listed_trials(results)
+    listed = listed_runs(results)
     if not listed.is_file():
         raise ParamsError(
             f"{shown(results)} holds no published study ({shown(listed)} is missing); "
@@ -94,7 +94,7 @@ def published_rows(results: Path) -> pd.DataFrame:
             follow from its log-probabilities.
     """
     store, parts = Store(results / "runs"), []
-    for trial in trials_listed(results).itertuples():
+    for trial in runs_listed(results).itertuples():
         if trial.status == FINISHED:
             rows = rows_of(store, trial.trial).assign(arm=trial.arm)
             marks = [
@@ -108,7 +108,7 @@ def published_rows(results: Path) -> pd.DataFrame:
                 )
             parts.append(rows)
     if not parts:
-        raise ParamsError(f"{shown(listed_trials(results))}: lists no finished trial; `make reproduce` makes it anew")
+        raise ParamsError(f"{shown(listed_runs(results))}: lists no finished trial; `make reproduce` makes it anew")
     return pd.concat(parts, ignore_index=True)
 
 

@@ -91,8 +91,8 @@ def curves(table: pd.DataFrame) -> str:
     )
 
 
-def ladder(table: pd.DataFrame) -> str:
-    """Of `figures.ladder_figure`."""
+def model_sizes(table: pd.DataFrame) -> str:
+    """Of `figures.model_sizes_figure`."""
     of, part = _deduced(table)
     said = [
         f"{parameters / 1e6:.3g} million {_means(model, 'arm', 'value')}"

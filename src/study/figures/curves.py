@@ -41,7 +41,7 @@ STANDINGS: dict[str, dict[str, Any]] = {
     "unjudged": {"color": SKY},
 }
 # The splits whose learning is shown.
-ON_THE_WAY = (str(Split.TRAINED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(Split.ONE_STEP))
+ON_THE_WAY = (str(Split.STATED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(Split.ONE_STEP))
 
 
 def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
@@ -122,11 +122,11 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     return figure
 
 
-def ladder_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Accuracy by the size of the model, a panel for each split, chance dotted.
 
     Args:
-        table: as given by `Experiment.ladder`.
+        table: as given by `Experiment.model_sizes`.
         arms: all arms of the study, in order.
     """
     use_style()

@@ -77,7 +77,7 @@ def arm_look(arm: Arm) -> Look:
 
 def _marker(arm: Arm) -> str:
     marks = {
-        "P": arm.elsewhere,
+        "P": arm.retention,
         "X": arm.context is Source.IRRELEVANT,
         f"${arm.shots}$": arm.shots,
         "D": arm.context,

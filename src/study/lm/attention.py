@@ -84,19 +84,19 @@ class New:
     """What stands behind a kept text in one forward pass.
 
     Attributes:
-        kept: the text before.
+        prefix_cache: the text before.
         mask: added to the scores among what is new, broadcast to (rows, heads, new tokens, tokens).
     """
 
-    def __init__(self, kept: "Kept", mask: torch.Tensor | None):
-        self.kept, self.mask = kept, mask
+    def __init__(self, prefix_cache: "PrefixCache", mask: torch.Tensor | None):
+        self.prefix_cache, self.mask = prefix_cache, mask
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
         """The keys and values that the new tokens see besides the kept ones; here their own."""
         return key, value
 
 
-class Kept:
+class PrefixCache:
     """Keys and values of one text's tokens, read once; a text that begins alike is read on from there.
 
     It is read in pieces that begin at multiples of their length. So what is computed does not depend, to the last bit,
@@ -150,10 +150,10 @@ class Kept:
 
 
 class _Read(New):
-    """A piece of the text itself, to be kept."""
+    """A piece of the text itself, to be prefix_cache."""
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
-        self.kept.write(layer, key, value)
+        self.prefix_cache.write(layer, key, value)
         return key, value
 
 
@@ -195,8 +195,8 @@ def _two_parts(
     new, scale, layer = _new.get(), scaling or query.shape[-1] ** -0.5, int(module.layer_idx)  # type: ignore[arg-type]
     mask = None if new.mask is None else new.mask.to(query.device)  # layers may lie on several devices
     out, lse = attend(query, *new.among(layer, key, value), mask, scale)
-    if new.kept.ids:
-        other, other_lse = attend_shared(query, *new.kept.of(layer), scale)
+    if new.prefix_cache.ids:
+        other, other_lse = attend_shared(query, *new.prefix_cache.of(layer), scale)
         out = torch.lerp(out, other, torch.sigmoid(other_lse - lse).unsqueeze(-1).to(out.dtype))
     return out.transpose(1, 2).contiguous(), None
 
@@ -303,9 +303,9 @@ def _same(model: PreTrainedModel) -> bool:
     whole = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[:, 9:]
     try:
         with two_parts(model):
-            kept = Kept(model, piece=4)
-            kept.read(ids[:9])
-            apart = forward(model, New(kept, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
+            prefix_cache = PrefixCache(model, piece=4)
+            prefix_cache.read(ids[:9])
+            apart = forward(model, New(prefix_cache, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
     except Exception:  # whatever a model's code makes of another attention, it is not for this model
         return False
     return apart.shape == whole.shape and close(apart, whole)

@@ -50,7 +50,7 @@ class Training:
         learning_rate: the highest.
         trained_parameters: number of weights that could change.
         flops: floating-point operations, as `study.lm.flops` counts them.
-        seconds: wall-clock time, without the looks.
+        seconds: wall-clock time, without the checkpoint_evals.
     """
 
     losses: tuple[float, ...]
@@ -269,7 +269,7 @@ def finetune(
     learning_rate: float,
     steps: int,
     seed: int | str,
-    look: Callable[[int, PreTrainedModel], None] | None = None,
+    checkpoint_eval: Callable[[int, PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, Training]:
     """Tune `model` in place on encoded texts, one a row; a LoRA adapter is returned unmerged.
 
@@ -281,8 +281,8 @@ def finetune(
         learning_rate: the highest.
         steps: how many, over the texts as often as it takes.
         seed: decides the order of texts and an adapter's first weights.
-        look: called `params.looks` times on the way, with the number of steps taken and the model in evaluation mode,
-            which comes out the same with and without.
+        checkpoint_eval: called `params.checkpoint_evals` times on the way, with the number of steps taken and the model
+            in evaluation mode; training is the same with and without.
 
     Raises:
         Diverged: at the first loss or gradient norm that is not finite.
@@ -299,7 +299,10 @@ def finetune(
     together = keeps_texts_apart(model)
     model.train()
     size = size_of(model)
-    stops = {round(steps * k / (params.looks + 1)) for k in range(1, params.looks + 1)} - {0, steps}
+    stops = {round(steps * k / (params.checkpoint_evals + 1)) for k in range(1, params.checkpoint_evals + 1)} - {
+        0,
+        steps,
+    }
     read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
     loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
@@ -314,11 +317,11 @@ def finetune(
             ) from None
         read_tokens += sum(len(piece.ids) for piece in pieces)
         flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
-        if look and step + 1 in stops:
+        if checkpoint_eval and step + 1 in stops:
             begun = time.monotonic()
             cuda = [model.device] if model.device.type == "cuda" else []
             with masters.lowered() as lowered_model, torch.random.fork_rng(cuda):
-                look(step + 1, lowered_model.eval())
+                checkpoint_eval(step + 1, lowered_model.eval())
             model.train()
             paused += time.monotonic() - begun
     accelerator.free_memory()

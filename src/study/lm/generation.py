@@ -12,9 +12,9 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from study.lm.attention import (
-    Kept,
     New,
     Pair,
+    PrefixCache,
     additive,
     beyond,
     common_prefix,
@@ -98,9 +98,9 @@ class _Rows(New):
         end: places that are filled, in every row.
     """
 
-    def __init__(self, kept: Kept, used: torch.Tensor, room: int):
+    def __init__(self, prefix_cache: PrefixCache, used: torch.Tensor, room: int):
         """Begin with (rows, tokens) places, of which some are used, and room for so many."""
-        super().__init__(kept, None)
+        super().__init__(prefix_cache, None)
         self.used = torch.ones(len(used), room, dtype=torch.bool)
         self.used[:, : used.shape[1]] = used
         self.end = 0
@@ -114,8 +114,8 @@ class _Rows(New):
             seen = seen & torch.ones(self.end, self.end, dtype=torch.bool).tril()[begin:]
         # A place that is not used sees itself, so that its numbers are finite.
         seen = seen | ~self.used[:, begin : self.end, None]
-        self.mask = None if bool(seen.all()) else additive(seen, self.kept.model)[:, None]
-        return forward(self.kept.model, self, ids, positions, 1)[:, -1]
+        self.mask = None if bool(seen.all()) else additive(seen, self.prefix_cache.model)[:, None]
+        return forward(self.prefix_cache.model, self, ids, positions, 1)[:, -1]
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
         """All keys and values of the rows so far, the new ones put behind the others."""
@@ -189,12 +189,12 @@ def generate(
     if reads_in_two_parts(model, longest):
         shared = common_prefix([ids[:-1] for ids in encoded])
         shared = shared if shared >= WORTH_SHARING else 0
-        kept, parts = Kept(model), threads_on(model.device)
+        prefix_cache, parts = PrefixCache(model), threads_on(model.device)
         with two_parts(model):
-            kept.read(encoded[0][:shared])
+            prefix_cache.read(encoded[0][:shared])
             for batch in batches:
                 rows = [{k: encoded[k][shared:] for k in batch[part::parts]} for part in range(min(parts, len(batch)))]
-                for new in side_by_side(partial(_write, kept, limits), rows, model.device):
+                for new in side_by_side(partial(_write, prefix_cache, limits), rows, model.device):
                     written |= new
     else:
         for batch in batches:
@@ -219,14 +219,14 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
     return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
 
-def _write(kept: Kept, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
+def _write(prefix_cache: PrefixCache, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
     """New tokens of each item, whose prompts go on behind the kept text; the last one an end, if there was one."""
     prompts, held = list(rows.values()), list(rows)  # the items whose rows are held
-    longest, behind = max(map(len, prompts)), len(kept.ids)
+    longest, behind = max(map(len, prompts)), len(prefix_cache.ids)
     used = torch.tensor([[k >= longest - len(row) for k in range(longest)] for row in prompts])
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts])
     positions = (used.cumsum(1) - 1).clamp_(min=0) + behind
-    draw, state = Draw(held, limits), _Rows(kept, used, longest + limits.tokens)
+    draw, state = Draw(held, limits), _Rows(prefix_cache, used, longest + limits.tokens)
     written: dict[int, list[int]] = {item: [] for item in held}
     live = set(held)
     for _ in range(limits.tokens):

@@ -10,10 +10,10 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.lm.attention import Kept, beyond, common_prefix, positions
+from study.lm.attention import PrefixCache, beyond, common_prefix, positions
 from study.lm.flops import attention_layers, heads_of
 from study.lm.parallel import side_by_side
-from study.lm.reading import Reader, Trie, reader
+from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
 
 CHUNK_TOKENS = 256  # more cost more: each token of a chunk is held against all of them
 CHUNK_LOGITS = 2**22  # predictions times vocabulary
@@ -28,7 +28,7 @@ class OptionScores(NamedTuple):
     tokens: tuple[int, ...]
 
 
-class Asked(NamedTuple):
+class TokenizedQuestion(NamedTuple):
     """A question as tokens: each option's behind the common prefix, and where in these the option itself begins."""
 
     options: list[list[int]]
@@ -41,8 +41,8 @@ def score_options(
     context: str,
     questions: Sequence[tuple[str, Sequence[str]]],
     chunk_tokens: int = CHUNK_TOKENS,
-    kept: Kept | None = None,
-    by: Reader | None = None,
+    prefix_cache: PrefixCache | None = None,
+    by: PrefixScorer | None = None,
 ) -> list[OptionScores]:
     """Score the options of (query, options) pairs after a context ("" for none).
 
@@ -55,7 +55,7 @@ def score_options(
         context: before each question.
         questions: queries with their options.
         chunk_tokens: in one forward pass behind the context; fewer where memory is short.
-        kept: what the model, its weights the same, has read before; a context that begins alike is read on from there.
+        prefix_cache: of the model, its weights the same; a context that begins alike is continued from there.
         by: how the model reads; by default the fastest way that gives the same.
 
     Raises:
@@ -65,30 +65,30 @@ def score_options(
     """
     if not questions:
         return []
-    prefix, asked = tokens_of(tokenizer, context, questions)
+    prefix, tokenized = tokens_of(tokenizer, context, questions)
     limit = positions(model)
-    longest = len(prefix) + max(len(ids) for question in asked for ids in question.options)
+    longest = len(prefix) + max(len(ids) for question in tokenized for ids in question.options)
     if beyond(longest, limit):
         raise ValueError(f"context and question take {longest} tokens, but the model has {limit} positions")
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
-    order = sorted(range(len(asked)), key=lambda k: asked[k].options)  # what begins alike stands together
-    with torch.inference_mode(), by or reader(model, longest, kept) as by:
+    order = sorted(range(len(tokenized)), key=lambda k: tokenized[k].options)  # what begins alike stands together
+    with torch.inference_mode(), by or prefix_scorer(model, longest, prefix_cache) as by:
         by.read(prefix)
-        parts = list(chunks(asked, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
+        parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
         found: dict[int, OptionScores] = {}
         together = map if by.changes else partial(side_by_side, device=model.device)
-        for scores in together(partial(_scored, by, asked), parts):
+        for scores in together(partial(_scored, by, tokenized), parts):
             found |= scores
     lost = [k for k, score in found.items() if any(map(math.isnan, score.log_probs))]
     if lost:  # the first of several that are no numbers would be taken for the likeliest
-        raise FloatingPointError(f"{len(lost)} of {len(asked)} questions have {NO_NUMBERS}")
-    return [found[k] for k in range(len(asked))]
+        raise FloatingPointError(f"{len(lost)} of {len(tokenized)} questions have {NO_NUMBERS}")
+    return [found[k] for k in range(len(tokenized))]
 
 
 def tokens_of(
     tokenizer: PreTrainedTokenizerBase, context: str, questions: Sequence[tuple[str, Sequence[str]]]
-) -> tuple[list[int], list[Asked]]:
+) -> tuple[list[int], list[TokenizedQuestion]]:
     """The tokens that all questions begin with, and the others of each.
 
     Raises:
@@ -116,10 +116,11 @@ def tokens_of(
         shared, head, rest = 0, head[:-1], head[-1:]
         groups = [[rest + ids for ids in group] for group in groups]
         starts = [start + 1 for start in starts]
-    asked = [
-        Asked([ids[shared:] for ids in group], start - shared) for group, start in zip(groups, starts, strict=True)
+    tokenized = [
+        TokenizedQuestion([ids[shared:] for ids in group], start - shared)
+        for group, start in zip(groups, starts, strict=True)
     ]
-    return head + groups[0][0][:shared], asked
+    return head + groups[0][0][:shared], tokenized
 
 
 def start_of_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -144,27 +145,29 @@ def _head(tokenizer: PreTrainedTokenizerBase, lead: str, samples: Sequence[str])
     return [], 0
 
 
-def chunks(asked: Sequence[Asked], order: Sequence[int], tokens: int, predictions: int) -> Iterator[list[int]]:
+def chunks(
+    tokenized: Sequence[TokenizedQuestion], order: Sequence[int], tokens: int, predictions: int
+) -> Iterator[list[int]]:
     """Numbers of questions that are read together: as many as make a trie of so many tokens and predictions."""
     chunk: list[int] = []
     trie = Trie()
     for number in order:
-        for ids in asked[number].options:
-            trie.add(ids, asked[number].start)
+        for ids in tokenized[number].options:
+            trie.add(ids, tokenized[number].start)
         if chunk and (len(trie.ids) > tokens or len(trie.predicting()) > predictions):
             yield chunk
             chunk, trie = [], Trie()
-            for ids in asked[number].options:
-                trie.add(ids, asked[number].start)
+            for ids in tokenized[number].options:
+                trie.add(ids, tokenized[number].start)
         chunk.append(number)
     if chunk:
         yield chunk
 
 
-def _scored(by: Reader, asked: Sequence[Asked], chunk: Sequence[int]) -> dict[int, OptionScores]:
+def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> dict[int, OptionScores]:
     """Scores of a chunk's questions by their number; half a chunk at a time if memory does not suffice."""
     trie = Trie()
-    paths = {k: [trie.add(ids, asked[k].start) for ids in asked[k].options] for k in chunk}
+    paths = {k: [trie.add(ids, tokenized[k].start) for ids in tokenized[k].options] for k in chunk}
     try:
         found = by.log_probs(trie)
     except Exception as error:
@@ -176,7 +179,7 @@ def _scored(by: Reader, asked: Sequence[Asked], chunk: Sequence[int]) -> dict[in
             for k, options in paths.items()
         }
     half = len(chunk) // 2
-    return _scored(by, asked, chunk[:half]) | _scored(by, asked, chunk[half:])
+    return _scored(by, tokenized, chunk[:half]) | _scored(by, tokenized, chunk[half:])
 
 
 def vocabulary(model: PreTrainedModel) -> int:

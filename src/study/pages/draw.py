@@ -18,13 +18,13 @@ from study.figures import curves as figures
 from study.lm.hub import model_folder
 from study.pages.experiment import (
     Experiment,
-    arms_elsewhere,
     augmented_arms,
     control_arms,
     finetuned_arms,
     in_context_arms,
     main_arms,
     practical_arms,
+    retention_arms,
 )
 from study.params import Params
 from study.paths import shown
@@ -92,7 +92,7 @@ def losses(experiment: Experiment, arms: list[str]) -> None:
     lines = [
         {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "step": step, "loss": loss}
         for trial, record in experiment.finished(arms)
-        if record["status"] != DIVERGED and not trial.spec.elsewhere
+        if record["status"] != DIVERGED and not trial.spec.retention
         for step, loss in _curve(record["training"])
     ]
     if lines:
@@ -153,12 +153,12 @@ def curves(experiment: Experiment) -> None:
         experiment.publish("learning_curves", figure, table, captions.curves(table))
 
 
-def ladder(experiment: Experiment) -> None:
+def model_sizes(experiment: Experiment) -> None:
     """Accuracy on models of several sizes, if the study has any besides its own."""
-    table = experiment.ladder()
+    table = experiment.model_sizes()
     if len(table):
-        figure = figures.ladder_figure(table, experiment.params.arms)
-        experiment.publish("ladder", figure, table, captions.ladder(table))
+        figure = figures.model_sizes_figure(table, experiment.params.arms)
+        experiment.publish("model_sizes", figure, table, captions.model_sizes(table))
 
 
 def costs(experiment: Experiment, arms: list[str]) -> None:
@@ -221,8 +221,8 @@ def of_mechanism(experiment: Experiment) -> None:
     """What notebook 06 draws."""
     coverage(experiment)
     curves(experiment)
-    ladder(experiment)
-    accuracy(experiment, arms_elsewhere(experiment.params), "retention")
+    model_sizes(experiment)
+    accuracy(experiment, retention_arms(experiment.params), "retention")
     costs(experiment, practical_arms(experiment.params))
     cost_accuracy(experiment, practical_arms(experiment.params))
 

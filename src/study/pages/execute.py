@@ -17,11 +17,11 @@ from filelock import FileLock, Timeout
 from study.config import ParamsError
 from study.digest import sha256_of
 from study.pages.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
-from study.pages.page import NotebookFailed, Run
+from study.pages.page import NotebookFailed, Page
 from study.params import Params, load_params
 from study.paths import ROOT, shown
-from study.runs.run import Trial
-from study.runs.runner import trials_of
+from study.runs.run import EvaluationRun
+from study.runs.runner import evaluation_runs_of
 from study.runs.store import store_of
 
 # The arms each notebook runs; a notebook whose trials are gone is not up to date.
@@ -38,20 +38,20 @@ START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs mo
 LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
 
 
-def trials_in(run: Run) -> list[Trial]:
+def runs_in(run: Page) -> list[EvaluationRun]:
     """The trials a notebook runs."""
     if run.name not in ARMS_OF:
         return []
     store, trials = store_of(run.results), []
-    for params in (run.params, *(run.params.rungs if run.name == LADDER else ())):
-        trials += trials_of(params, store, ARMS_OF[run.name](params))
+    for params in (run.params, *(run.params.other_models if run.name == LADDER else ())):
+        trials += evaluation_runs_of(params, store, ARMS_OF[run.name](params))
     return trials
 
 
-def rows_behind(run: Run) -> dict[str, str]:
+def rows_behind(run: Page) -> dict[str, str]:
     """SHA-256 of the rows of each run that a notebook rests on, by its key."""
     store = store_of(run.results)
-    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials_in(run)}
+    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in runs_in(run)}
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def alone_in(results: Path) -> Iterator[None]:
         lock.release()
 
 
-def execute(run: Run) -> None:
+def execute(run: Page) -> None:
     """Execute a notebook.
 
     Raises:
@@ -90,7 +90,7 @@ def execute(run: Run) -> None:
         _execute(run)
 
 
-def _execute(run: Run) -> None:
+def _execute(run: Page) -> None:
     begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
     part = run.results / f".{run.name}.part.ipynb"
     given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import matplotlib.pyplot as plt
 import pandas as pd
-from datasets import Dataset, disable_progress_bars
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 from matplotlib.figure import Figure
@@ -24,12 +24,12 @@ from study.lm.prompt_style import speaks
 from study.params import Params, Source, load_params
 from study.paths import ROOT, shown
 from study.runs import runner, selection
-from study.runs.run import FINISHED, Material, Trial, prepare
+from study.runs.run import FINISHED, Dataset, EvaluationRun, prepare
 from study.runs.store import Store, content_hash, store_of
 from study.worlds.logic import Fact
 from study.worlds.world import Split
 
-disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
+datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Experiment:
         }
         return pd.DataFrame({"value": rows})
 
-    def material(self, world: str, seed: int) -> Material:
+    def material(self, world: str, seed: int) -> Dataset:
         """The world, documents and questions of one seed."""
         return prepare(self.params, world, seed)
 
@@ -84,11 +84,11 @@ class Experiment:
 
     def rows(self) -> pd.DataFrame:
         """The rows of every finished trial."""
-        return runner.rows_of(runner.trials_of(self.params, self.store), self.store)
+        return runner.rows_of(runner.evaluation_runs_of(self.params, self.store), self.store)
 
-    def finished(self, arms: Sequence[str] | None = None) -> list[tuple[Trial, dict[str, Any]]]:
+    def finished(self, arms: Sequence[str] | None = None) -> list[tuple[EvaluationRun, dict[str, Any]]]:
         """The finished trials of some arms, or of all, with their records."""
-        trials = runner.trials_of(self.params, self.store, arms)
+        trials = runner.evaluation_runs_of(self.params, self.store, arms)
         return [(trial, self.store.record(trial.key)) for trial in trials if self.store.has(trial.key)]
 
     def records(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
@@ -128,7 +128,7 @@ class Experiment:
             return rows
         key = ["world", "seed", "split"]
         about = (
-            rows[~rows["elsewhere"]]
+            rows[~rows["retention"]]
             .groupby(key)
             .agg(chance=("chance", "mean"), items=("item_id", "nunique"), facts=("cluster", "nunique"))
         )
@@ -140,7 +140,7 @@ class Experiment:
                 continue
             place, parts = (
                 {"world": trial.world, "arm": trial.arm, "seed": trial.seed},
-                self.params.finetuning.looks + 1,
+                self.params.finetuning.checkpoint_evals + 1,
             )
             points = {
                 round(parts * look["step"] / record["training"]["steps"]): {
@@ -155,19 +155,19 @@ class Experiment:
                 lines += [{**place, "split": s, "trained": part / parts, "accuracy": v} for s, v in right.items()]
         return pd.DataFrame(lines).join(about, on=key) if lines else pd.DataFrame()
 
-    def climb(self) -> None:
+    def run_model_sizes(self) -> None:
         """Run what is not finished of the ladder's trials."""
-        for rung in self.params.rungs:
+        for rung in self.params.other_models:
             runner.run(rung, self.store)
 
-    def ladder(self) -> pd.DataFrame:
+    def model_sizes(self) -> pd.DataFrame:
         """Accuracy of the ladder's arms on each model, worlds together, and their difference to plain fine-tuning.
 
         Nothing, if the study has no other model than its own.
         """
-        lines, rungs = [], self.params.rungs
-        for params in (self.params, *rungs) if rungs else ():
-            trials = runner.trials_of(params, self.store, self.params.ladder.arms)
+        lines, other_models = [], self.params.other_models
+        for params in (self.params, *other_models) if other_models else ():
+            trials = runner.evaluation_runs_of(params, self.store, self.params.model_sizes.arms)
             rows = runner.rows_of(trials, self.store)
             if rows.empty:
                 continue
@@ -189,9 +189,9 @@ class Experiment:
         lines = []
         for trial, record in self.finished():
             if record["status"] == FINISHED:
-                writings = [self.store.record(writing.key) for writing in trial.writings]
+                generation_runs = [self.store.record(generation.key) for generation in trial.generation_runs]
                 place = {"world": trial.world, "seed": trial.seed, "arm": trial.arm}
-                lines.append(cost_lines(place, record, writings))
+                lines.append(cost_lines(place, record, generation_runs))
         return pd.DataFrame(lines)
 
     def coverage(self, other: str) -> pd.DataFrame:
@@ -201,7 +201,7 @@ class Experiment:
             return rows
         key = ["world", "seed", "item_id"]
         beside = rows[rows["arm"] == other].set_index(key)["correct"]
-        told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.TRAINED), str(Split.REPHRASED)])]
+        told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.STATED), str(Split.REPHRASED)])]
         told = told.join(beside.rename("other"), on=key)
         groups = told.groupby(["arm", "split", "covered", "misled"], sort=False)
         lines = []
@@ -214,7 +214,7 @@ class Experiment:
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
         """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
         chosen, parts = selection.chosen_rates(self.params, self.store), []
-        for arm, trials in selection.selection_trials(self.params, arms).items():
+        for arm, trials in selection.selection_runs(self.params, arms).items():
             if arm in chosen:
                 table = selection.selection_table(trials, self.store)
                 means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()
@@ -224,13 +224,13 @@ class Experiment:
 
     def inferences(self) -> pd.DataFrame:
         """Every sentence the model wrote for this study, with its standing in the world."""
-        parts = [self.store.rows(unit.key) for unit in runner.writings_of(self.params, self.store)]
+        parts = [self.store.rows(unit.key) for unit in runner.generation_runs_of(self.params, self.store)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
     def augmentation_quality(self) -> pd.DataFrame:
         """One row for each world, seed and source of generated text: precision, recall, contradictions."""
         lines = []
-        for unit in runner.writings_of(self.params, self.store):
+        for unit in runner.generation_runs_of(self.params, self.store):
             place = {"world": unit.world, "seed": unit.seed, "source": str(unit.source)}
             lines.append({**place, **self.store.record(unit.key)["quality"]})
         return pd.DataFrame(lines)
@@ -256,7 +256,7 @@ class Experiment:
                 for name, rows in tables.items():
                     folder = self.output / world / f"seed_{seed}"
                     folder.mkdir(parents=True, exist_ok=True)
-                    Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
+                    datasets.Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
                     digest = content_hash(rows)
                     provenance = {
                         "world": {world: self.params.shape(world).recipe},
@@ -304,12 +304,12 @@ class Experiment:
         return [shown(path) for path in sorted(self.output.rglob("*")) if path.is_file()]
 
 
-def _document_row(material: Material, document: Document) -> dict[str, Any]:
+def _document_row(material: Dataset, document: Document) -> dict[str, Any]:
     facts = [material.world.canonical(fact) for fact in document.facts]
     return {"facts": facts, "sentences": list(document.sentences), "text": document.text}
 
 
-def _closure_row(material: Material, fact: Fact) -> dict[str, Any]:
+def _closure_row(material: Dataset, fact: Fact) -> dict[str, Any]:
     """A fact that holds, with why: the last rule and the stated facts it rests on."""
     derivation = material.world.closure[fact]
     supports = sorted(material.world.canonical(support) for support in derivation.supports)
@@ -336,22 +336,22 @@ def all_arms(params: Params) -> list[str]:
 
 def in_context_arms(params: Params) -> list[str]:
     """Arms that train on nothing."""
-    return [name for name, arm in params.arms.items() if not arm.train and not arm.elsewhere]
+    return [name for name, arm in params.arms.items() if not arm.train and not arm.retention]
 
 
 def finetuned_arms(params: Params) -> list[str]:
     """Arms that train on the documents alone."""
-    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.elsewhere]
+    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.retention]
 
 
 def augmented_arms(params: Params) -> list[str]:
     """Arms that train on more than the documents."""
-    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.elsewhere]
+    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.retention]
 
 
-def arms_elsewhere(params: Params) -> list[str]:
+def retention_arms(params: Params) -> list[str]:
     """Arms that are asked about another world than the one they were trained on."""
-    return [name for name, arm in params.arms.items() if arm.elsewhere]
+    return [name for name, arm in params.arms.items() if arm.retention]
 
 
 def main_arms(params: Params) -> list[str]:
@@ -359,7 +359,7 @@ def main_arms(params: Params) -> list[str]:
     return [
         name
         for name, arm in params.arms.items()
-        if not (arm.shots or arm.elsewhere or arm.as_long_as or arm.reseed or arm.worlds)
+        if not (arm.shots or arm.retention or arm.as_long_as or arm.reseed or arm.worlds)
         and Source.REPHRASED not in arm.train
         and arm.context is not Source.IRRELEVANT
     ]
@@ -367,7 +367,7 @@ def main_arms(params: Params) -> list[str]:
 
 def control_arms(params: Params) -> list[str]:
     """Arms that are asked what the others are and are none of them."""
-    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].elsewhere]
+    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].retention]
 
 
 def practical_arms(params: Params) -> list[str]:

@@ -60,7 +60,7 @@ def place_about(results: Path, documents: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Run:
+class Page:
     """One notebook to be executed with one set of params into one results folder."""
 
     notebook: Path
@@ -100,7 +100,7 @@ class Run:
         cells = json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]
         given: list[Any] = []
         if isinstance(self.params, Params):  # what its settings name, too: models, files of worlds, wordings of prompts
-            given += [identity(model) for model in (self.params.model, *self.params.ladder.models)]
+            given += [identity(model) for model in (self.params.model, *self.params.model_sizes.models)]
             given += [self.params.shape(world).recipe for world in self.params.world_names]
             given += [list(prompts_of(self.params))]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]

@@ -13,7 +13,7 @@ from study.evidence.cost import break_even, recommended
 from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
-from study.runs.run import Material, prompts_of
+from study.runs.run import Dataset, prompts_of
 from study.worlds import closed_class_words
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, lexicon_of
@@ -56,7 +56,7 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
                 "questions": len(questions),
                 OFFENCES[0]: sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
                 OFFENCES[1]: sum(
-                    q.query + q.options[q.answers[0]] in stated for q in questions if q.split is not Split.TRAINED
+                    q.query + q.options[q.answers[0]] in stated for q in questions if q.split is not Split.STATED
                 ),
                 OFFENCES[2]: sum(_true_options(world, q) != list(q.answers) for q in questions),
                 OFFENCES[3]: sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
@@ -66,7 +66,7 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Material]]:
+def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Dataset]]:
     for name in experiment.params.world_names:
         for seed in experiment.params.seeds:
             yield name, seed, experiment.material(name, seed)
@@ -268,11 +268,11 @@ def same_questions(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
         ValueError: if two finished arms did not answer the same questions.
     """
     params, lines = experiment.params, []  # rows come in the order of the trials
-    for (world, seed, elsewhere), part in rows.groupby(["world", "seed", "elsewhere"], sort=False):
+    for (world, seed, elsewhere), part in rows.groupby(["world", "seed", "retention"], sort=False):
         items = part.groupby("arm", sort=False)["item_id"].agg(lambda ids: tuple(sorted(ids)))
         if len(set(items)) > 1:
             raise ValueError(f"the arms of {world}, seed {seed}, did not answer the same questions")
-        due = [arm for arm in params.arms_in(world) if params.arms[arm].elsewhere == elsewhere]
+        due = [arm for arm in params.arms_in(world) if params.arms[arm].retention == elsewhere]
         lines.append(
             {
                 "world": world,
@@ -314,7 +314,7 @@ def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
 
 def gaps(experiment: Experiment) -> pd.DataFrame:
     """How far the ladder's arms lie above plain fine-tuning, by split and model."""
-    table = experiment.ladder()
+    table = experiment.model_sizes()
     if table.empty or "minus ft" not in table:
         return pd.DataFrame()
     table = table[table["minus ft"].notna()]

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from study.config import ParamsError
 from study.data.context import fitting
 from study.data.questions import Document
-from study.data.sentences import written_sentences
+from study.data.sentences import generated_sentences
 from study.limits import limited
 from study.lm.attention import positions
 from study.lm.generation import Generation, generate
@@ -52,7 +52,7 @@ class Inference(NamedTuple):
     fact: str | None
 
 
-def asked(world: World, statement: Statement) -> str:
+def fact_and_answer(world: World, statement: Statement) -> str:
     """A fact and the entity asked for, the same for all wordings."""
     return f"{' / '.join(statement.fact)} -> {world.answer(statement)}"
 
@@ -74,7 +74,7 @@ def judge(
                 sentence=sentence,
                 status=status,
                 split=world.split_of(entailed, stated) if entailed and entailed.fact in world.closure else None,
-                fact=asked(world, statement) if statement else None,
+                fact=fact_and_answer(world, statement) if statement else None,
             )
         )
     return inferences
@@ -91,7 +91,7 @@ def stated_in(world: World, documents: Sequence[Document]) -> Stated:
 
 
 @dataclass(frozen=True)
-class Writer:
+class TextGenerator:
     """A model that writes.
 
     Attributes:
@@ -106,7 +106,9 @@ class Writer:
     positions: int | None
 
 
-def writer_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how: Augmentation, seed: int) -> Writer:
+def generator_with(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how: Augmentation, seed: int
+) -> TextGenerator:
     """A model at hand as it writes; the seed decides what it draws."""
 
     def write(prompts: Sequence[str], tokens: int, special_tokens: bool) -> Generation:
@@ -114,7 +116,7 @@ def writer_with(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how:
             model, tokenizer, prompts, tokens, how.temperature, seed, how.batch_size, special_tokens=special_tokens
         )
 
-    return Writer(write, tokenizer, positions(model))
+    return TextGenerator(write, tokenizer, positions(model))
 
 
 def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, thinking: bool) -> str:
@@ -149,16 +151,16 @@ def own_part(text: str, ended: bool, prompts: Prompts) -> tuple[str, bool]:
 def sentences_in(prompt: str, text: str, ended: bool, prompts: Prompts) -> list[str]:
     """The sentences of a text written behind a prompt, thoughts and what is not its own left out."""
     begun = THINKS if prompt.rstrip().endswith(THINKS) else ""
-    return written_sentences(*own_part(begun + text, ended, prompts))
+    return generated_sentences(*own_part(begun + text, ended, prompts))
 
 
 def augment(
-    writer: Writer, world: World, documents: Sequence[Document], source: Source, params: Params, name: str
+    generator: TextGenerator, world: World, documents: Sequence[Document], source: Source, params: Params, name: str
 ) -> tuple[list[Inference], Generation, float]:
     """Let a model write `samples` times: from each sentence that states something, or about each document.
 
     Args:
-        writer: the model.
+        generator: the model.
         world: that judges what is written.
         documents: to write from.
         source: local or global.
@@ -171,29 +173,31 @@ def augment(
     prompts, how, view = prompts_of(params), params.augmentation, tuple(documents)
 
     def given(text: str) -> str:
-        return framed(writer.tokenizer, text, prompts, params.prompts.thinking)
+        return framed(generator.tokenizer, text, prompts, params.prompts.thinking)
 
     if source is Source.LOCAL:
         tokens = how.local_tokens
         seen = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
-        asked = [given(prompts.from_one(sentence)) for sentence in seen]
+        prompts_given = [given(prompts.from_one(sentence)) for sentence in seen]
     else:
         seen, tokens = [document.text for document in documents], how.global_tokens
-        lengths = [len(ids) for ids in writer.tokenizer(seen, add_special_tokens=False).input_ids]
+        lengths = [len(ids) for ids in generator.tokenizer(seen, add_special_tokens=False).input_ids]
         longest = seen[lengths.index(max(lengths))]
-        limits = [writer.positions and writer.positions - tokens - MARGIN, params.questions.context_tokens]
+        limits = [generator.positions and generator.positions - tokens - MARGIN, params.questions.context_tokens]
 
         def taken(some: Sequence[Document]) -> int:
             text = given(prompts.from_all([document.text for document in some], longest))
-            return len(writer.tokenizer(text, add_special_tokens=not prompts.chat).input_ids)
+            return len(generator.tokenizer(text, add_special_tokens=not prompts.chat).input_ids)
 
         view = fitting(documents, taken, min((limit for limit in limits if limit), default=None), name)
-        asked = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
-    written = writer.write(asked * how.samples, tokens, not prompts.chat)
+        prompts_given = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
+    written = generator.write(prompts_given * how.samples, tokens, not prompts.chat)
     stated = stated_in(world, documents)
     inferences = [
         inference
-        for k, (prompt, text, ended) in enumerate(zip(asked * how.samples, written.texts, written.ended, strict=True))
+        for k, (prompt, text, ended) in enumerate(
+            zip(prompts_given * how.samples, written.texts, written.ended, strict=True)
+        )
         for inference in judge(
             world, stated, source, seen[k % len(seen)], k // len(seen), sentences_in(prompt, text, ended, prompts)
         )
@@ -227,8 +231,8 @@ def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, se
     facts: dict[Split, set[str]] = {}
     for statement, derivation in world.statements.items():
         split = world.split_of(statement, stated) if derivation.supports else None
-        if split not in (None, Split.TRAINED, Split.REPHRASED):
-            facts.setdefault(split, set()).add(asked(world, statement))
+        if split not in (None, Split.STATED, Split.REPHRASED):
+            facts.setdefault(split, set()).add(fact_and_answer(world, statement))
     return facts
 
 

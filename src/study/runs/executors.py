@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 from study.config import ParamsError
 from study.params import Model
-from study.runs.run import Trial, Unit
+from study.runs.run import EvaluationRun, Run
 from study.runs.store import Store
 
-Job = Sequence[Unit]
+Job = Sequence[Run]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
 LOCAL, RAY = "local", "ray"
 RETRIES = 3  # of what was lost with its node or process
@@ -185,8 +185,10 @@ def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[
             f"the node {socket.gethostname()} has another version of the package, or of files that the params name; "
             "bring it up to date (`git pull && make setup`) and run again"
         )
-    writings = [writing.key for unit in job if isinstance(unit, Trial) for writing in unit.writings]
-    store.fetch([*keys, *writings])
+    generation_runs = [
+        generation.key for unit in job if isinstance(unit, EvaluationRun) for generation in unit.generation_runs
+    ]
+    store.fetch([*keys, *generation_runs])
     left = [unit for unit in job if not store.has(unit.key)]
     # The cluster gives a worker other GPUs for each job; what it forks from has the environment of its first one.
     return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}

@@ -26,8 +26,8 @@ from study.lm.loading import attention_of, pick_device, skeleton
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import BUNDLED, Arm, Params, Source
-from study.runs.run import Trial, Unit, Writing, prepare, prompts_of
-from study.runs.runner import trials_of, waves_of
+from study.runs.run import EvaluationRun, GenerationRun, Run, prepare, prompts_of
+from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
 
 BITS = {None: None, "8bit": 8, "4bit": 4.5}  # with the constants of the quantization
@@ -227,7 +227,7 @@ def speed(device: str, dtype: torch.dtype) -> float:
     return 2 * side**3 / best
 
 
-def waiting(params: Params, store: Store) -> dict[str, Unit]:
+def waiting(params: Params, store: Store) -> dict[str, Run]:
     """The units that are still to be done, by key; the ladder's aside."""
     return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
 
@@ -274,11 +274,11 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _once(units: Iterable[Unit]) -> list[Unit]:
+def _once(units: Iterable[Run]) -> list[Run]:
     """Units without those whose training another one shares."""
-    seen: dict[str, Unit] = {}
+    seen: dict[str, Run] = {}
     for unit in units:
-        training = unit.training if isinstance(unit, Trial) else None
+        training = unit.training if isinstance(unit, EvaluationRun) else None
         key = f"{unit.world}/{unit.seed}/{training}" if training else unit.key
         seen.setdefault(key, unit)
     return list(seen.values())
@@ -304,14 +304,14 @@ class Work:
         again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
         self.asked = sum(wholes) - again  # what the options of a question share is read once
 
-    def flops(self, unit: Unit) -> float:
+    def flops(self, unit: Run) -> float:
         """Operations of one unit."""
-        if isinstance(unit, Trial) and unit.shards:  # they are units themselves
+        if isinstance(unit, EvaluationRun) and unit.shards:  # they are units themselves
             return 0.0
-        if isinstance(unit, Trial):
+        if isinstance(unit, EvaluationRun):
             share = 1.0 if unit.shard is None else 1 / self.params.questions.shards
             return self.asking(self.context if unit.spec.context else 0, share) + self.training(unit.spec)
-        if isinstance(unit, Writing):
+        if isinstance(unit, GenerationRun):
             return self.writing(unit.source)
         raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
 
@@ -349,7 +349,7 @@ class Work:
 
 def _measured(params: Params, store: Store) -> float:
     """Operations a second over the finished trainings of the study; 0 if there are none."""
-    done = [store.record(trial.key) for trial in trials_of(params, store) if store.has(trial.key)]
+    done = [store.record(trial.key) for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
     trainings = [record["training"] for record in done if "training" in record]
     seconds = sum(training["seconds"] for training in trainings)
     return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0

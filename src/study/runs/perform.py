@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from study import provenance
 from study.data.context import fitting
 from study.data.questions import Document, Question, nested_subset, training_texts
-from study.lm.attention import Kept, positions
+from study.lm.attention import PrefixCache, positions
 from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
 from study.lm.loading import load, pick_device
@@ -30,15 +30,26 @@ from study.params import Arm, Params, Source
 from study.runs.augment import (
     MARGIN,
     Inference,
-    Writer,
-    asked,
+    TextGenerator,
     augment,
     closure_facts,
+    fact_and_answer,
+    generator_with,
     oracle_sentences,
     quality,
-    writer_with,
 )
-from study.runs.run import DIVERGED, FINISHED, WRITTEN, Material, Trial, Unit, Writing, likeliest, prepare, prompts_of
+from study.runs.run import (
+    DIVERGED,
+    FINISHED,
+    GENERATED,
+    Dataset,
+    EvaluationRun,
+    GenerationRun,
+    Run,
+    likeliest,
+    prepare,
+    prompts_of,
+)
 from study.runs.store import Store, content_hash
 from study.worlds.world import Kind, Split, World
 
@@ -52,18 +63,18 @@ WHOLE = (
     "parameters",
     "context_flops",
 )
-SAME_DIRECTION = (Split.TRAINED, Split.REPHRASED)
+SAME_DIRECTION = (Split.STATED, Split.REPHRASED)
 
 
-def work(units: Sequence[Unit], store: Store, threads: int) -> dict[str, str]:
+def work(units: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
     """Do units that belong together, in a process of their own; why units failed, by label."""
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     for unit in units:
-        if isinstance(unit, Writing):
-            write_text(unit, store)
-    trials = [unit for unit in units if isinstance(unit, Trial)]
+        if isinstance(unit, GenerationRun):
+            generate_text(unit, store)
+    trials = [unit for unit in units if isinstance(unit, EvaluationRun)]
     alone = [trial for trial in trials if not trial.shards]
     failed = run_together(alone, store) if alone else {}
     for trial in (trial for trial in trials if trial.shards):
@@ -80,24 +91,24 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def write_text(writing: Writing, store: Store) -> None:
+def generate_text(generation: GenerationRun, store: Store) -> None:
     """Store one row for each generated sentence, and their quality, unless that is done."""
-    if store.has(writing.key):
+    if store.has(generation.key):
         return
     started = time.monotonic()
-    material = prepare(writing.params, writing.world, writing.seed)
-    name = f"{writing.world}/{writing.seed}"
+    material = prepare(generation.params, generation.world, generation.seed)
+    name = f"{generation.world}/{generation.seed}"
     inferences, written, in_view = augment(
-        writer_of(writing.params, writing.seed),
+        generator_of(generation.params, generation.seed),
         material.world,
         material.documents,
-        writing.source,
-        writing.params,
+        generation.source,
+        generation.params,
         name,
     )
     rows = pd.DataFrame(inferences, columns=Inference._fields)
-    rows.insert(0, "world", writing.world)
-    rows.insert(1, "seed", writing.seed)
+    rows.insert(0, "world", generation.world)
+    rows.insert(1, "seed", generation.seed)
     possible = closure_facts(material.world, material.documents)
     record = {
         "status": FINISHED,
@@ -107,20 +118,20 @@ def write_text(writing: Writing, store: Store) -> None:
         "new_tokens": written.new_tokens,
         "flops": written.flops,
     }
-    _store(writing, store, rows, record, started)
+    _store(generation, store, rows, record, started)
 
 
-def writer_of(params: Params, seed: int) -> Writer:
+def generator_of(params: Params, seed: int) -> TextGenerator:
     """The model under study as it writes; the seed decides what it draws."""
     if params.augmentation.engine == "vllm":
-        from study.runs.with_vllm import vllm_writer
+        from study.runs.with_vllm import vllm_generator
 
-        return vllm_writer(params, seed)
+        return vllm_generator(params, seed)
     model, tokenizer = load(params.model)
-    return writer_with(model, tokenizer, params.augmentation, seed)
+    return generator_with(model, tokenizer, params.augmentation, seed)
 
 
-def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
+def run_together(trials: Sequence[EvaluationRun], store: Store) -> dict[str, str]:
     """Run trials of one world, seed and training: the model is trained once and asked for each of them.
 
     A training that diverged is stored with each of them, without rows.
@@ -133,25 +144,25 @@ def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
     record: dict[str, Any] = {"status": FINISHED}
     curves: dict[str, list[dict[str, Any]]] = {trial.key: [] for trial in trials if trial.spec.curve}
 
-    def look(tokenizer: PreTrainedTokenizerBase, step: int, model: PreTrainedModel) -> None:
+    def checkpoint_eval(tokenizer: PreTrainedTokenizerBase, step: int, model: PreTrainedModel) -> None:
         for trial in trials:
             if trial.spec.curve:
-                rows, _ = examine(trial, model, tokenizer, material, store)
+                rows, _ = evaluate(trial, model, tokenizer, material, store)
                 curves[trial.key].append({"step": step, **rows.groupby("split", sort=False)["correct"].mean()})
 
     try:
-        model, tokenizer, training = tuned(first, material(False), store, look if curves else None)
+        model, tokenizer, training = tuned(first, material(False), store, checkpoint_eval if curves else None)
         record |= training
     except Diverged as error:
         record |= {"status": DIVERGED, "error": str(error)}
     except Exception as error:
         return {trial.label: f"{type(error).__name__}: {error}" for trial in trials}
-    kept = Kept(model) if record["status"] == FINISHED else None
+    prefix_cache = PrefixCache(model) if record["status"] == FINISHED else None
     for trial in trials:
         started = time.monotonic()
         try:
             rows, answers = (
-                examine(trial, model, tokenizer, material, store, kept)
+                evaluate(trial, model, tokenizer, material, store, prefix_cache)
                 if record["status"] == FINISHED
                 else (pd.DataFrame(), {})
             )
@@ -162,7 +173,7 @@ def run_together(trials: Sequence[Trial], store: Store) -> dict[str, str]:
     return failed
 
 
-def join(trial: Trial, store: Store) -> dict[str, str]:
+def join(trial: EvaluationRun, store: Store) -> dict[str, str]:
     """Store a trial from the parts in which its questions were asked; those that are missing are asked now.
 
     Returns:
@@ -188,10 +199,10 @@ def join(trial: Trial, store: Store) -> dict[str, str]:
 
 
 def tuned(
-    trial: Trial,
-    material: Material,
+    trial: EvaluationRun,
+    material: Dataset,
     store: Store,
-    look: Callable[[PreTrainedTokenizerBase, int, PreTrainedModel], None] | None = None,
+    checkpoint_eval: Callable[[PreTrainedTokenizerBase, int, PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
     """The model as the arm has it when it is asked, and what its training was.
 
@@ -199,7 +210,7 @@ def tuned(
         trial: whose arm it is.
         material: what it is trained on.
         store: where generated text is.
-        look: called on the way with the tokenizer, the number of steps taken and the model.
+        checkpoint_eval: called on the way with the tokenizer, the number of steps taken and the model.
 
     Raises:
         Diverged: as `finetune` does.
@@ -217,12 +228,12 @@ def tuned(
     own = encoded(trial.spec)
     steps = steps_for(encoded(trial.params.arms[trial.spec.as_long_as]) if trial.spec.as_long_as else own, finetuning)
     order = trial.seed if not trial.spec.reseed else f"{trial.seed}/{trial.spec.reseed}"
-    at = partial(look, tokenizer) if look else None
+    at = partial(checkpoint_eval, tokenizer) if checkpoint_eval else None
     model, training = finetune(model, tokenizer, own, finetuning, rate, steps, order, at)
     return model, tokenizer, {"training": {"texts": len(own), **asdict(training)}}
 
 
-def texts_of(trial: Trial, material: Material, store: Store, arm: Arm | None = None) -> list[str]:
+def texts_of(trial: EvaluationRun, material: Dataset, store: Store, arm: Arm | None = None) -> list[str]:
     """What the trial's arm, or another one, trains on, each text once.
 
     Generated text is taken as it came, right or wrong: whoever tunes a model has no closure to filter with. The
@@ -235,24 +246,24 @@ def texts_of(trial: Trial, material: Material, store: Store, arm: Arm | None = N
     return list(dict.fromkeys(texts))
 
 
-def generated(trial: Trial, store: Store, arm: Arm) -> pd.DataFrame:
+def generated(trial: EvaluationRun, store: Store, arm: Arm) -> pd.DataFrame:
     """The generated sentences that an arm trains on, one row each; written now if they are not yet."""
     parts = [pd.DataFrame(columns=Inference._fields)]
-    for source in (source for source in arm.train if source in WRITTEN):
-        writing = Writing(trial.world, trial.seed, trial.params, trial.model_sha256, WRITTEN[source])
-        write_text(writing, store)
-        rows = store.rows(writing.key)
+    for source in (source for source in arm.train if source in GENERATED):
+        generation = GenerationRun(trial.world, trial.seed, trial.params, trial.model_sha256, GENERATED[source])
+        generate_text(generation, store)
+        rows = store.rows(generation.key)
         parts.append(rows[rows["split"].isin(SAME_DIRECTION)] if source is Source.REPHRASED else rows)
     return pd.concat(parts[1:] or parts)
 
 
-def examine(
-    trial: Trial,
+def evaluate(
+    trial: EvaluationRun,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    material: Callable[[bool], Material],
+    material: Callable[[bool], Dataset],
     store: Store,
-    kept: Kept | None = None,
+    prefix_cache: PrefixCache | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One row for each question, and what the record says of them.
 
@@ -262,23 +273,25 @@ def examine(
         tokenizer: of the model.
         material: gives the world of the trial, or, of True, the one elsewhere.
         store: where generated text is.
-        kept: as `score_options` takes it.
+        prefix_cache: as `score_options` takes it.
     """
-    spec, exam, prompts = trial.spec, material(trial.spec.elsewhere), prompts_of(trial.params)
+    spec, exam, prompts = trial.spec, material(trial.spec.retention), prompts_of(trial.params)
     questions = exam.questions if trial.shard is None else exam.questions[trial.shard :: trial.params.questions.shards]
     if not questions:
         raise ValueError(
             f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
             "fewer shards"
         )
-    given = material(spec.elsewhere or spec.context is Source.IRRELEVANT).documents if spec.context else ()
+    given = material(spec.retention or spec.context is Source.IRRELEVANT).documents if spec.context else ()
     if spec.shots:
         count = min(spec.shots, len(given))
         given = tuple(nested_subset(given, count, f"{trial.world}/{trial.seed}"))
     documents = in_context(trial, model, tokenizer, given, exam.questions)
     context = prompts.behind([document.text for document in documents])
     started = time.monotonic()
-    scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions], kept=kept)
+    scores = score_options(
+        model, tokenizer, context, [(q.query, q.options) for q in questions], prefix_cache=prefix_cache
+    )
     seconds = time.monotonic() - started
     size, read = size_of(model), len(tokenizer(context).input_ids) if context else 0
     asking = [
@@ -302,15 +315,15 @@ def examine(
     # Whoever asks one question, and keeps nothing, pays for the context too.
     rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
     rows["covered"] = rows["misled"] = None
-    if set(WRITTEN) & set(spec.train) and not spec.elsewhere and exam.world.closed:
+    if set(GENERATED) & set(spec.train) and not spec.retention and exam.world.closed:
         told = set(generated(trial, store, spec)["fact"].dropna())
-        says = [answers_told(exam.world, question, told) for question in questions]
+        says = [answers_in_text(exam.world, question, told) for question in questions]
         rows["covered"], rows["misled"] = zip(*says, strict=True)
     return rows, record
 
 
 def in_context(
-    trial: Trial,
+    trial: EvaluationRun,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     documents: Sequence[Document],
@@ -330,14 +343,14 @@ def in_context(
     return fitting(documents, tokens_of, least, f"{trial.world}/{trial.seed}") if documents else ()
 
 
-def _rows(trial: Trial, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:
+def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:
     """Questions with each option's log-probability and whether the true one is the likeliest."""
     rows = pd.DataFrame([question._asdict() for question in questions])
     rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
     rows.insert(0, "world", trial.world)
     rows.insert(1, "arm", trial.arm)
     rows.insert(2, "seed", trial.seed)
-    rows.insert(3, "elsewhere", trial.spec.elsewhere)
+    rows.insert(3, "retention", trial.spec.retention)
     rows["option_log_probs"] = [score.log_probs for score in scores]
     rows["option_tokens"] = [score.tokens for score in scores]
     rows["correct"] = [likeliest(s.log_probs) in q.answers for q, s in zip(questions, scores, strict=True)]
@@ -351,7 +364,7 @@ def _rows(trial: Trial, questions: Sequence[Question], scores: Sequence[OptionSc
     return rows
 
 
-def answers_told(world: World, question: Question, told: Set[str]) -> tuple[bool, bool]:
+def answers_in_text(world: World, question: Question, told: Set[str]) -> tuple[bool, bool]:
     """Whether a text that says `told` (as `Inference.fact`) has a true answer to a question, and a false one."""
     has = []
     for option in question.options:
@@ -360,11 +373,11 @@ def answers_told(world: World, question: Question, told: Set[str]) -> tuple[bool
             raise ValueError(f"{world.name} cannot read its own question {question.query + option!r}")
         # Where whole statements are offered, either end may be asked for.
         forms = world.forms(statement.fact) if question.kind is Kind.ALTERNATIVES else [statement]
-        has.append(any(asked(world, form) in told for form in forms))
+        has.append(any(fact_and_answer(world, form) in told for form in forms))
     return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
 
 
-def _store(unit: Unit, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
+def _store(unit: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
     """Store the unit: its rows, and its own part of the record with all that tells how it came about."""
     # ru_maxrss counts KiB on Linux and bytes on macOS.
     unit_bytes = 1 if sys.platform == "darwin" else 1024

@@ -14,8 +14,8 @@ from study.config import ParamsError
 
 
 def address(study: str) -> str:
-    """The depot of a study, in the place that the environment variable DEPOT names; none where it is not set."""
-    place = os.environ.get("DEPOT", "").rstrip("/")
+    """The depot of a study, in the place that the environment variable REMOTE_STORE names; none where it is not set."""
+    place = os.environ.get("REMOTE_STORE", "").rstrip("/")
     return f"{place}/{study}" if place else ""
 
 
@@ -55,7 +55,7 @@ def _opened(place: str) -> tuple[AbstractFileSystem, str]:
         files, root = url_to_fs(place)
     except (ValueError, ImportError) as error:
         raise ParamsError(
-            f"DEPOT = {os.environ.get('DEPOT', place)!r}: {error}; give an address that fsspec can reach, such as "
-            "/mnt/shared/study or s3://bucket/study (with s3fs installed)"
+            f"REMOTE_STORE = {os.environ.get('REMOTE_STORE', place)!r}: {error}; give an address that fsspec can "
+            "reach, such as /mnt/shared/study or s3://bucket/study (with s3fs installed)"
         ) from None
     return files, root.rstrip("/")

@@ -24,15 +24,15 @@ from study.worlds.shape import Shape
 from study.worlds.words import STUDY, VALIDATION
 from study.worlds.world import World
 
-WRITTEN = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
+GENERATED = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
 # What trained weights do not depend on: the rate chosen counts, not the choice, and a look changes nothing.
-BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "looks")
+BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "checkpoint_evals")
 FINISHED, DIVERGED = "finished", "diverged"
 KEY_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Material:
+class Dataset:
     """A world of the study with its documents and questions."""
 
     world: World
@@ -40,24 +40,24 @@ class Material:
     questions: tuple[Question, ...]
 
 
-def prepare(params: Params, world_name: str, seed: int, elsewhere: bool = False) -> Material:
+def prepare(params: Params, world_name: str, seed: int, retention: bool = False) -> Dataset:
     """The world, documents and questions of one seed; the same in every arm and every process.
 
     Args:
         params: of the study.
         world_name: its kind.
         seed: draws it.
-        elsewhere: another world of the same kind instead, which shares no word with any world under study.
+        retention: another world of the same kind instead, which shares no word with any world under study.
     """
-    name, module = f"{world_name}/{seed}" + ("/elsewhere" if elsewhere else ""), WORLDS[world_name]
+    name, module = f"{world_name}/{seed}" + ("/elsewhere" if retention else ""), WORLDS[world_name]
     shape, options, per_split = params.shape(world_name), params.questions.options, params.questions.per_split
-    if elsewhere and (twin := getattr(module, "ELSEWHERE", None)):
+    if retention and (twin := getattr(module, "RETENTION", None)):
         module = WORLDS[twin]
-    if elsewhere and (twin or getattr(shape, "facts", None)):  # files hold one world
+    if retention and (twin or getattr(shape, "facts", None)):  # files hold one world
         shape = module.Params()
     world: World
     if isinstance(shape, Shape):
-        world = module.build(random.Random(f"world/{name}"), VALIDATION if elsewhere else STUDY, shape)
+        world = module.build(random.Random(f"world/{name}"), VALIDATION if retention else STUDY, shape)
         documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
         questions = make_questions(world, documents, name, options, per_split)
     else:
@@ -68,7 +68,7 @@ def prepare(params: Params, world_name: str, seed: int, elsewhere: bool = False)
             f"worlds.{world_name}: {len(world.facts)} facts give no question with {options} options; use fewer "
             " questions.options or more facts"
         )
-    return Material(world, tuple(documents), tuple(questions))
+    return Dataset(world, tuple(documents), tuple(questions))
 
 
 def prompts_of(params: Params) -> Prompts:
@@ -78,7 +78,7 @@ def prompts_of(params: Params) -> Prompts:
 
 
 @dataclass(frozen=True)
-class Unit:
+class Run:
     """One unit of work; everything its result depends on is in its `recipe`."""
 
     world: str
@@ -132,41 +132,41 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Writing(Unit):
+class GenerationRun(Run):
     """Text the model writes from a world's documents; the arms that train on it share it."""
 
     source: Source = Source.LOCAL
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """As in `Unit`, with what is written and how."""
+        """As in `Run`, with what is written and how."""
         return {
             **super().recipe,
-            "writes": str(self.source),
-            "told": self.told,
+            "generates": str(self.source),
+            "prompted": self.prompted,
         }
 
     @property
-    def told(self) -> dict[str, Any]:
+    def prompted(self) -> dict[str, Any]:
         """In which words the model is told to write, and how much."""
         prompts = prompts_of(self.params)
-        asked = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
-        how = {"asked": asked, "chat": prompts.chat, "ends_at": prompts.ends_at}
+        prompt = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
+        how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at}
         return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
 
     @property
     def stages(self) -> list[str]:
-        """As in `Unit`."""
+        """As in `Run`."""
         return [DATA, GENERATION]
 
     @property
     def method(self) -> str:
-        """As in `Unit`."""
+        """As in `Run`."""
         return f"{self.source} text"
 
 
 @dataclass(frozen=True)
-class Trial(Unit):
+class EvaluationRun(Run):
     """One arm of the study on one world with one seed.
 
     Attributes:
@@ -201,36 +201,41 @@ class Trial(Unit):
             "learning_rate": self.learning_rate,
             "reseed": self.spec.reseed,
         }
-        if self.writings:
-            training["told"] = {str(writing.source): writing.told for writing in self.writings}
+        if self.generation_runs:
+            training["prompted"] = {str(generation.source): generation.prompted for generation in self.generation_runs}
         return training
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """As in `Unit`, with the training, the context, the looks and the part of the questions."""
+        """As in `Run`, with the training, the context, the checkpoint_evals and the part of the questions."""
         spec = self.spec
-        looks = self.params.finetuning.looks if spec.curve else 0
-        context = {"context": spec.context, "shots": spec.shots, "elsewhere": spec.elsewhere, "looks": looks}
+        checkpoint_evals = self.params.finetuning.checkpoint_evals if spec.curve else 0
+        context = {
+            "context": spec.context,
+            "shots": spec.shots,
+            "retention": spec.retention,
+            "checkpoint_evals": checkpoint_evals,
+        }
         prompts = prompts_of(self.params)
         words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
         return {**super().recipe, "training": self.training, "prompts": words, **context, "shard": self.shard}
 
     @property
     def stages(self) -> list[str]:
-        """As in `Unit`."""
+        """As in `Run`."""
         tuned = [FINETUNING] if self.spec.train else []
-        return [DATA, *([GENERATION] if self.writings else []), *tuned, SCORING]
+        return [DATA, *([GENERATION] if self.generation_runs else []), *tuned, SCORING]
 
     @property
     def datasets(self) -> list[str]:
-        """As in `Unit`."""
-        twin = getattr(WORLDS[self.world], "ELSEWHERE", None)
-        reads_twin = self.spec.elsewhere or self.spec.context is Source.IRRELEVANT
+        """As in `Run`."""
+        twin = getattr(WORLDS[self.world], "RETENTION", None)
+        reads_twin = self.spec.retention or self.spec.context is Source.IRRELEVANT
         return [self.world, *([twin] if twin and reads_twin else [])]
 
     @property
     def method(self) -> str:
-        """As in `Unit`."""
+        """As in `Run`."""
         part = "" if self.shard is None else f", questions {self.shard + 1} of {self.params.questions.shards}"
         return f"{self.arm}{part}"
 
@@ -243,12 +248,12 @@ class Trial(Unit):
         return [replace(self, shard=shard) for shard in range(count)]
 
     @property
-    def writings(self) -> list[Writing]:
+    def generation_runs(self) -> list[GenerationRun]:
         """The generated texts that its training takes."""
         other = self.params.arms[self.spec.as_long_as].train if self.spec.as_long_as else ()
         return [
-            Writing(self.world, self.seed, self.params, self.model_sha256, source)
-            for source in dict.fromkeys(WRITTEN[s] for s in (*self.spec.train, *other) if s in WRITTEN)
+            GenerationRun(self.world, self.seed, self.params, self.model_sha256, source)
+            for source in dict.fromkeys(GENERATED[s] for s in (*self.spec.train, *other) if s in GENERATED)
         ]
 
 

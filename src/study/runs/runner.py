@@ -12,22 +12,22 @@ from study.lm.hub import identity, verified_folder
 from study.params import Params
 from study.paths import shown
 from study.runs.executors import Job, Submit, submitting
-from study.runs.run import DIVERGED, Trial, Unit, Writing
-from study.runs.selection import chosen_rates, selection_trials, tuning_of
+from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run
+from study.runs.selection import chosen_rates, selection_runs, tuning_of
 from study.runs.store import Store, content_hash
 from study.worlds.world import Split
 
 TRIES = 3  # of a job whose process was killed
 
 
-def trials_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> list[Trial]:
+def evaluation_runs_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> list[EvaluationRun]:
     """Every trial of a study, or of some of its arms, in a fixed order.
 
     A trial whose learning rate is still to be chosen has none, and so is never among the finished ones.
     """
     model_sha256, rates = identity(params.model), chosen_rates(params, store)
     return [
-        Trial(world, seed, params, model_sha256, arm, params.arms[arm], rates.get(arm))
+        EvaluationRun(world, seed, params, model_sha256, arm, params.arms[arm], rates.get(arm))
         for world in params.world_names
         for seed in params.seeds
         for arm in params.arms_in(world)
@@ -43,21 +43,23 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
     return [label for label, arm in params.arms.items() if label in arms or tuning_of(arm) in trainings]
 
 
-def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Unit]]:
+def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Run]]:
     """Units in waves: generated text, the choice of learning rates, parts of the trials with these, the trials."""
-    selecting = {trial.key: trial for trials in selection_trials(params, arms).values() for trial in trials}
-    trials = trials_of(params, store, arms)
-    writings = {writing.key: writing for trial in (*selecting.values(), *trials) for writing in trial.writings}
-    yield list(writings.values())
+    selecting = {trial.key: trial for trials in selection_runs(params, arms).values() for trial in trials}
+    trials = evaluation_runs_of(params, store, arms)
+    generation_runs = {
+        generation.key: generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs
+    }
+    yield list(generation_runs.values())
     yield list(selecting.values())
-    chosen = trials_of(params, store, sharing(params, arms))
+    chosen = evaluation_runs_of(params, store, sharing(params, arms))
     yield [shard for trial in chosen for shard in trial.shards]
     yield [*chosen]
 
 
-def units_of(params: Params, store: Store) -> list[Unit]:
+def runs_of(params: Params, store: Store) -> list[Run]:
     """Every unit of a study and of its ladder."""
-    return [unit for study in (params, *params.rungs) for wave in waves_of(study, store) for unit in wave]
+    return [unit for study in (params, *params.other_models) for wave in waves_of(study, store) for unit in wave]
 
 
 def run(
@@ -72,34 +74,34 @@ def run(
     """
     for wave in waves_of(params, store, arms):
         _run_wave(wave, store, params, say)
-    return rows_of(trials_of(params, store, arms), store)
+    return rows_of(evaluation_runs_of(params, store, arms), store)
 
 
-def rows_of(trials: Sequence[Trial], store: Store) -> pd.DataFrame:
+def rows_of(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
     """The rows of finished trials, each labelled with the arm's name; a diverged trial has none."""
     parts = [store.rows(trial.key).assign(arm=trial.arm) for trial in trials if store.has(trial.key)]
     parts = [part for part in parts if len(part.columns) > 1]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def writings_of(params: Params, store: Store) -> list[Writing]:
+def generation_runs_of(params: Params, store: Store) -> list[GenerationRun]:
     """The finished texts that the model wrote for the trials of a study."""
-    units = {unit.key: unit for trial in trials_of(params, store) for unit in trial.writings}
+    units = {unit.key: unit for trial in evaluation_runs_of(params, store) for unit in trial.generation_runs}
     return [unit for unit in units.values() if store.has(unit.key)]
 
 
-def _jobs(units: Sequence[Unit]) -> list[list[Unit]]:
+def _jobs(units: Sequence[Run]) -> list[list[Run]]:
     """Units that one process does together, the longest first: trials of one training; a text alone."""
-    jobs: dict[str, list[Unit]] = {}
+    jobs: dict[str, list[Run]] = {}
     for unit in units:
         name = unit.key
-        if isinstance(unit, Trial):
+        if isinstance(unit, EvaluationRun):
             name = content_hash([unit.world, unit.seed, unit.training, unit.shard])
         jobs.setdefault(name, []).append(unit)
-    return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], Trial) else 0)
+    return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], EvaluationRun) else 0)
 
 
-def _run_wave(units: Sequence[Unit], store: Store, params: Params, say: Callable[[str], None]) -> None:
+def _run_wave(units: Sequence[Run], store: Store, params: Params, say: Callable[[str], None]) -> None:
     store.fetch(unit.key for unit in units)
     waiting = {unit.key: unit for unit in units if not store.has(unit.key)}
     if len(waiting) < len(units):
@@ -140,14 +142,14 @@ def _done(submit: Submit, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, 
                 yield job, {u.label: f"{type(error).__name__}: {error}" for u in job} if error else future.result()
 
 
-def _ending(store: Store, unit: Unit) -> str:
+def _ending(store: Store, unit: Run) -> str:
     record = store.record(unit.key)
     if record["status"] == DIVERGED:
         return f"DIVERGED: {record['error']}"
-    if isinstance(unit, Writing):
+    if isinstance(unit, GenerationRun):
         quality = record["quality"]
         judged = not math.isnan(quality["precision"])  # of people's own documents nobody knows what is true
         return f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
     right = store.rows(unit.key).groupby("split")["correct"].mean()
-    shown = [str(split) for split in (Split.TRAINED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
+    shown = [str(split) for split in (Split.STATED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)

@@ -6,12 +6,12 @@ import pandas as pd
 
 from study.lm.hub import identity
 from study.params import Arm, Params
-from study.runs.run import DIVERGED, Trial
+from study.runs.run import DIVERGED, EvaluationRun
 from study.runs.store import Store
 from study.worlds.world import Split
 
 
-def selection_trials(params: Params, arms: Sequence[str] | None = None) -> dict[str, list[Trial]]:
+def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[str, list[EvaluationRun]]:
     """For each arm that trains, the trials that choose its learning rate: without context, on the selection seeds.
 
     Arms with the same training share them.
@@ -25,7 +25,7 @@ def selection_trials(params: Params, arms: Sequence[str] | None = None) -> dict[
             continue
         spec = tuning_of(arm).model_copy(update={"reseed": 0})
         trials[label] = [
-            Trial(world, seed, params, identity(params.model), f"{label} at {rate:g}", spec, rate)
+            EvaluationRun(world, seed, params, identity(params.model), f"{label} at {rate:g}", spec, rate)
             for world in [w for w in there if w in finetuning.selection_worlds] or there
             for seed in finetuning.selection_seeds
             for rate in finetuning.learning_rates
@@ -35,7 +35,7 @@ def selection_trials(params: Params, arms: Sequence[str] | None = None) -> dict[
 
 def tuning_of(arm: Arm) -> Arm:
     """What is left of an arm when it is asked nothing but the trial's own questions, and once."""
-    return arm.model_copy(update={"context": None, "shots": None, "elsewhere": False, "worlds": None, "curve": False})
+    return arm.model_copy(update={"context": None, "shots": None, "retention": False, "worlds": None, "curve": False})
 
 
 def chosen_rates(params: Params, store: Store) -> dict[str, float]:
@@ -47,14 +47,14 @@ def chosen_rates(params: Params, store: Store) -> dict[str, float]:
     if len(params.finetuning.learning_rates) == 1:
         return {label: params.finetuning.learning_rates[0] for label, arm in params.arms.items() if arm.train}
     chosen = {}
-    for label, trials in selection_trials(params).items():
+    for label, trials in selection_runs(params).items():
         if all(store.has(trial.key) for trial in trials):
             scores = selection_table(trials, store).groupby("learning rate")[["accuracy", "log-probability"]].mean()
             chosen[label] = float(max(scores.index, key=lambda rate: tuple(scores.loc[rate])))
     return chosen
 
 
-def selection_table(trials: Sequence[Trial], store: Store) -> pd.DataFrame:
+def selection_table(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
     """How each trial of a selection did on the trained direction; a diverged one is right in no question."""
     lines = []
     for trial in trials:
@@ -63,7 +63,7 @@ def selection_table(trials: Sequence[Trial], store: Store) -> pd.DataFrame:
             lines.append({**line, "accuracy": 0.0, "log-probability": float("-inf")})
             continue
         rows = store.rows(trial.key)
-        rows = rows[rows["split"] == Split.TRAINED]
+        rows = rows[rows["split"] == Split.STATED]
         of_true = [
             max(log_probs[k] for k in answers)
             for log_probs, answers in zip(rows["option_log_probs"], rows["answers"], strict=True)

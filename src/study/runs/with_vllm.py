@@ -12,10 +12,10 @@ from study.lm.generation import Generation
 from study.lm.hub import model_folder
 from study.lm.loading import load_tokenizer, skeleton
 from study.params import Params
-from study.runs.augment import Writer
+from study.runs.augment import TextGenerator
 
 
-def vllm_writer(params: Params, seed: int) -> Writer:
+def vllm_generator(params: Params, seed: int) -> TextGenerator:
     """The model under study as it writes with vLLM; each text is drawn with a seed of its own.
 
     Raises:
@@ -53,4 +53,4 @@ def vllm_writer(params: Params, seed: int) -> Writer:
             ),
         )
 
-    return Writer(write, tokenizer, engine.llm_engine.model_config.max_model_len)
+    return TextGenerator(write, tokenizer, engine.llm_engine.model_config.max_model_len)

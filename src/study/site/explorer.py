@@ -16,11 +16,11 @@ import pandas as pd
 
 from study.config import ParamsError
 from study.data.questions import Question, Splitting
-from study.evidence.verify import published_rows, trials_listed
+from study.evidence.verify import published_rows, runs_listed
 from study.params import Arm, Params, Source
 from study.paths import shown
 from study.runs.perform import SAME_DIRECTION, answers_told
-from study.runs.run import FINISHED, WRITTEN, Material, likeliest, prepare
+from study.runs.run import FINISHED, GENERATED, Dataset, likeliest, prepare
 from study.runs.store import Store, content_hash
 from study.worlds.logic import Fact, Rule
 from study.worlds.world import World
@@ -57,7 +57,7 @@ def write_explorer(params: Params, results: Path, folder: Path) -> None:
         raise ParamsError(
             f"worlds: {shown(results)} has {sorted(elsewhere)}, which these params lack; give those it had"
         )
-    listed, store = trials_listed(results), Store(results / "trials")
+    listed, store = runs_listed(results), Store(results / "trials")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.js").write_text(_script("explorerIndex", index_of(params, rows)), encoding="utf-8")
     for (world, seed), part in rows.groupby(["world", "seed"], sort=False):
@@ -101,7 +101,7 @@ def described(arm: Arm) -> dict[str, Any]:
         trains.append("in another order")
     context = {None: "nothing", Source.DOCUMENTS: "all documents", Source.IRRELEVANT: "documents of another world"}
     given = f"{arm.shots} of the documents" if arm.shots else context[arm.context]
-    asked = ", of another world, which it is asked about" if arm.elsewhere else ""
+    asked = ", of another world, which it is asked about" if arm.retention else ""
     return {"train": arm.train, "trains on": ", ".join(trains), "in context": given + asked}
 
 
@@ -167,7 +167,7 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
 
     Returns:
         texts: every text once; where the rest names a text, it gives its number.
-        places: the questions about this world, "here", and about the one "elsewhere".
+        places: the questions about this world, "here", and about the one "retention".
         written: the sentences that have an option of a question.
         arms: of each the place it is asked about, and for each question its log-probabilities and the option chosen.
 
@@ -175,22 +175,22 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
         ParamsError: if the published questions are not those that the params and the code give.
     """
     texts, places, kept = Texts(), {}, written[:0]
-    for elsewhere, part in rows.groupby("elsewhere"):
+    for elsewhere, part in rows.groupby("retention"):
         material = prepared(params, name, seed, part)
         wanted = [facts_wanted(material.world, q) if material.world.closed else [] for q in material.questions]
         if not elsewhere:  # no arm writes about the world elsewhere
             kept = written[written["fact"].isin({fact for options in wanted for facts in options for fact in facts})]
         said = [[_saying(facts, kept) if not elsewhere else [] for facts in options] for options in wanted]
         tokens = part[part["arm"] == part["arm"].iloc[0]]["option_tokens"]
-        places["elsewhere" if elsewhere else "here"] = _place(material, list(tokens), said, texts)
+        places["retention" if elsewhere else "here"] = _place(material, list(tokens), said, texts)
     arms = {str(arm): _answers(part) for arm, part in rows.groupby("arm", sort=False)}
     sentences = columns([_sentence(row, texts) for row in kept.to_dict("records")])
     return {"texts": list(texts), "places": places, "written": sentences, "arms": arms}
 
 
-def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Material:
+def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Dataset:
     """What arms were asked about, if its questions are those of their rows."""
-    material = prepare(params, name, seed, bool(rows["elsewhere"].iloc[0]))
+    material = prepare(params, name, seed, bool(rows["retention"].iloc[0]))
     asked = _identity([question._asdict() for question in material.questions])
     for arm, part in rows.groupby("arm", sort=False):
         if _identity(part.to_dict("records")) != asked:
@@ -210,7 +210,7 @@ def _saying(facts: Set[str], written: pd.DataFrame) -> list[int]:
 
 
 def _place(
-    material: Material, tokens: Sequence[Sequence[int]], said: Sequence[Sequence[Sequence[int]]], texts: Texts
+    material: Dataset, tokens: Sequence[Sequence[int]], said: Sequence[Sequence[Sequence[int]]], texts: Texts
 ) -> dict[str, Any]:
     """The questions about one world, and which documents state what they rest on: number of document, sentence."""
     world, stated = material.world, defaultdict(list)
@@ -258,7 +258,7 @@ def in_words(rule: Rule) -> str:
 def _answers(rows: pd.DataFrame) -> dict[str, Any]:
     """What one arm answered, question by question."""
     answers: dict[str, Any] = {
-        "place": "elsewhere" if rows["elsewhere"].iloc[0] else "here",
+        "place": "retention" if rows["retention"].iloc[0] else "here",
         "chosen": [likeliest(values) for values in rows["option_log_probs"]],
         "log_probs": [[round(float(value), 2) for value in values] for values in rows["option_log_probs"]],
     }
@@ -270,5 +270,5 @@ def _answers(rows: pd.DataFrame) -> dict[str, Any]:
 def _sentence(row: dict[str, Any], texts: Texts) -> dict[str, Any]:
     """A written sentence; whether it is a rephrasing decides which arms train on it."""
     numbers = {field: texts[row[field]] for field in ("source", "sentence", "document", "status")}
-    rephrased = WRITTEN[Source.REPHRASED] == row["source"] and row["split"] in SAME_DIRECTION
+    rephrased = GENERATED[Source.REPHRASED] == row["source"] and row["split"] in SAME_DIRECTION
     return {**numbers, "rephrased": int(rephrased), "times": int(row["times"])}

@@ -18,7 +18,7 @@ from study.help import settings_of
 from study.pages.page import notebook_path
 from study.params import Arm, Params
 from study.paths import shown
-from study.runs.run import Material, prepare
+from study.runs.run import Dataset, prepare
 from study.simulate import FOLDER
 from study.simulate.scenario import gpus, load_scenario, scenarios
 from study.site.explorer import described
@@ -236,14 +236,14 @@ def accuracy_table_of(published: Published, name: str) -> str:
     return table(lines, ["arm", *map(escaped, splits)])
 
 
-def _derivations(material: Material) -> str:
+def _derivations(material: Dataset) -> str:
     """How many facts follow by each rule."""
     why = [(derivation.rule, derivation.hops) for derivation in material.world.closure.values() if derivation.supports]
     lines = [(rule, hops, count) for (rule, hops), count in sorted(Counter(why).items())]
     return plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
 
 
-def _examples(material: Material) -> Iterator[str]:
+def _examples(material: Dataset) -> Iterator[str]:
     """A question of each split."""
     firsts: dict[str, Question] = {}
     for question in material.questions:
@@ -254,7 +254,7 @@ def _examples(material: Material) -> Iterator[str]:
         yield f"**{escaped(split)}**: {escaped(question.query)} ... {' / '.join(options)}"
 
 
-def _card(published: Published, name: str, material: Material) -> str:
+def _card(published: Published, name: str, material: Dataset) -> str:
     counts = published.table("01_generate_data", "questions")
     shape = published.params.shape(name)
     settings = ", ".join(f"{key} {value}" for key, value in shape.plain().items() if value is not None)

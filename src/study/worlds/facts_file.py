@@ -14,7 +14,7 @@ from typing import NamedTuple
 from study.config import ParamsError
 from study.paths import ROOT
 from study.worlds.logic import Constraints, Fact, Rule, Theory
-from study.worlds.wording import Reader, Wording, fill
+from study.worlds.wording import SentenceParser, Wording, fill
 from study.worlds.words import Lexicon, draw_words
 
 SEXES = {"male": "man", "man": "man", "female": "woman", "woman": "woman"}
@@ -90,7 +90,7 @@ def read_theory(
             together with those before.
     """
     theory, lines, kept = Theory(rules), read_lines(ROOT / path), []
-    closed_class = Reader(wording, phrases=False).closed_class
+    closed_class = SentenceParser(wording, phrases=False).closed_class
     line_of: dict[Fact, int] = {}
 
     def told(fact: Fact) -> str:

@@ -1,7 +1,7 @@
 """How facts are put into words, apart from what they say: templates, lead-ins, and reading a sentence back.
 
 A template is a sentence with a slot for the subject, {s}, and one for the object, {o}. The entity that comes last is
-what a question asks for. Subject first is the trained direction, object first reversed; a template with a question
+what a question asks for. Subject first is the as stated, object first reversed; a template with a question
 mark is a question with its answer; the first template of a relation is its canonical form; a sentence behind a
 lead-in is an article's.
 """
@@ -76,7 +76,7 @@ def without_lead_in(sentence: str) -> str:
     return next((sentence[len(lead) + 1 :] for lead in LEAD_INS if sentence.startswith(f"{lead} ")), sentence)
 
 
-class Reader:
+class SentenceParser:
     """Reads sentences of a wording back.
 
     Args:

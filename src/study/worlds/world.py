@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from study.worlds.logic import Constraints, Derivation, Fact, Rule, Theory
-from study.worlds.wording import Reader, Template, Wording, fill
+from study.worlds.wording import SentenceParser, Template, Wording, fill
 
 
 class Statement(NamedTuple):
@@ -33,7 +33,7 @@ class Status(StrEnum):
 class Split(StrEnum):
     """What a question asks for, relative to the documents; the value is the label in tables and figures."""
 
-    TRAINED = "trained direction"
+    STATED = "as stated"
     REPHRASED = "rephrased"
     REVERSAL = "reversal"
     CONTRADICTION = "reversal or contradiction"
@@ -44,6 +44,11 @@ class Split(StrEnum):
     HELD_OUT_CATEGORY = "held-out category"
     HELD_OUT_COMBINATION = "held-out combination"
     ASKED = "your questions"
+
+    @property
+    def seed(self) -> str:
+        """What draws for the split are seeded with; a label may change, and draws must not."""
+        return "trained direction" if self is Split.STATED else self.value
 
 
 class Kind(StrEnum):
@@ -195,7 +200,7 @@ class World:
             return Split.TWO_HOPS if len(supports) == 2 else Split.MORE_HOPS
         if not any(self.answer(statement) in stated.answers[fact] for fact in self._alone[statement.fact]):
             return Split.REVERSAL
-        return Split.TRAINED if statement in stated.statements else Split.REPHRASED
+        return Split.STATED if statement in stated.statements else Split.REPHRASED
 
     def cluster(self, statement: Statement) -> str:
         """The stated fact a question hangs on, as a canonical sentence: the first of those it rests on."""
@@ -269,12 +274,12 @@ class World:
         return ""
 
     @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.wording, self.phrases)
+    def _parser(self) -> SentenceParser:
+        return SentenceParser(self.wording, self.phrases)
 
     def parse(self, sentence: str) -> Statement | None:
         """The statement a sentence makes, behind a lead-in or not; None where it is none of the world's wordings."""
-        found = self._reader.read(sentence)
+        found = self._parser.read(sentence)
         if found is None:
             return None
         relation, template, subject, object_ = found

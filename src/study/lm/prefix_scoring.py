@@ -15,8 +15,8 @@ from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
 from study.lm.attention import (
-    Kept,
     New,
+    PrefixCache,
     additive,
     beyond,
     close,
@@ -81,7 +81,7 @@ class Trie:
             yield path[::-1]
 
 
-class Reader(ABC):
+class PrefixScorer(ABC):
     """A way to have a model read what stands behind a context, within `with`.
 
     Attributes:
@@ -119,12 +119,12 @@ def _of_nodes(trie: Trie, predicting: list[int], logits: torch.Tensor) -> dict[i
     return dict(zip(nodes, values.tolist(), strict=True))
 
 
-class InTwoParts(Reader):
+class SplitAttentionScorer(PrefixScorer):
     """Attention to the kept context and among the trie apart; a context is read on from the one before."""
 
-    def __init__(self, model: PreTrainedModel, kept: Kept | None = None):
+    def __init__(self, model: PreTrainedModel, prefix_cache: PrefixCache | None = None):
         super().__init__(model)
-        self.kept = kept or Kept(model)
+        self.prefix_cache = prefix_cache or PrefixCache(model)
 
     def __enter__(self) -> Self:
         self.attention = two_parts(self.model)
@@ -135,33 +135,33 @@ class InTwoParts(Reader):
         self.attention.__exit__(None, None, None)
 
     def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
-        self.kept.read(prefix)
+        """As in `PrefixScorer`."""
+        self.prefix_cache.read(prefix)
 
     def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         predicting = trie.predicting()
-        positions = [len(self.kept.ids) + depth for depth in trie.depths]
-        new = New(self.kept, additive(trie.seen(), self.model)[None, None])
+        positions = [len(self.prefix_cache.ids) + depth for depth in trie.depths]
+        new = New(self.prefix_cache, additive(trie.seen(), self.model)[None, None])
         rows = torch.tensor(predicting, device=self.model.device)
         logits = forward(self.model, new, [trie.ids], [positions], rows)
         return _of_nodes(trie, predicting, logits[0])
 
 
-class Masked(Reader):
+class MaskedScorer(PrefixScorer):
     """The model's own attention and cache, with one mask for context and trie."""
 
     changes = True
 
     def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         self.held, self.cache = len(prefix), DynamicCache(config=self.model.config)
         ids = torch.tensor([list(prefix)], device=self.model.device)
         if len(prefix):
             self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
 
     def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         device, predicting, count = self.model.device, trie.predicting(), len(trie.ids)
         seen = torch.cat([torch.ones(count, self.held, dtype=torch.bool), trie.seen()], dim=1)
         try:
@@ -178,18 +178,18 @@ class Masked(Reader):
         return _of_nodes(trie, predicting, logits[0])
 
 
-class Copied(Reader):
+class CopiedCacheScorer(PrefixScorer):
     """Each sequence alone behind a copy of the state that the context leaves: for windows and recurrent models."""
 
     def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         self.cache = DynamicCache(config=self.model.config)
         ids = torch.tensor([list(prefix)], device=self.model.device)
         if len(prefix):
             self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
 
     def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         found: dict[int, float] = {}
         for path in trie.leaves():
             ids = torch.tensor([[trie.ids[node] for node in path]], device=self.model.device)
@@ -198,15 +198,15 @@ class Copied(Reader):
         return found
 
 
-class Alone(Reader):
-    """The whole sequence for each option, and nothing kept: what every model can do."""
+class WholeTextScorer(PrefixScorer):
+    """The whole sequence for each option, and nothing prefix_cache: what every model can do."""
 
     def read(self, prefix: Sequence[int]) -> None:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         self.prefix = list(prefix)
 
     def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `Reader`."""
+        """As in `PrefixScorer`."""
         found: dict[int, float] = {}
         for path in trie.leaves():
             ids = torch.tensor([self.prefix + [trie.ids[node] for node in path]], device=self.model.device)
@@ -224,29 +224,29 @@ def _along(trie: Trie, path: list[int], logits: torch.Tensor) -> dict[int, float
     return {path[k]: value for k, value in _of_nodes(part, rows, logits[rows]).items()}
 
 
-_ways: WeakKeyDictionary[nn.Module, type[Reader]] = WeakKeyDictionary()
+_ways: WeakKeyDictionary[nn.Module, type[PrefixScorer]] = WeakKeyDictionary()
 
 
-def reader(model: PreTrainedModel, tokens: int, kept: Kept | None = None) -> Reader:
+def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache | None = None) -> PrefixScorer:
     """The fastest way to read texts of so many tokens that gives what reading them alone gives, found by trying."""
     if reads_in_two_parts(model, tokens):
-        return InTwoParts(model, kept)
+        return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
-        ways: tuple[type[Reader], ...] = (Masked, Copied)
-        _ways[model] = next((way for way in ways if _gives_the_same(way(model))), Alone)
+        ways: tuple[type[PrefixScorer], ...] = (MaskedScorer, CopiedCacheScorer)
+        _ways[model] = next((way for way in ways if _gives_the_same(way(model))), WholeTextScorer)
     if beyond(tokens, unstretched(model)):
-        return Alone(model)
-    if _ways[model] is Masked and beyond(tokens, window(model)):
-        return Copied(model) if _gives_the_same(Copied(model)) else Alone(model)
+        return WholeTextScorer(model)
+    if _ways[model] is MaskedScorer and beyond(tokens, window(model)):
+        return CopiedCacheScorer(model) if _gives_the_same(CopiedCacheScorer(model)) else WholeTextScorer(model)
     return _ways[model](model)
 
 
 @torch.inference_mode()
-def _gives_the_same(way: Reader) -> bool:
+def _gives_the_same(way: PrefixScorer) -> bool:
     prefix, trie = [3, 5, 7, 4, 6], Trie()
     for ids in ([8, 3, 9, 4], [8, 3, 5], [6, 7, 3]):
         trie.add(ids, 1)
-    alone = Alone(way.model)
+    alone = WholeTextScorer(way.model)
     alone.read(prefix)
     expected = alone.log_probs(trie)
     try:
