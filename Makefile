@@ -1,4 +1,4 @@
-# In-context learning or fine-tuning? Everything a reader or reviewer does is a target here.
+# In-context learning or fine-tuning? Every command of this repository is a target here.
 # `make` alone lists them. Each target sets up what it needs by itself.
 
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ DATA ?=
 QUICK ?=
 ONLY ?=
 VERBOSE ?=
-WHOLE ?=
+MARKER ?=
 SCENARIO ?=
 DOCS ?=
 TARGET ?=
@@ -27,7 +27,7 @@ EXECUTOR ?= local
 REMOTE_STORE ?=
 PYTHON3 ?= python3
 
-# An active conda environment is used, with Python and pip as it has them; otherwise .venv is made here.
+# An active conda environment is used as it is; otherwise .venv is made here.
 ifdef CONDA_PREFIX
   BIN := $(CONDA_PREFIX)/bin
   READY := $(CONDA_PREFIX)/icl-or-finetuning-ready
@@ -35,16 +35,16 @@ else
   BIN := .venv/bin
   READY := .venv/ready
 endif
-HASHED := $(filter-out requirements-torch.lock,$(wildcard requirements*.lock))
+HASHED := $(filter-out requirements/torch.lock,$(wildcard requirements/*.lock))
 PIP := $(BIN)/python -m pip install --quiet
-# What is fetched has a hash that the lock records. It is complete, and of wheels only, so that nothing is run to install.
+# The lock files record the hash of every file and name every package. Only wheels: an installation runs no foreign code.
 LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation --only-binary :all:
 RUN := $(BIN)/python -m study
-# What runs trials also needs what their executor does.
+# Commands that run trials also need the packages of their executor.
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify release documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,37 +55,37 @@ setup: $(TRIALS) ## install the pinned packages (the other targets do it themsel
 	@$(PYTHON3) -c 'import sys; sys.exit("Python 3.11.5 or newer is needed, this is %s: set PYTHON3=..." % sys.version.split()[0] if sys.version_info < (3, 11, 5) else 0)'
 	$(PYTHON3) -m venv .venv
 
-# torch comes last and has no hash: which build of it, for which GPU or none, is whose machine it is to say.
-$(READY): requirements.lock requirements-torch.lock pyproject.toml | $(BIN)/python
-	$(LOCKED) --requirement requirements.lock
-	$(PIP) --requirement requirements-torch.lock
+# torch comes last and without a hash: its build depends on the machine's GPU.
+$(READY): requirements/main.lock requirements/torch.lock pyproject.toml | $(BIN)/python
+	$(LOCKED) --requirement requirements/main.lock
+	$(PIP) --requirement requirements/torch.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What else there is: audit, bench, fuzz, ray, site. Three of the peers' packages are published as sources only.
-$(READY).%: requirements-%.lock $(READY)
+# The others: audit, bench, fuzz, ray, site. Three packages of the benchmark are published as sources only.
+$(READY).%: requirements/%.lock $(READY)
 	$(LOCKED) --no-binary rouge_score,sqlitedict,word2number --requirement $<
 	@touch $@
 
-reproduce: $(TRIALS) ## run the study: STUDY=default (or smoke, or any file in params/); EXECUTOR=ray: on a cluster
+reproduce: $(TRIALS) ## run the study: STUDY=default (or smoke, or any file in params/); EXECUTOR=ray: on a Ray cluster
 	@$(RUN) reproduce --study "$(STUDY)"
 
-smoke: $(TRIALS) ## run the same study in small
+smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
-test: $(READY) ## run the tests; WHOLE=1: whole studies on every family of models, an hour
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(WHOLE),-m whole,-n 2)
+test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)",-n 2)
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
 
-help-nb: $(READY) ## say what a notebook asks and which settings it takes: NB=03
+help-nb: $(READY) ## print the question of a notebook and its settings: NB=03
 	@$(RUN) help-nb "$(NB)"
 
-plan: $(READY) ## say what `make reproduce` would do: STUDY=default; VERBOSE=1: every unit
+plan: $(READY) ## print what `make reproduce` would run: STUDY=default; VERBOSE=1: every run
 	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
 
-status: $(READY) ## say what is finished, diverged or failed: STUDY=default
+status: $(READY) ## print what is finished, diverged or failed: STUDY=default
 	@$(RUN) status --study "$(STUDY)"
 
 figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
@@ -94,21 +94,16 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
 	@$(RUN) verify --study "$(STUDY)"
 
-release: $(READY).audit ## write build/release/*.zip, an RO-Crate of the repository as it is committed, and what it runs on: STUDY=default
-	@$(RUN) release --study "$(STUDY)"
-	@cat requirements.lock requirements-torch.lock | $(BIN)/python -W ignore -m cyclonedx_py requirements --short-PURLs \
-	  --output-reproducible --pyproject pyproject.toml --output-file build/release/packages.cdx.json -
-
-documents: $(TRIALS) ## ask of your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
+documents: $(TRIALS) ## compare the methods on your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
 
 fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit) or public data (DATA=reversal_curse)
 	@$(RUN) fetch --model "$(MODEL)" --revision "$(REVISION)" --data "$(DATA)"
 
-base-model: $(READY) ## pretrain a bundled model anew: SIZE=cpu from nothing, SIZE=default from that one, on a GPU
+base-model: $(READY) ## pretrain a bundled model: SIZE=cpu from scratch, SIZE=default continues from it on a GPU
 	@$(RUN) base-model --size "$(SIZE)"
 
-base-report: $(READY) ## measure the bundled model's skills beside their targets: SIZE=default
+base-report: $(READY) ## compare the bundled model's skills with their targets: SIZE=default
 	@$(RUN) base-report --size "$(SIZE)"
 
 bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
@@ -135,20 +130,22 @@ site-test: $(READY).site ## test the site in a real browser: links, search, cons
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
 
-# From the versions alone: given a file that has hashes, uv would keep them.
-lock: $(READY).audit ## record the hashes of what the lock files pin, once a version in them was changed
-	@mkdir -p build; for file in $(HASHED); do rm -f build/$$file; \
+# uv is given the versions alone: it would keep the hashes of a file that has some.
+lock: $(READY).audit ## record the hashes of the pinned versions again, after a version was changed
+	@mkdir -p build/requirements; for file in $(HASHED); do rm -f build/$$file; \
 	  grep -o '^[^#= ]*==[^ ]*' $$file | $(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
 	    --python-version 3.11.5 --custom-compile-command "make lock" --output-file build/$$file - \
 	    && mv build/$$file $$file || exit 1; done
 
-licences: $(READY).audit $(READY).bench $(READY).fuzz $(READY).ray $(READY).site ## list the licences of all locked packages: LICENCES.csv
-	@$(RUN) licences
+licences: $(READY).audit ## list the licences of the installed packages: build/licences.csv
+	@mkdir -p build
+	@$(BIN)/pip-licenses --from=mixed --with-urls --format=csv --output-file=build/licences.csv
+	@$(BIN)/pip-licenses --from=mixed --summary --order=count
 
 audit: $(READY).audit ## ask the advisory service of PyPI for known vulnerabilities of all locked packages
 	@for file in $(HASHED); do \
 	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $$file || exit 1; done
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements-torch.lock
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements/torch.lock
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,6 +1,5 @@
 """The lock files, environment.yml, pyproject and Makefile say the same, and what is installed is what they say."""
 
-import csv
 import hashlib
 import os
 import re
@@ -8,26 +7,34 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from email.message import Message
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
-from study import licences
-from study.config import ParamsError
-from study.licences import LICENCES, Licence, kind_of, licence_of
-from study.packages import lock_files, packages_of
 from study.paths import RESULTS, ROOT
 
-TORCH = "requirements-torch.lock"
-LOCKS = {lock.name: packages_of(lock) for lock in lock_files()}
-RUNS_ON = [*LOCKS["requirements.lock"], *LOCKS[TORCH]]
+
+class Package(NamedTuple):
+    name: str
+    version: str
+    hashes: list[str]
+
+
+def packages_of(lock: Path) -> list[Package]:
+    lines = re.findall(r"^[^#\s].*", lock.read_text().replace("\\\n", " "), re.MULTILINE)
+    pins = [re.fullmatch(r"(\S+?)==(\S+)(.*)", line.strip()).groups() for line in lines]
+    return [Package(name, version, re.findall(r"--hash=sha256:(\S+)", rest)) for name, version, rest in pins]
+
+
+MAIN, TORCH = "main", "torch"
+LOCKS = {lock.stem: packages_of(lock) for lock in sorted((ROOT / "requirements").glob("*.lock"))}
+RUNS_ON = [*LOCKS[MAIN], *LOCKS[TORCH]]
 
 
 def normal(name: str) -> str:
@@ -38,15 +45,13 @@ PINS = {normal(package.name): package.version for package in RUNS_ON}
 ELSEWHERE = {
     name: {normal(package.name): package.version for package in packages}
     for name, packages in LOCKS.items()
-    if name not in ("requirements.lock", TORCH)
+    if name not in (MAIN, TORCH)
 }
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def test_every_pin_is_exact_and_given_once():
-    assert set(LOCKS) == {
-        f"requirements{part}.lock" for part in ("", "-audit", "-bench", "-fuzz", "-ray", "-site", "-torch")
-    }
+    assert set(LOCKS) == {MAIN, TORCH, "audit", "bench", "fuzz", "ray", "site"}
     assert len(PINS) == len(RUNS_ON) and PINS["torch"] == "2.13.0"
     for packages in LOCKS.values():
         assert packages and len({normal(package.name) for package in packages}) == len(packages)
@@ -70,7 +75,7 @@ def test_every_package_but_torch_has_the_hashes_of_its_files():
 
 
 def test_a_lock_names_no_place_to_install_from():
-    for lock in lock_files():
+    for lock in (ROOT / "requirements").glob("*.lock"):
         assert not re.search(r"://|index|find-links|trusted-host", lock.read_text())
 
 
@@ -143,48 +148,6 @@ def test_what_is_not_what_was_locked_is_not_installed(tmp_path):
     assert done.returncode and "Hashes are required" in done.stderr
 
 
-def rows() -> list[Licence]:
-    with LICENCES.open(encoding="utf-8", newline="") as file:
-        head, *lines = csv.reader(file)
-    assert tuple(head) == Licence._fields
-    return [Licence(*line) for line in lines]
-
-
-def test_every_locked_package_has_a_licence_that_somebody_has_judged():
-    listed = {(row.package, row.version, row.lock) for row in rows()}
-    assert listed == {(p.name, p.version, name) for name, packages in LOCKS.items() for p in packages}
-    assert len(listed) == len(rows())
-    for row in rows():
-        assert row.kind == kind_of(row.package, row.licence)
-    assert {row.package for row in rows() if row.kind == "copyleft"} < {row.package for row in rows()}
-
-
-def test_the_licences_are_those_of_what_is_installed():
-    listed, compared = rows(), 0
-    for package in RUNS_ON:
-        if package.name != "appnope":  # which only macOS has use for
-            assert licence_of(package, "") in [row._replace(lock="") for row in listed]
-            compared += 1
-    assert compared > 100
-
-
-@pytest.mark.parametrize("said", ["", "LicenseRef-Proprietary", "GPL-3.0-only AND Unheard-Of", "CC-BY-NC-4.0"])
-def test_a_licence_that_nobody_has_judged_is_refused(said, monkeypatch):
-    package, headers = RUNS_ON[0], Message()
-    headers["Version"], headers["License"] = package.version, said
-    monkeypatch.setattr(licences, "distribution", lambda name: SimpleNamespace(metadata=headers))
-    with pytest.raises(ParamsError, match=rf"{package.name} has the licence .* which is not known: read it"):
-        licence_of(package, "x.lock")
-
-
-def test_a_package_of_another_version_or_none_has_no_licence_to_list():
-    package = RUNS_ON[0]
-    with pytest.raises(ParamsError, match=rf"{package.name} is installed at .*, and pinned at 0\.0 in x\.lock"):
-        licence_of(package._replace(version="0.0"), "x.lock")
-    with pytest.raises(ParamsError, match="not-there is not installed; `make licences`"):
-        licence_of(package._replace(name="not-there"), "x.lock")
-
-
 @pytest.mark.parametrize("card", sorted(RESULTS.glob("base_model*/README.md")), ids=lambda path: path.parent.name)
 def test_the_card_of_a_bundled_model_names_its_licence(card):
     _, head, _ = card.read_text(encoding="utf-8").split("---\n", 2)
@@ -202,14 +165,14 @@ def test_conda_gives_python_and_pip_and_the_rest_is_installed_as_without_it():
     ]
     installed = [re.findall(r"-m (pip install .*)", said) for said in commands]
     assert installed[0] == installed[1] and "--require-hashes" in installed[0][0]
-    assert [line.split()[-1] for line in installed[0]] == ["requirements.lock", TORCH, "."]
+    assert [line.split()[-1] for line in installed[0]] == ["requirements/main.lock", "requirements/torch.lock", "."]
 
 
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     for name in ("dev", "audit", "bench", "fuzz", "ray", "site"):
-        here = set(PINS) | set(ELSEWHERE.get(f"requirements-{name}.lock", {}))
+        here = set(PINS) | set(ELSEWHERE.get(name, {}))
         wanted = [*project["dependencies"], *extras[name]]
         assert {normal(Requirement(need).name) for need in wanted} <= here, name
 
@@ -269,15 +232,15 @@ def test_what_needs_no_model_does_not_wait_for_torch(module):
 
 def test_binder_takes_all_but_torch_with_its_hashes():
     lines = (ROOT / ".binder" / "requirements.txt").read_text().splitlines()
-    assert [line for line in lines if line[0] != "#"] == ["--requirement ../requirements.lock"]
-    assert "torch" not in {package.name for package in LOCKS["requirements.lock"]}
+    assert [line for line in lines if line[0] != "#"] == ["--requirement ../requirements/main.lock"]
+    assert "torch" not in {package.name for package in LOCKS[MAIN]}
     assert (ROOT / ".binder" / "postBuild").stat().st_mode & 0o111
     assert (ROOT / ".binder" / "runtime.txt").read_text() == "python-3.11\n"
 
 
 def test_results_are_read_and_figures_drawn_with_what_binder_has():
     """No module is there of torch, of what only it needs, or of another lock."""
-    there = {normal(package.name) for package in LOCKS["requirements.lock"]}
+    there = {normal(package.name) for package in LOCKS[MAIN]}
     absent = [
         module
         for module, names in packages_distributions().items()
@@ -335,16 +298,29 @@ def test_a_workflow_may_read_and_runs_actions_pinned_by_commit(workflow):
 
 
 def test_every_line_of_the_log_is_dated_and_none_is_older_than_the_one_before():
-    dates = re.findall(r"^- (\S+)", (ROOT / "LOG.md").read_text(), re.MULTILINE)
+    dates = re.findall(r"^- (\S+)", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
     assert len(dates) > 40 and all(re.fullmatch(r"\d{4}-\d\d-\d\d\.", date) for date in dates)
     assert dates == sorted(dates)
 
 
 @pytest.mark.parametrize(
-    "text", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "DEVIATIONS.md", "SECURITY.md"]
+    "text",
+    [
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", ".github/SECURITY.md"),
+        *("docs/guide.md", "docs/log.md", "docs/deviations.md", "docs/cluster.md"),
+    ],
 )
 def test_every_link_within_the_repository_leads_somewhere(text):
     targets = re.findall(r"\]\(([^)#]+)", (ROOT / text).read_text())
-    missing = [name for name in targets if "://" not in name and not (ROOT / name).exists()]
-    # What a run makes may be absent while it is made anew.
-    assert not [name for name in missing if not name.startswith("results/")]
+    missing = [name for name in targets if "://" not in name and not (ROOT / text).parent.joinpath(name).exists()]
+    # A run removes a results file while it makes it again.
+    assert not [name for name in missing if not name.removeprefix("../").startswith("results/")]
+
+
+def test_every_marker_of_slow_tests_has_a_nightly_job():
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    markers = [line.partition(":")[0] for line in options["markers"]]
+    assert re.findall(r"not (\w+)", options["addopts"]) == markers
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())["jobs"]
+    run = [job["strategy"]["matrix"]["marker"] for job in jobs.values()]
+    assert sorted(marker for matrix in run for marker in matrix) == sorted(markers)

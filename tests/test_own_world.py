@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says about a first own world is done here to the letter, in a copy of the package."""
+"""The walkthrough of CONTRIBUTING.md, a first own dataset, is executed here, in a copy of the package."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import yaml
 
 from study.paths import ROOT
 
-SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Your first own world")[1].split("\n## ")[0]
+SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Your first own dataset")[1].split("\n## ")[0]
 MODULE, LOOK = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 (DIFF,) = re.findall(r"```diff\n(.*?)```", SECTION, re.DOTALL)
 (PRINTED,) = re.findall(r"```text\n(.*?)```", SECTION, re.DOTALL)

@@ -1,6 +1,6 @@
 """`make reproduce` of params/gpu.yaml, with all its notebooks, on a model of each family as a user would bring it.
 
-A matter of an hour, so it is asked for: `make test WHOLE=1`.
+It takes an hour: `make test MARKER=whole`.
 """
 
 import os

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from study.config import ParamsError, named_file
-from study.digest import sha256_of
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
 from study.params import Params, load_params
-from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, shown
+from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runs.store import PUBLISHED, content_hash, store_of
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
@@ -256,26 +255,6 @@ def site(study: str) -> int:
     return 0
 
 
-def release(study: str) -> int:
-    """Write the repository, with a study's results, as an RO-Crate; refuse what is stale or does not follow."""
-    from study.release import release
-
-    file = release(study_runs(study), ROOT)
-    print(f"written to {shown(file)}, {file.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256_of(file)}")
-    return 0
-
-
-def licences() -> int:
-    """List the licences of all packages that the lock files pin."""
-    from study.licences import LICENCES, write_licences
-    from study.packages import lock_files
-
-    rows = write_licences(lock_files())
-    copyleft = sorted({row.package for row in rows if row.kind == "copyleft"})
-    print(f"{len(rows)} packages in {shown(LICENCES)}; copyleft, in whole or in part: {', '.join(copyleft)}")
-    return 0
-
-
 def fetch(model: str, revision: str, data: str) -> int:
     """Fetch a hub model and pin it, or a public data set."""
     from study.lm.fetch import fetch, fetch_data
@@ -327,7 +306,7 @@ def bench(quick: bool, only: str) -> int:
         from study.bench.run import run
     except ModuleNotFoundError as error:
         raise ParamsError(
-            f"{error.name} is not installed; `make bench` does it, from requirements-bench.lock"
+            f"{error.name} is not installed; `make bench` does it, from requirements/bench.lock"
         ) from error
     return run(quick, only)
 
@@ -371,7 +350,6 @@ def main(arguments: list[str] | None = None) -> int:
         ("figures", figures),
         ("verify", verify),
         ("site", site),
-        ("release", release),
     ):
         sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
         sub.add_argument("--study", default="default", help="name of a file in params/")
@@ -387,8 +365,6 @@ def main(arguments: list[str] | None = None) -> int:
     sub = verbs.add_parser("help-nb", help=(help_notebook.__doc__ or "").splitlines()[0])
     sub.add_argument("number", help="first digits of the notebook's name, such as 03")
     sub.set_defaults(does=lambda given: help_notebook(given.number))
-    sub = verbs.add_parser("licences", help=(licences.__doc__ or "").splitlines()[0])
-    sub.set_defaults(does=lambda given: licences())
     sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
     sub.add_argument("--model", default="", help="model of the hub, owner/name")
     sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")

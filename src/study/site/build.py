@@ -233,7 +233,7 @@ def build(params: Params, results: Path, target: Path = SITE) -> None:
     try:
         from sphinx.cmd.build import build_main
     except ModuleNotFoundError as error:
-        raise ParamsError("sphinx is not installed; `make site` does it, from requirements-site.lock") from error
+        raise ParamsError("sphinx is not installed; `make site` does it, from requirements/site.lock") from error
     work = target.with_name(f".{target.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     extra = work / "extra"

@@ -1,0 +1,101 @@
+"""Every result that README gives is computed here from the published rows."""
+
+import json
+import math
+import re
+import struct
+
+import pandas as pd
+import pytest
+
+from study.evidence.claims import REFUTED, REPLICATES, UNRESOLVED
+from study.evidence.difference import rows_listed
+from study.params import load_params
+from study.paths import PARAMS, RESULTS, ROOT
+from study.runs.store import PUBLISHED
+from study.worlds.world import Split
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROSE = " ".join(README.split())
+METHODS = ["icl", "ft", "ft augmented", "hybrid"]  # in the order of the table's columns
+QUESTIONS = {
+    "facts as stated": [Split.STATED],
+    "reversals": [Split.REVERSAL],
+    "two-step inferences": [Split.TWO_HOPS],
+    "process steps": [Split.ONE_STEP, Split.TWO_STEPS],
+}
+
+
+def percent(share: float) -> int:
+    return math.floor(100 * float(share) + 0.5)
+
+
+def table_of(rows: pd.DataFrame) -> dict[str, list[int]]:
+    """Accuracy of each method on each kind of question, over all datasets and seeds, then chance; in percent."""
+    table = {}
+    for question, splits in QUESTIONS.items():
+        here = rows[rows["split"].isin(splits)]
+        accuracy = here["correct"].astype(float).groupby(here["arm"]).mean()
+        table[question] = [*(percent(accuracy[method]) for method in METHODS), percent(here["chance"].mean())]
+    return table
+
+
+def table_in(text: str) -> dict[str, list[int]]:
+    lines = re.findall(r"^\| ([a-z -]+) ((?:\| \d+ % )+)\|$", text, re.MULTILINE)
+    return {name: [int(number) for number in re.findall(r"\d+", cells)] for name, cells in lines}
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return rows_listed(PUBLISHED, METHODS)
+
+
+def test_the_table_is_that_of_the_rows(rows):
+    assert table_in(README) == table_of(rows)
+
+
+def test_another_answer_would_change_the_table(rows):
+    flipped = rows.assign(correct=~rows["correct"].astype(bool))
+    assert table_in(README) != table_of(flipped)
+
+
+def test_two_step_inferences_by_dataset_are_those_of_the_rows(rows):
+    here = rows[(rows["arm"] == "ft augmented") & (rows["split"] == Split.TWO_HOPS)]
+    accuracy = here["correct"].astype(float).groupby(here["world"]).mean()
+    said = re.search(r"gets (\d+) % in syllogisms, (\d+) % in families and (\d+) % in hierarchies", PROSE)
+    assert list(map(int, said.groups())) == [percent(accuracy[name]) for name in ("syllogisms", "family", "semantic")]
+
+
+def test_verdicts_are_counted_as_published():
+    verdicts = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
+    said = re.search(r"Of (\d+) claims .*?, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive", PROSE)
+    counts = [len(verdicts), *((verdicts == verdict).sum() for verdict in (REPLICATES, REFUTED, UNRESOLVED))]
+    assert list(map(int, said.groups())) == counts
+
+
+def test_costs_are_those_of_the_published_table():
+    table = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "cost_accuracy.csv").drop_duplicates(["context", "arm"])
+    accuracy = table.groupby("arm")["value"].first()
+    said = re.search(r"most accurate on average \((\d+) %, against (\d+) %", PROSE)
+    assert list(map(int, said.groups())) == [percent(accuracy["icl"]), percent(accuracy["ft augmented"])]
+    assert accuracy["icl"] == accuracy.max()
+    cached, again = (
+        float(f"{break_even:.2g}")
+        for break_even in table[table["arm"] == "ft augmented"].set_index("context")["pays from"]
+    )
+    said = re.search(
+        r"about ([\d,]+) questions on if the context's prefix is cached, and from ([\d,]+) if it is not", PROSE
+    )
+    assert [float(number.replace(",", "")) for number in said.groups()] == [cached, again] and cached > again
+
+
+def test_the_size_of_the_study_and_of_its_model():
+    params = load_params(PARAMS / "default.yaml")
+    assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 22, 3)
+    assert "Six datasets" in README and "three seeds" in README and README.count("22 methods") == 2
+    with (RESULTS / "base_model" / "model.safetensors").open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    parameters = sum(pd.Series(shape).prod() for shape in shapes)
+    assert f"It has {round(parameters / 1e6)} M parameters" in PROSE
