@@ -186,7 +186,7 @@ def read_rows(data: bytes) -> None:
 def read_trials(data: bytes) -> None:
     """The list of the trials that a study rests on; each names a folder."""
     a_file(listed_runs(Path("study")).as_posix(), data)
-    assert all(set(key) <= set("0123456789abcdef") for key in runs_listed(scratch() / "study")["trial"])
+    assert all(set(key) <= set("0123456789abcdef") for key in runs_listed(scratch() / "study")["run"])
 
 
 # ---- What models write ----
@@ -260,7 +260,7 @@ _FONT = {"Type": "Font", "Subtype": "Type1", "BaseFont": "Helvetica"}
 _HANDBOOK = tuple(path.read_bytes() for path in sorted((PARAMS / "documents" / "handbook").glob("*.md"))[:2])
 _PAGE = "<h1>Owls</h1><p>They hunt. <b>Sleep</b>.<ul><li>mice<li>birds</ul><table><tr><td>a<td>b</table><pre>x</pre>"
 _ASKED = "id,question,answer,options,document\nq1,Who hunts?,owls,owls | hawks,a.txt\nq2,Who flies?,b,hawks | owls,\n"
-_STAMP = {"key": KEY, "executed": "2026", "seconds": 1, "files": {"05_compare.ipynb": ""}, "trials": [KEY]}
+_STAMP = {"key": KEY, "executed": "2026", "seconds": 1, "files": {"05_compare.ipynb": ""}, "runs": {KEY: KEY}}
 _YAML = (
     "{ } [ ] , : - ? & * &a *a ! !!set !!binary !!python/object/apply:os.system << | > %TAG --- ... .nan .inf".split()
 )
@@ -307,7 +307,7 @@ TARGETS = {
     "stamp": Target(read_stamp, "", tuple(_JSON)),
     "record": Target(read_record, "", tuple(_JSON)),
     "rows": Target(read_rows, "rows.parquet", ("PAR1", "\0\0\0\0", "\x15")),
-    "trials": Target(read_trials, "trials.csv", tuple(_CSV)),
+    "trials": Target(read_trials, "runs.csv", tuple(_CSV)),
     "written": Target(read_written, "", tuple(_TOLD)),
     "drafts": Target(read_drafts, "", tuple(_TOLD)),
 }
@@ -332,7 +332,7 @@ def seeds(name: str) -> list[bytes]:
         "stamp": lambda: [json.dumps(_STAMP).encode()],
         "record": lambda: [json.dumps({"status": "finished", "rows_sha256": sha256_of(a_file("empty", b""))}).encode()],
         "rows": lambda: [_rows()],
-        "trials": lambda: [f"world,seed,arm,trial,status\nfamily,0,icl,{KEY},finished\n".encode()],
+        "trials": lambda: [f"world,seed,arm,run,status\nfamily,0,icl,{KEY},finished\n".encode()],
         "written": lambda: [_said(world) for world in worlds()],
         "drafts": lambda: [b"Who flies it? Anna.", b"1. Question: Who?\n   Answer: Bo.\n"],
     }

@@ -175,10 +175,10 @@ def published(params, tmp_path_factory):
     rows = run(small, store, say=lambda line: None)
     (results / PAGE).mkdir()
     trials = [
-        {"world": t.world, "seed": t.seed, "arm": t.arm, "trial": t.key, "status": store.record(t.key)["status"]}
+        {"world": t.world, "seed": t.seed, "arm": t.arm, "run": t.key, "status": store.record(t.key)["status"]}
         for t in evaluation_runs_of(small, store)
     ]
-    pd.DataFrame(trials).to_csv(results / PAGE / "trials.csv", index=False)
+    pd.DataFrame(trials).to_csv(results / PAGE / "runs.csv", index=False)
     effects = effect_table(load_claims(), rows, small.statistics)
     judge(load_claims(), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
     return small, results

@@ -83,15 +83,15 @@ def test_an_error_without_a_sentence_is_seen():
 def test_units_are_compared_by_their_names_and_all_digits(published, tmp_path, capsys):
     _, results = published
     copy = tmp_path / "trials"
-    shutil.copytree(results / "trials", copy)
+    shutil.copytree(results / "runs", copy)
     number = len(list(copy.iterdir()))
-    assert compare(str(copy), str(results / "trials")) == 0
+    assert compare(str(copy), str(results / "runs")) == 0
     assert f"{number} of {number} units equal row for row, 0 unequal" in capsys.readouterr().out
     folder, gone, *_ = sorted(copy.iterdir())
     other(pd.read_parquet(folder / "rows.parquet")).to_parquet(folder / "rows.parquet")
     label = json.loads((folder / "record.json").read_text())["label"]
     shutil.rmtree(gone)
-    assert cli.main(["compare", str(copy), str(results / "trials")]) == 1
+    assert cli.main(["compare", str(copy), str(results / "runs")]) == 1
     out = capsys.readouterr().out
     assert f"other rows: {label} (" in out and out.count("missing: ") == 1
     assert f"{number - 2} of {number} units equal row for row, 2 unequal" in out

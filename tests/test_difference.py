@@ -133,11 +133,11 @@ def test_published_rows_are_those_that_the_last_page_lists(tmp_path):
         store.write(key, answers(0.5, "another label")[:3], {"status": "finished"})
     (tmp_path / "05_compare").mkdir()
     listed = [
-        {"trial": "a", "arm": "ft", "status": "finished"},
-        {"trial": "c", "arm": "icl", "status": "finished"},
-        {"trial": "dead", "arm": "ft", "status": "diverged"},
+        {"run": "a", "arm": "ft", "status": "finished"},
+        {"run": "c", "arm": "icl", "status": "finished"},
+        {"run": "dead", "arm": "ft", "status": "diverged"},
     ]
-    pd.DataFrame(listed).assign(world="reversals", seed=0).to_csv(tmp_path / "05_compare" / "trials.csv", index=False)
+    pd.DataFrame(listed).assign(world="reversals", seed=0).to_csv(tmp_path / "05_compare" / "runs.csv", index=False)
     rows = rows_listed(tmp_path, ["ft"])
     assert len(rows) == 3 and set(rows["arm"]) == {"ft"}
 
@@ -154,9 +154,9 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
         store = Store(published / "runs")
         run(book.params, store, ["base", "icl"], say=lambda line: None)
         trials = evaluation_runs_of(book.params, store, ["base"])
-        listed = [{"trial": t.key, "arm": t.arm, "world": t.world, "seed": 0, "status": "finished"} for t in trials]
+        listed = [{"run": t.key, "arm": t.arm, "world": t.world, "seed": 0, "status": "finished"} for t in trials]
         (published / "05_compare").mkdir()
-        pd.DataFrame(listed).to_csv(published / "05_compare" / "trials.csv", index=False)
+        pd.DataFrame(listed).to_csv(published / "05_compare" / "runs.csv", index=False)
         book.results.mkdir(parents=True)
         (book.results / "runs").symlink_to(store.folder)
 

@@ -144,12 +144,12 @@ def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, 
     rows = run(small, mine, say=lambda line: None)
     # Another machine has it all without doing anything, and takes nothing that is torn on the way.
     torn = next(unit for unit in evaluation_runs_of(small, mine) if unit.arm == "icl")
-    (tmp_path / "depot" / "mine" / torn.key / ROWS).write_bytes(b"PAR1")
+    (tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}" / ROWS).write_bytes(b"PAR1")
     said: list[str] = []
     again = run(small, theirs, say=said.append)
     assert [line for line in said if " / " in line and " s  " in line] == [line for line in said if "/ icl" in line]
     pd.testing.assert_frame_equal(rows, again, check_exact=True)
-    assert whole(tmp_path / "depot" / "mine" / torn.key)  # it was made again there
+    assert whole(tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}")  # it was made again there
 
 
 def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):

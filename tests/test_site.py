@@ -26,8 +26,8 @@ def site(published, tmp_path):
 
 def change_a_row(published: Published, arm: str) -> None:
     """Turn all answers of an arm's first trial round: what was likeliest becomes least likely."""
-    listed = pd.read_csv(published.results / PAGE / "trials.csv")
-    file = published.results / "trials" / listed[listed["arm"] == arm]["trial"].iloc[0] / "rows.parquet"
+    listed = pd.read_csv(published.results / PAGE / "runs.csv")
+    file = published.results / "runs" / listed[listed["arm"] == arm]["run"].iloc[0] / "rows.parquet"
     rows = pd.read_parquet(file)
     # The false options all become likelier than the true one, and the mark says so.
     rows["option_log_probs"] = [

@@ -54,7 +54,7 @@ def test_status_tells_when_a_page_was_executed_and_where_a_failed_one_is(study, 
     (results / "failed").mkdir(parents=True)
     (results / "failed" / "04_augmented_finetune.ipynb").write_text("{}")
     (results / "stamps").mkdir()
-    stamp = {"key": "", "files": {}, "trials": [], "executed": "2026-01-01 00:00 UTC", "seconds": 7}
+    stamp = {"key": "", "files": {}, "runs": {}, "executed": "2026-01-01 00:00 UTC", "seconds": 7}
     (results / "stamps" / "03_finetune.json").write_text(json.dumps(stamp))
     assert cli.main(["status", "--study", "tiny"]) == 0
     printed = capsys.readouterr().out

@@ -24,7 +24,7 @@ from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
 from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import Store, content_hash
+from study.runs.store import Store, content_hash, key_in
 from study.worlds import closed_class_words
 from study.worlds.world import Split
 
@@ -405,7 +405,7 @@ def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
     assert finished
     for name in finished:
         assert json.loads((store.folder / name / "record.json").read_text())["status"] == FINISHED
-        assert store.rows(name) is not None
+        assert store.rows(key_in(name)) is not None
     base = changed(longer, arms={"base": {}})
     assert len(run(base, store, say=lambda line: None)) > 0
 

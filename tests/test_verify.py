@@ -10,7 +10,7 @@ from study.config import ParamsError
 from study.evidence.claims import REFUTED, UNRESOLVED
 from study.evidence.verify import PAGE, published_rows, verify
 from study.paths import NOTEBOOKS, ROOT
-from study.runs.store import PUBLISHED
+from study.runs.store import PUBLISHED, Store
 
 
 def test_the_published_verdicts_follow_from_the_rows(published):
@@ -32,8 +32,8 @@ def test_a_verdict_that_does_not_follow_is_found(published):
 
 def test_a_mark_that_does_not_follow_is_found(published):
     _, results = published
-    key = pd.read_csv(results / PAGE / "trials.csv")["trial"][0]
-    file = results / "runs" / key / "rows.parquet"
+    key = pd.read_csv(results / PAGE / "runs.csv")["run"][0]
+    file = Store(results / "runs").path(key) / "rows.parquet"
     before = file.read_bytes()
     rows = pd.read_parquet(file)
     rows.loc[0, "correct"] = not rows.loc[0, "correct"]

@@ -162,7 +162,7 @@ class Study:
     @property
     def store(self) -> Store:
         """Its finished units."""
-        return Store(self.results / "trials")
+        return Store(self.results / "runs")
 
     @property
     def runs(self) -> list[Page]:

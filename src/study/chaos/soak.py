@@ -66,7 +66,7 @@ def soak(minutes: float, study: str, folder: str = "", reference: str = "", seed
         amiss += [f"{name} lives on" for run in before for name in run.orphans()]
     if done.status:
         amiss.append(f"let finish, it ends with status {done.status}: {done.err.strip()[-500:]}")
-    trials = disturbed.results / "trials"
+    trials = disturbed.results / "runs"
     print(f"\n{kills.total()} kills in {(time.monotonic() - began) / 60:.0f} minutes: {_listed(kills)}")
     print("\n".join(amiss) or "every run that was not struck went through, and no process outlived its run")
     print(f"{len(unit_rows(trials))} units in {trials}")

@@ -53,7 +53,7 @@ def rows_listed(results: Path, arms: list[str]) -> pd.DataFrame:
         return pd.DataFrame()
     store, trials = Store(results / "runs"), runs_listed(results)
     chosen = trials[trials["arm"].isin(arms) & (trials["status"] == FINISHED)]
-    parts = [rows_of(store, trial.trial).assign(arm=trial.arm) for trial in chosen.itertuples()]
+    parts = [rows_of(store, trial.run).assign(arm=trial.arm) for trial in chosen.itertuples()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

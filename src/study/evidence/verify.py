@@ -19,7 +19,7 @@ MOST_SHOWN = 200  # letters of what a package says
 
 def listed_runs(results: Path) -> Path:
     """The list of the trials that a published study's last page rests on."""
-    return results / PAGE / "trials.csv"
+    return results / PAGE / "runs.csv"
 
 
 def runs_listed(results: Path) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def runs_listed(results: Path) -> pd.DataFrame:
             f"{shown(results)} holds no published study ({shown(listed)} is missing); "
             f"`make reproduce STUDY={results.name}`"
         )
-    trials = _table(listed, ("world", "seed", "arm", "trial", "status"))
-    odd = trials.loc[~trials["trial"].astype(str).str.fullmatch("[0-9a-f]+"), "trial"]
+    trials = _table(listed, ("world", "seed", "arm", "run", "status"))
+    odd = trials.loc[~trials["run"].astype(str).str.fullmatch("[0-9a-f]+"), "run"]
     if len(odd):  # it names a folder
         raise ParamsError(f"{shown(listed)}: trial = {odd.iloc[0]!r} is no key of a trial; `make reproduce` makes it")
     return trials
@@ -49,7 +49,7 @@ def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     remedy = "restore it, or `make reproduce` makes it anew"
     try:
-        table = pd.read_csv(file, dtype={"trial": str})
+        table = pd.read_csv(file, dtype={"run": str})
     except (OSError, ValueError) as error:  # whatever is wrong with it, pandas says it by a ValueError
         raise ParamsError(f"{shown(file)}: cannot be read ({' '.join(str(error).split())}); {remedy}") from None
     lacking = [column for column in columns if column not in table]
@@ -96,14 +96,14 @@ def published_rows(results: Path) -> pd.DataFrame:
     store, parts = Store(results / "runs"), []
     for trial in runs_listed(results).itertuples():
         if trial.status == FINISHED:
-            rows = rows_of(store, trial.trial).assign(arm=trial.arm)
+            rows = rows_of(store, trial.run).assign(arm=trial.arm)
             marks = [
                 likeliest(log_probs) in answers
                 for log_probs, answers in zip(rows["option_log_probs"], rows["answers"], strict=True)
             ]
             if list(rows["correct"]) != marks:
                 raise ParamsError(
-                    f"trial {trial.trial} ({trial.world}, {trial.arm}): a mark is not what its scores say; restore "
+                    f"trial {trial.run} ({trial.world}, {trial.arm}): a mark is not what its scores say; restore "
                     f"its rows, or `make reproduce STUDY={results.name}`"
                 )
             parts.append(rows)

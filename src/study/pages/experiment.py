@@ -101,7 +101,7 @@ class Experiment:
                     "world": trial.world,
                     "seed": trial.seed,
                     "arm": trial.arm,
-                    "trial": trial.key,
+                    "run": trial.key,
                     "status": record["status"],
                     "learning rate": training.get("learning_rate", float("nan")),
                     "texts": training.get("texts", 0),

@@ -57,12 +57,12 @@ def write_explorer(params: Params, results: Path, folder: Path) -> None:
         raise ParamsError(
             f"worlds: {shown(results)} has {sorted(elsewhere)}, which these params lack; give those it had"
         )
-    listed, store = runs_listed(results), Store(results / "trials")
+    listed, store = runs_listed(results), Store(results / "runs")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.js").write_text(_script("explorerIndex", index_of(params, rows)), encoding="utf-8")
     for (world, seed), part in rows.groupby(["world", "seed"], sort=False):
         here = (listed["world"] == world) & (listed["seed"] == seed) & (listed["status"] == FINISHED)
-        written = texts_written([store.record(key)["recipe"] for key in listed[here]["trial"]], store)
+        written = texts_written([store.record(key)["recipe"] for key in listed[here]["run"]], store)
         script = _script(f'explorerData["{world}/{seed}"]', questions_of(params, world, int(seed), part, written))
         (folder / f"{world}-{seed}.js").write_text(script, encoding="utf-8")
 
