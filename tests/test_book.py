@@ -13,7 +13,7 @@ import yaml
 from study import cli
 from study.config import ParamsError
 from study.lm.hub import model_folder
-from study.pages.execute import ARMS_OF, execute
+from study.pages.execute import execute
 from study.pages.experiment import open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
 from study.params import load_params
@@ -182,10 +182,6 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
 def test_what_the_launcher_cannot_do_it_says(arguments, message, capsys):
     assert cli.main(arguments) == 1
     assert message in capsys.readouterr().err
-
-
-def test_every_notebook_with_trials_names_its_arms():
-    assert {path.stem for path in ALL} - set(ARMS_OF) == {"00_base_model", "01_generate_data"}
 
 
 def test_a_page_depends_on_what_it_says_and_on_the_version_of_figures_not_on_where_functions_live(

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from study import cli
-from study.evidence.difference import Word, difference_table, in_short, rows_listed, show
+from study.evidence import difference
 from study.pages import execute
+from study.pages.difference import Word, difference_table, in_short, rows_listed, show
 from study.params import Statistics
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
@@ -100,7 +101,7 @@ def test_pairs_tell_a_difference_that_means_drawn_apart_do_not():
 def test_other_questions_are_not_paired_and_that_is_said():
     table = difference_table(answers(0.1, word="v", seeds=(5,)), answers(0.9, drawn=1), STATISTICS)
     assert not table["paired"].any() and table["word"].tolist() == [Word.LOWER]
-    assert "1 are of other questions: two means drawn apart" in in_short(table, 0.95)
+    assert "1 are of other questions: two means resampled independently" in in_short(table, 0.95)
 
 
 def test_only_shared_questions_are_compared_where_most_are_shared():
@@ -148,7 +149,7 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     (tmp_path / "mine.yaml").write_text(json.dumps(values))
     published = tmp_path / "default"
     monkeypatch.setattr(cli, "RESULTS", tmp_path)
-    monkeypatch.setattr(cli, "PUBLISHED", published)
+    monkeypatch.setattr(difference, "PUBLISHED", published)
 
     def work(book):
         store = Store(published / "runs")

@@ -21,9 +21,9 @@ from study.runs.forecast import (
     Forecast,
     Memory,
     kept_bytes,
+    reads_whole_prompts,
     training_bytes,
     weight_bytes,
-    writes_behind_whole_prompts,
     writing_bytes,
 )
 from study.runs.store import Store
@@ -78,7 +78,7 @@ def test_prompts_that_are_read_whole_take_what_they_take(name):
     shared, own = 400, 3 + 4
     generate(model, tokenizer, prompts, 4, 0.7, 0, 8)  # which way it is read is tried once
     most = allocated(lambda: generate(model, tokenizer, prompts, 4, 0.7, 0, 8))
-    assert writes_behind_whole_prompts(model, shared + own) == (not reads_in_two_parts(model, shared + own))
+    assert reads_whole_prompts(model, shared + own) == (not reads_in_two_parts(model, shared + own))
     assert 0.8 * most < writing_bytes(model, 8, shared, own) < 4 * most
 
 
@@ -88,9 +88,9 @@ def test_a_batch_too_large_for_whole_prompts_is_refused_before_anything_is_writt
     monkeypatch.setattr(forecast, "skeleton", lambda model: shape)
     monkeypatch.setattr(forecast, "training_bytes", lambda params, method: 0)
     found = forecast.forecast(eager, Store(tmp_path))
-    assert found.memory.writing - found.memory.weights > 10 * (found.memory.asking - found.memory.weights)
-    with pytest.raises(ParamsError, match=r"writing takes .* use a smaller augmentation\.batch_size"):
-        found._replace(free=found.memory.writing - 1).refuse_what_cannot_fit()
+    assert found.memory.generation - found.memory.weights > 10 * (found.memory.scoring - found.memory.weights)
+    with pytest.raises(ParamsError, match=r"generation takes .* use a smaller augmentation\.batch_size"):
+        found._replace(free=found.memory.generation - 1).refuse_what_cannot_fit()
 
 
 def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):
@@ -105,13 +105,13 @@ def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):
 @pytest.mark.parametrize(
     ("memory", "remedy"),
     [
-        (Memory(70, 91, 71, 71), r"tuning takes .* use finetuning\.method lora"),
-        (Memory(1, 1, 99, 1), r"writing takes .* use a smaller augmentation\.batch_size"),
+        (Memory(70, 91, 71, 71), r"finetuning takes .* use finetuning\.method lora"),
+        (Memory(1, 1, 99, 1), r"generation takes .* use a smaller augmentation\.batch_size"),
         (
             Memory(90, 91, 95, 92),
-            r"weights takes .* use a smaller model, model\.dtype bfloat16, model\.quantization, or model\.shard",
+            r"weights takes .* use a smaller model, model\.dtype bfloat16, or model\.quantization",
         ),
-        (Memory(1, 1, 1, 99), r"asking takes .* use fewer questions\.context_tokens"),
+        (Memory(1, 1, 1, 99), r"scoring takes .* use fewer questions\.context_tokens"),
     ],
 )
 def test_what_cannot_fit_is_refused_with_what_would_help(memory, remedy):
@@ -168,5 +168,7 @@ def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
     tuning = {"method": method, "step_tokens": 192, "learning_rates": [1e-4]}
     model = {"name": str(tmp_path), "device": "cpu", "dtype": dtype}
     study = Params.parse({"model": model, "finetuning": tuning, "arms": {"ft": {"train": ["documents"]}}}, "test")
-    most = allocated(to_tune(study))
+    loaded, tokenizer = load(study.model)
+    texts = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
+    most = allocated(lambda: finetune(loaded, tokenizer, texts, study.finetuning, 1e-4, 2, 0))
     assert training_bytes(study, method) == pytest.approx(most, rel=0.15)

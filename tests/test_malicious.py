@@ -236,7 +236,6 @@ def test_yaml_makes_no_objects(tmp_path, mark):
         (["help-nb", "../"], r"NB = '\.\./': no notebook"),
         (["help-nb", "**"], r"NB = '\*\*': no notebook"),
         (["nb", "0[0-9]", "params/smoke.yaml"], r"NB = '0\[0-9\]': no notebook"),
-        (["simulate", "--scenario", "../x"], r"SCENARIO = '\.\./x'"),
     ],
 )
 def test_no_name_leads_out_of_its_folder(given, message, capsys):

@@ -97,8 +97,8 @@ def test_a_study_is_made_looked_at_and_verified_without_a_network(cut_off):
     ]:
         cells = nbformat.read(page, as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
-    assert re.search(r"(\d+) of \1 units are finished", cut_off.said)
-    assert "0 published verdicts do not follow" in cut_off.said
+    assert re.search(r"(\d+) of \1 runs are finished", cut_off.said)
+    assert "verdicts match" in cut_off.said
     assert (results / "documents" / "firm" / "07_your_documents" / "report.html").is_file()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study.evidence.claims import REFUTED, REPLICATES, UNRESOLVED
-from study.evidence.difference import rows_listed
+from study.pages.difference import rows_listed
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
 from study.runs.store import PUBLISHED

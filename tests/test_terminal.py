@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from study import cli
-from study.params import Params
+from study.pages.notebook_arms import first_notebooks
+from study.pages.terminal import FILE_WIDTH, show_table
 from study.runs.runner import runs_of
 from study.runs.store import Store
-from study.terminal import FILE_WIDTH, PARTS, part_of, show_table
 
 
 @pytest.fixture
@@ -35,15 +35,17 @@ def finish(unit, results, status="finished"):
 
 def test_status_counts_what_is_finished_and_names_what_diverged(study, capsys):
     params, results = study
-    units = runs_of(params, Store(results / "runs"))
-    texts = [unit for unit in units if part_of(unit, params) == "texts"]
-    in_context = [unit for unit in units if part_of(unit, params) == "02"]
-    finish(texts[0], results)
+    units = runs_of(params, Store(results / "trials"))
+    first = first_notebooks(units, params, [run.name for run in cli.study_runs("tiny")])
+    in_context, finetuned = (
+        [unit for unit, name in zip(units, first, strict=True) if name == notebook]
+        for notebook in ("02_in_context", "03_finetune")
+    )
+    finish(finetuned[0], results)
     finish(in_context[0], results, "diverged")
     assert cli.main(["status", "--study", "tiny"]) == 0
     printed = capsys.readouterr().out
-    assert row(printed, "all")[1] == f"1/{len(texts)}"
-    assert f"0/{len(in_context)}, 1 diverged" in printed
+    assert " ".join(row(printed, "all")[1:5]) == f"0/{len(in_context)}, 1 diverged 1/{len(finetuned)}"
     assert row(printed, "all")[-1] == "diverged" and f"1/{len(units)}, 1 diverged" in printed
     assert f"diverged: {in_context[0].label}: the loss is not a number" in printed
     assert row(printed, "03_finetune") == "03_finetune not executed yet".split()
@@ -69,25 +71,11 @@ def test_the_plan_groups_units_and_lists_them_when_asked(study, capsys):
     assert cli.main(["plan", "--study", "tiny"]) == 0
     short = capsys.readouterr().out
     assert not any(unit.label in short for unit in units)
-    assert row(short, "all")[-1] == f"0/{len(units)}" and f"0 of {len(units)} units are finished" in short
+    assert row(short, "all")[-1] == f"0/{len(units)}" and f"0 of {len(units)} runs are finished" in short
     assert "memory on cpu" in short and len(short.splitlines()) < 25
     assert cli.main(["plan", "--study", "tiny", "--verbose"]) == 0
     full = capsys.readouterr().out
     assert all(f"to run    {unit.key}  {unit.label}" in full for unit in units)
-
-
-def test_every_unit_has_a_part_and_the_ladder_is_one_of_its_own(params, model_folder):
-    lower = {"name": str(model_folder), "device": "cpu", "dtype": "bfloat16"}
-    ladder = {"models": [lower], "arms": ["icl", "ft"]}
-    laddered = Params.parse({**params.plain(), "model_sizes": ladder}, "test")
-    parts = {unit.label: part_of(unit, laddered) for unit in runs_of(params, Store(model_folder / "none"))}
-    assert set(parts.values()) == set(PARTS) - {"06"}
-    assert parts["family / seed 0 / ft"] == "03"
-    assert parts["family / seed 0 / hybrid"] == "04" and parts["family / seed 0 / icl retention"] == "05"
-    other_models = [
-        unit for unit in runs_of(laddered, Store(model_folder / "none")) if unit.params.model != laddered.model
-    ]
-    assert other_models and {part_of(unit, laddered) for unit in other_models} == {"06"}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -1,29 +1,95 @@
-"""The verbs of the launcher, what the targets of the Makefile call: reproduce, nb, plan, status, verify, and more.
+"""The command line, `python -m study VERB`: what the targets of the Makefile call.
 
-Each imports what it needs, so that one with nothing to do ends at once.
+Each verb imports what it needs, so that one with nothing to do ends at once.
 """
 
-import argparse
 import errno
+import functools
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
 
 from study.config import ParamsError, named_file
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
-from study.params import Params, load_params
+from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
-from study.runs.store import PUBLISHED, content_hash, store_of
+from study.runs.store import content_hash, store_of
+
+if TYPE_CHECKING:
+    from study.runs.run import Run
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 ROOM, RIGHTS = "make room on the disk", "make it writable"
 REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM}
 REMEDIES |= {errno.EACCES: RIGHTS, errno.EPERM: RIGHTS, errno.EROFS: RIGHTS}
+
+P = ParamSpec("P")
+app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+Study = Annotated[str, typer.Option(help="name of a file in params/")]
+Number = Annotated[str, typer.Argument(help="first digits of the notebook's name, such as 03")]
+Size = Annotated[str, typer.Option(help="name of a file in params/base_model/")]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a scheduler sends it before it kills; it is cleaned up after like Ctrl-C."""
+
+
+def verb(does: Callable[P, int]) -> Callable[P, int]:
+    """Make a function that returns an exit status a verb."""
+
+    @functools.wraps(does)
+    def ended(*args: P.args, **given: P.kwargs) -> None:
+        raise typer.Exit(exit_status(functools.partial(does, *args, **given)))
+
+    app.command()(ended)
+    return does
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """Do the work of a verb; its exit status, with what went wrong and what would help on standard error."""
+    try:
+        return int(work())
+    except (ParamsError, NotebookFailed) as error:
+        return _failed(f"error: {error}", 1)
+    except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        place = f" ({error.filename})" if error.filename else ""
+        remedy = f"what is finished is kept: {REMEDIES[error.errno]} and run again"
+        return _failed(f"error: {error.strerror}{place}; {remedy}", 1)
+    except KeyboardInterrupt as error:
+        what, status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
+        return _failed(f"{what}; finished trials are kept, and the next run goes on from them", status)
+
+
+def _failed(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; its exit status, 2 for what is no verb or no option of it."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        app(arguments, prog_name="python -m study")
+    except SystemExit as end:
+        return int(end.code or 0)
+    raise AssertionError("a command line ends with an exit status")
 
 
 def study_file(study: str) -> Path:
@@ -46,42 +112,49 @@ def study_runs(study: str) -> list[Page]:
     return [Page(notebook, file, params, RESULTS / study) for notebook in notebooks]
 
 
-def reproduce(study: str) -> int:
+def models_of(params: Params) -> tuple[Model, ...]:
+    """The model of a study and those of its ladder."""
+    return (params.model, *params.model_sizes.models)
+
+
+@verb
+def reproduce(study: Study = "default") -> int:
     """Execute what is not up to date of a study."""
     runs = study_runs(study)
-    models = (runs[0].params.model, *runs[0].params.model_sizes.models)
-    for model in models:
+    for model in models_of(runs[0].params):
         ensure(model, weights=False)
         identity(model)  # no model: say so before any work
     started, executed = time.monotonic(), 0
     for run in runs:
         reason = run.stale()
-        if reason is None:
-            print(f"{run.name}: up to date")
-            continue
-        print(f"{run.name}: {reason}", flush=True)
-        for model in models:
-            ensure(model)
-        if not executed:
-            from study.runs.forecast import refuse_what_cannot_fit
-
-            refuse_what_cannot_fit(run.params, store_of(run.results))
-        from study.pages.execute import execute
-
-        begun = time.monotonic()
-        execute(run)
-        executed += 1
-        print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
-    folder = shown(runs[0].results)
+        print(f"{run.name}: {reason or 'up to date'}", flush=True)
+        if reason:
+            _execute_stale(run, first=not executed)
+            executed += 1
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
-        print(summary(runs[0].params, runs[0].results))
+        print(accuracy_summary(runs[0].params, runs[0].results))
     else:
-        print(f"nothing to do: study {study!r} is up to date in {folder} (to see it made anew, remove that folder)")
+        folder = shown(runs[0].results)
+        print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
 
 
-def summary(params: Params, results: Path) -> str:
+def _execute_stale(run: Page, first: bool) -> None:
+    for model in models_of(run.params):
+        ensure(model)
+    if first:
+        from study.runs.forecast import refuse_what_cannot_fit
+
+        refuse_what_cannot_fit(run.params, store_of(run.results))
+    from study.pages.execute import execute
+
+    begun = time.monotonic()
+    execute(run)
+    print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def accuracy_summary(params: Params, results: Path) -> str:
     """Accuracy by arm and split as text."""
     from study.runs.runner import evaluation_runs_of, rows_of
 
@@ -94,18 +167,10 @@ def summary(params: Params, results: Path) -> str:
     return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"
 
 
-def changed(theirs: object, mine: object, path: str = "") -> Iterator[str]:
-    """A line for each setting that differs, by its dotted path; what only one side has is one line."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        for key in {**theirs, **mine}:
-            yield from changed(theirs.get(key), mine.get(key), f"{path}.{key}" if path else key)
-    elif mine is None and isinstance(theirs, dict):
-        yield f"  {path}: left out"
-    elif theirs != mine:
-        yield f"  {path}: {theirs!r} -> {mine!r}"
-
-
-def one_notebook(number: str, params_file: str) -> int:
+@verb
+def nb(
+    number: Number, params_file: Annotated[str, typer.Argument(help="YAML file of differences from the defaults")]
+) -> int:
     """Execute one notebook with other params into a folder of its own, and print what differs."""
     from study.base_model.recipe import load_recipe
     from study.pages.execute import execute
@@ -113,26 +178,25 @@ def one_notebook(number: str, params_file: str) -> int:
     if not params_file:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
-    if notebook.name.startswith("00"):
-        recipe = load_recipe(file)
-        results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(recipe.plain())[:8]}"
-        execute(Page(notebook, file, recipe, results))
-        print(f"written to {shown(results)}")
-        return 0
-    params, published = load_params(file), load_params(study_file("default"))
+    params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else load_params(file)
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Page(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
-    for model in (params.model, *params.model_sizes.models):
+
+    for model in models_of(params) if isinstance(params, Params) else ():
         ensure(model)
     execute(run)
-    print(f"written to {shown(run.target)}\n\nparams that differ from params/default.yaml")
-    print("\n".join(changed(published.plain(), params.plain())) or "  none")
-    show_differences(run)
+    print(f"written to {shown(run.target)}")
+    if isinstance(params, Params):
+        from study.pages.difference import show_differences
+        from study.pages.notebook_arms import arms_of
+
+        show_differences(run, arms_of(run.name, params), load_params(study_file("default")))
     return 0
 
 
-def help_notebook(number: str) -> int:
+@verb
+def help_nb(number: Number) -> int:
     """Say what a notebook asks, and every setting that it can be run with."""
     notebook = notebook_path(number)
     from papermill import inspect_notebook
@@ -143,43 +207,25 @@ def help_notebook(number: str) -> int:
     return 0
 
 
-def show_differences(run: Page) -> None:
-    """Print what a notebook's arms answer otherwise than in the published study, in words and as a table."""
-    from study.evidence.difference import difference_table, in_short, rows_listed, show
-    from study.pages.execute import runs_in
-    from study.runs.runner import rows_of
-
-    trials = [trial for trial in runs_in(run) if trial.params == run.params]  # the ladder's models are others
-    here = rows_of(trials, store_of(run.results))
-    if here.empty:
-        print("\nthis notebook runs no trials, so no accuracy is compared")
-        return
-    table = difference_table(
-        here, rows_listed(PUBLISHED, [*dict.fromkeys(trial.arm for trial in trials)]), run.params.statistics
-    )
-    print(f"\naccuracy here and in {shown(PUBLISHED)}\n{in_short(table, run.params.statistics.confidence)}\n")
-    show(table)
-
-
-def plan(study: str, verbose: bool = False) -> int:
+@verb
+def plan(
+    study: Study = "default", verbose: Annotated[bool, typer.Option("--verbose", help="list every run")] = False
+) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    from study.runs.runner import runs_of
-    from study.terminal import TO_RUN, show_pages, show_units, states_of
+    from study.pages.terminal import TO_RUN, show_pages
 
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
-    for model in (params.model, *params.model_sizes.models):
+    for model in models_of(params):
         ensure(model, weights=False)
     show_pages(runs)
-    units = runs_of(params, store)
-    states = states_of(units, store)
     print()
-    show_units(units, states, params)
-    for unit, state in zip(units, states, strict=True):
-        if verbose:
-            print(f"  {state:8}  {unit.key}  {unit.label}")
-    print(f"\n{len(units) - states.count(TO_RUN)} of {len(units)} units are finished")
-    if TO_RUN in states:
+    units = _show_units(runs)
+    for unit, state in units if verbose else ():
+        print(f"  {state:8}  {unit.key}  {unit.label}")
+    waiting = sum(state == TO_RUN for _, state in units)
+    print(f"\n{len(units) - waiting} of {len(units)} runs are finished")
+    if waiting:
         from study.runs.forecast import forecast
 
         found = forecast(params, store)
@@ -188,49 +234,64 @@ def plan(study: str, verbose: bool = False) -> int:
     return 0
 
 
-def status(study: str) -> int:
+@verb
+def status(study: Study = "default") -> int:
     """Say what is finished, what diverged and what failed."""
+    from study.pages.terminal import show_pages
     from study.runs.run import DIVERGED
-    from study.runs.runner import runs_of
-    from study.terminal import show_pages, show_units, states_of
 
     runs = study_runs(study)
-    store = store_of(runs[0].results)
-    units = runs_of(runs[0].params, store)
-    states = states_of(units, store)
-    show_units(units, states, runs[0].params)
-    for unit, state in zip(units, states, strict=True):
+    for unit, state in _show_units(runs):
         if state == DIVERGED:
-            print(f"diverged: {unit.label}: {store.record(unit.key)['error']}")
+            print(f"diverged: {unit.label}: {store_of(runs[0].results).record(unit.key)['error']}")
     print()
     show_pages(runs)
     return 0
 
 
-def documents(docs: str, questions: str, study: str) -> int:
+def _show_units(runs: list[Page]) -> list[tuple["Run", str]]:
+    """Print how many runs of a study are in which state; all of them with their states."""
+    from study.pages.notebook_arms import first_notebooks
+    from study.pages.terminal import show_units, states_of
+    from study.runs.runner import runs_of
+
+    params, store = runs[0].params, store_of(runs[0].results)
+    units = runs_of(params, store)
+    states = states_of(units, store)
+    show_units(units, states, first_notebooks(units, params, [run.name for run in runs]))
+    return [*zip(units, states, strict=True)]
+
+
+@verb
+def documents(
+    docs: Annotated[str, typer.Option(help="folder of text, Markdown, HTML, PDF or JSONL")] = "",
+    questions: Annotated[str, typer.Option(help="CSV or JSONL file")] = "",
+    study: Study = "documents",
+) -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
     from study.advice.ask import inquire
 
     return inquire(docs, questions, study, load_params(study_file(study)), RESULTS)
 
 
-def figures(study: str) -> int:
+@verb
+def figures(study: Study = "default") -> int:
     """Redraw the figures of a study from its results; no model is loaded."""
     from study.pages.draw import redraw
 
-    params = load_params(study_file(study))
-    changed = redraw(params, RESULTS / study)
+    changed = redraw(load_params(study_file(study)), RESULTS / study)
     for file in (file for file, new in changed.items() if new):
         print(f"changed: {file}")
     print(f"{sum(changed.values())} of {len(changed)} files changed")
     return 0
 
 
-def verify(study: str) -> int:
+@verb
+def verify(study: Study = "default") -> int:
     """Recompute every claim of a published study from its rows."""
-    from study.evidence.verify import verify
+    from study.evidence.verify import verify as recomputed
 
-    effects, claims = verify(load_params(study_file(study)), RESULTS / study)
+    effects, claims = recomputed(load_params(study_file(study)), RESULTS / study)
     for claim in claims.itertuples():
         print(f"\n{claim.number}. {claim.claim}")
         for line in effects[effects["number"] == claim.number].itertuples():
@@ -241,51 +302,48 @@ def verify(study: str) -> int:
             )
         print(f"   {claim.verdict}" + ("" if claim.follows else f", but {claim.published} is published"))
     wrong = (~claims["follows"]).sum()
-    print(f"\n{len(claims)} claims recomputed, {wrong} published verdicts do not follow from the published rows")
+    print(f"\n{wrong} of {len(claims)} published verdicts differ" if wrong else f"\nall {len(claims)} verdicts match")
     return int(wrong > 0)
 
 
-def site(study: str) -> int:
-    """Make the site of a study from its results."""
-    from study.site import SITE
-    from study.site.build import build
-
-    build(load_params(study_file(study)), RESULTS / study)
-    print(f"open {shown(SITE / 'index.html')}")
-    return 0
-
-
-def fetch(model: str, revision: str, data: str) -> int:
+@verb
+def fetch(
+    model: Annotated[str, typer.Option(help="model of the hub, owner/name")] = "",
+    revision: Annotated[str, typer.Option(help="commit, branch or tag to pin; by default the pinned commit")] = "",
+    data: Annotated[str, typer.Option(help="name of a public data set")] = "",
+) -> int:
     """Fetch a hub model and pin it, or a public data set."""
-    from study.lm.fetch import fetch, fetch_data
+    from study.lm.fetch import fetch as fetch_model
+    from study.lm.fetch import fetch_data
 
     if not model and not data:
         raise ParamsError("neither MODEL nor DATA is given; as in `make fetch MODEL=Qwen/Qwen3-1.7B`")
     if model:
-        fetch(model, revision or None)
+        fetch_model(model, revision or None)
     if data:
         fetch_data(data)
     return 0
 
 
-def base_model(size: str) -> int:
-    """Pretrain a bundled model anew."""
+@verb
+def base_model(size: Size = "default") -> int:
+    """Pretrain a bundled model."""
     from study.base_model.make import folder_of, recipe_file
     from study.base_model.recipe import load_recipe
     from study.pages.execute import execute
 
     file, folder = recipe_file(size), folder_of(size)
     run = Page(NOTEBOOKS / "00_base_model.ipynb", file, load_recipe(file), folder)
-    reason = run.stale()
-    if reason is None:
-        print(f"nothing to do: {shown(folder)} is up to date; remove that folder to train anew")
+    if run.stale() is None:
+        print(f"nothing to do: {shown(folder)} is up to date; remove that folder to train again")
         return 0
     execute(run)
     print(f"written to {shown(folder)}")
     return 0
 
 
-def base_report(size: str) -> int:
+@verb
+def base_report(size: Size = "default") -> int:
     """Measure a bundled model's skills beside their targets."""
     from study.base_model.make import folder_of, recipe_file
     from study.base_model.report import report, verdict
@@ -298,128 +356,3 @@ def base_report(size: str) -> int:
     print(targets.round(2).to_string(index=False))
     print(verdict(targets))
     return 0 if targets["met"].all() else 1
-
-
-def bench(quick: bool, only: str) -> int:
-    """Measure speed against what others use, in turn on this machine."""
-    try:
-        from study.bench.run import run
-    except ModuleNotFoundError as error:
-        raise ParamsError(
-            f"{error.name} is not installed; `make bench` does it, from requirements/bench.lock"
-        ) from error
-    return run(quick, only)
-
-
-def chaos(faults: int, only: str, seed: int, quick: bool) -> int:
-    """Disturb a tiny study by every fault in turn, resume it and hold it against the undisturbed one."""
-    from study.chaos.run import run
-
-    return run(faults, [name.strip() for name in only.split(",") if name.strip()], seed, quick)
-
-
-def soak(minutes: float, study: str, folder: str, reference: str, seed: int) -> int:
-    """Kill processes of a study at random for as long as asked, let it finish and compare its rows."""
-    from study.chaos.soak import soak
-
-    return soak(minutes, study, folder, reference, seed)
-
-
-def compare(folder: str, reference: str) -> int:
-    """Compare two folders of trials, unit by unit and value by value."""
-    from study.chaos.soak import compare
-
-    return compare(folder, reference)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as a scheduler sends it before it kills; what is cleared away behind Ctrl-C is behind it, too."""
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    for verb, does in (
-        ("reproduce", reproduce),
-        ("status", status),
-        ("figures", figures),
-        ("verify", verify),
-        ("site", site),
-    ):
-        sub = verbs.add_parser(verb, help=(does.__doc__ or "").splitlines()[0])
-        sub.add_argument("--study", default="default", help="name of a file in params/")
-        sub.set_defaults(does=lambda given, does=does: does(given.study))
-    sub = verbs.add_parser("plan", help=(plan.__doc__ or "").splitlines()[0])
-    sub.add_argument("--study", default="default", help="name of a file in params/")
-    sub.add_argument("--verbose", action="store_true", help="list every unit")
-    sub.set_defaults(does=lambda given: plan(given.study, given.verbose))
-    sub = verbs.add_parser("nb", help=(one_notebook.__doc__ or "").splitlines()[0])
-    sub.add_argument("number", help="first digits of the notebook's name, such as 03")
-    sub.add_argument("params_file", help="YAML file of differences from the defaults")
-    sub.set_defaults(does=lambda given: one_notebook(given.number, given.params_file))
-    sub = verbs.add_parser("help-nb", help=(help_notebook.__doc__ or "").splitlines()[0])
-    sub.add_argument("number", help="first digits of the notebook's name, such as 03")
-    sub.set_defaults(does=lambda given: help_notebook(given.number))
-    sub = verbs.add_parser("fetch", help=(fetch.__doc__ or "").splitlines()[0])
-    sub.add_argument("--model", default="", help="model of the hub, owner/name")
-    sub.add_argument("--revision", default="", help="commit, branch or tag to pin; by default the pinned commit")
-    sub.add_argument("--data", default="", help="name of a public data set")
-    sub.set_defaults(does=lambda given: fetch(given.model, given.revision, given.data))
-    for verb, makes in (("base-model", base_model), ("base-report", base_report)):
-        sub = verbs.add_parser(verb, help=(makes.__doc__ or "").splitlines()[0])
-        sub.add_argument("--size", default="default", help="name of a file in params/base_model/")
-        sub.set_defaults(does=lambda given, makes=makes: makes(given.size))
-    sub = verbs.add_parser("documents", help=(documents.__doc__ or "").splitlines()[0])
-    sub.add_argument("--docs", default="", help="folder of text, Markdown, HTML, PDF or JSONL")
-    sub.add_argument("--questions", default="", help="CSV or JSONL file")
-    sub.add_argument("--study", default="documents", help="name of a file in params/")
-    sub.set_defaults(does=lambda given: documents(given.docs, given.questions, given.study))
-    sub = verbs.add_parser("bench", help=(bench.__doc__ or "").splitlines()[0])
-    sub.add_argument("--quick", action="store_true", help="the fast rows only, once each; nothing is written")
-    sub.add_argument("--only", default="", help="names of groups of rows")
-    sub.set_defaults(does=lambda given: bench(given.quick, given.only))
-    sub = verbs.add_parser("chaos", help=(chaos.__doc__ or "").splitlines()[0])
-    sub.add_argument("--faults", type=int, default=100, help="how many processes are killed, one after the other")
-    sub.add_argument("--only", default="", help="names of faults, between commas")
-    sub.add_argument("--seed", type=int, default=0, help="decides on moments and files")
-    sub.add_argument("--quick", action="store_true", help="the short form")
-    sub.set_defaults(does=lambda given: chaos(given.faults, given.only, given.seed, given.quick))
-    sub = verbs.add_parser("soak", help=(soak.__doc__ or "").splitlines()[0])
-    sub.add_argument("--minutes", type=float, default=60, help="for how long processes are killed")
-    sub.add_argument("--study", default="default", help="name of a file in params/")
-    sub.add_argument("--folder", default="", help="empty folder that the project is copied to; a new one by default")
-    sub.add_argument("--reference", default="", help="folder of undisturbed trials to compare with at the end")
-    sub.add_argument("--seed", type=int, default=0, help="decides on moments and processes")
-    sub.set_defaults(does=lambda given: soak(given.minutes, given.study, given.folder, given.reference, given.seed))
-    sub = verbs.add_parser("compare", help=(compare.__doc__ or "").splitlines()[0])
-    sub.add_argument("folder", help="of trials, such as results/default/trials")
-    sub.add_argument("reference", help="folder of trials, too")
-    sub.set_defaults(does=lambda given: compare(given.folder, given.reference))
-    given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        return int(given.does(given))
-    except (ParamsError, NotebookFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        if error.errno not in REMEDIES:
-            raise
-        place = f" ({error.filename})" if error.filename else ""
-        print(
-            f"error: {error.strerror}{place}; what is finished is kept: {REMEDIES[error.errno]} and run again",
-            file=sys.stderr,
-        )
-        return 1
-    except KeyboardInterrupt as error:
-        what, exit_status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
-        print(f"{what}; finished trials are kept, and the next run goes on from them", file=sys.stderr)
-        return exit_status

@@ -14,8 +14,8 @@ from pydantic_core import PydanticUndefined
 
 from study.base_model.recipe import Pretraining
 from study.datasets import WORLDS
+from study.pages.terminal import show_table, show_text
 from study.params import Params
-from study.terminal import show_table, show_text
 
 TYPES: dict[Any, str] = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
 MODULES: dict[type[BaseModel], Any] = {module.Params: module for module in WORLDS.values()}
@@ -56,9 +56,8 @@ def head_of(notebook: Path) -> tuple[str, str]:
 
 
 def example_of(notebook: Path) -> tuple[str, str]:
-    """A params file worth a try with a notebook, as its text and where it goes."""
+    """A params file worth a try with a notebook, as its text and where it goes: a recipe beside the one it extends."""
     number = notebook.name[:2]
-    # A recipe that extends another one lies beside it.
     return EXAMPLES.get(number, EXAMPLE), "params/base_model/mine.yaml" if number == "00" else "mine.yaml"
 
 
@@ -69,18 +68,15 @@ def settings_of(notebook: Path) -> list[Setting]:
 
 def _settings(model: type[BaseModel], path: str) -> Iterator[Setting]:
     for name, info in model.model_fields.items():
-        field = f"{path}{name}"
-        inner = _model_in(info.annotation)
-        if inner is None:
-            yield Setting(field, _allowed(info), _default(info), info.description or "")
-            continue
+        field, inner = f"{path}{name}", _model_in(info.annotation)
         place = PLACES.get(get_origin(info.annotation), "")
         # A group of settings whose default is that of each of them needs no row of its own.
-        if place or inner in MODULES or info.default != inner():
-            yield Setting(
-                field, _allowed(info), _default(info), info.description or _summary(MODULES.get(inner, inner))
-            )
-        yield from _settings(inner, f"{field}{place}.")
+        if inner is None or place or inner in MODULES or info.default != inner():
+            documented = MODULES.get(inner, inner).__doc__ if inner else ""
+            about = info.description or (documented or "").partition("\n")[0]
+            yield Setting(field, _allowed(info), _default(info), about)
+        if inner:
+            yield from _settings(inner, f"{field}{place}.")
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -90,19 +86,10 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in map(_model_in, get_args(annotation)) if model), None)
 
 
-def _summary(documented: Any) -> str:
-    return (documented.__doc__ or "").splitlines()[0]
-
-
 def _allowed(info: FieldInfo) -> str:
     """Types, values and bounds of a setting in words."""
-    bounds = [
-        f"{sign} {getattr(limit, name)}"
-        for limit in info.metadata
-        for name, sign in BOUNDS.items()
-        if getattr(limit, name, None) is not None
-    ]
-    return ", ".join([_kind(info.annotation), *bounds])
+    found = [(sign, getattr(limit, name, None)) for limit in info.metadata for name, sign in BOUNDS.items()]
+    return ", ".join([_kind(info.annotation), *(f"{sign} {bound}" for sign, bound in found if bound is not None)])
 
 
 def _kind(annotation: Any) -> str:
@@ -135,20 +122,15 @@ def _default(info: FieldInfo) -> str:
 
 
 def show(notebook: Path, parameters: dict[str, Any]) -> None:
-    """Print what a notebook asks, its parameters, every setting of its params file, and how to run it with others.
-
-    Args:
-        notebook: the source notebook.
-        parameters: as papermill has them, by name.
-    """
+    """Print what a notebook asks, its parameters as papermill has them, its settings, and how to run it with others."""
     title, question = head_of(notebook)
     text, file = example_of(notebook)
     show_text(f"{title}\n\n{question}\n")
     rows = [[name, given["default"], given["help"]] for name, given in parameters.items()]
     show_table(["parameter", "default", "what it is"], rows, whole=["parameter"])
     show_text(
-        "\nWhat the file that PARAMS_FILE names may hold, in YAML. What it leaves out is as by default; of a list or a "
-        "mapping, such as worlds or arms, what it gives is all there is.\n"
+        "\nWhat the file that PARAMS_FILE names may hold, in YAML. What it leaves out is as by default; a list or a "
+        "mapping that it gives, such as worlds or arms, replaces the default one.\n"
     )
     show_table(["setting", "allowed", "default", "what it is"], settings_of(notebook), whole=["setting"])
     print(f"\nFor example:\n\n    echo '{text}' > {file}\n    make nb NB={notebook.name[:2]} PARAMS={file}")

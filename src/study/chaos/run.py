@@ -13,7 +13,7 @@ from study.chaos.check import Reference
 from study.chaos.fault import Chaos, Outcome
 from study.chaos.scratch import LAST, PAGES, Scratch
 from study.config import ParamsError
-from study.terminal import Styled, show_table
+from study.pages.terminal import Styled, show_table
 
 FAULTS: dict[str, Callable[[Chaos], Iterator[Outcome]]] = {
     "kills": kills.kills,

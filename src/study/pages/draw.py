@@ -16,8 +16,8 @@ from study.evidence.stats import difference_table
 from study.figures import captions, comparisons, pictures
 from study.figures import curves as figures
 from study.lm.hub import model_folder
-from study.pages.experiment import (
-    Experiment,
+from study.pages.experiment import Experiment
+from study.pages.notebook_arms import (
     augmented_arms,
     control_arms,
     finetuned_arms,

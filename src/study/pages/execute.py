@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.pages.experiment import all_arms, augmented_arms, finetuned_arms, in_context_arms
+from study.pages.notebook_arms import studies_of
 from study.pages.page import NotebookFailed, Page
 from study.params import Params, load_params
 from study.paths import ROOT, shown
@@ -24,28 +24,15 @@ from study.runs.run import EvaluationRun
 from study.runs.runner import evaluation_runs_of
 from study.runs.store import store_of
 
-# The arms each notebook runs; a notebook whose trials are gone is not up to date.
-ARMS_OF = {
-    "02_in_context": in_context_arms,
-    "03_finetune": finetuned_arms,
-    "04_augmented_finetune": augmented_arms,
-    "05_compare": all_arms,
-    "06_mechanism_and_cost": all_arms,
-    "07_your_documents": all_arms,
-}
-
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
-LADDER = "06_mechanism_and_cost"  # runs the other models of the ladder, too
 
 
 def runs_in(run: Page) -> list[EvaluationRun]:
-    """The trials a notebook runs."""
-    if run.name not in ARMS_OF:
+    """The trials that a notebook runs; none of one that pretrains, whose params are a recipe."""
+    if not isinstance(run.params, Params):
         return []
-    store, trials = store_of(run.results), []
-    for params in (run.params, *(run.params.other_models if run.name == LADDER else ())):
-        trials += evaluation_runs_of(params, store, ARMS_OF[run.name](params))
-    return trials
+    store = store_of(run.results)
+    return [t for params, arms in studies_of(run.name, run.params) for t in evaluation_runs_of(params, store, arms)]
 
 
 def rows_behind(run: Page) -> dict[str, str]:
@@ -107,12 +94,11 @@ def _execute(run: Page) -> None:
             "finished is kept: free some memory and run again"
         ) from None
     except papermill.PapermillExecutionError as error:
-        failed = run.results / "failed" / run.notebook.name
-        failed.parent.mkdir(exist_ok=True)
-        part.replace(failed)
+        run.failed.parent.mkdir(exist_ok=True)
+        part.replace(run.failed)
         raise NotebookFailed(
             f"{run.notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-            f"the notebook up to this cell: {shown(failed)}"
+            f"the notebook up to this cell: {shown(run.failed)}"
         ) from None
     except BaseException:  # interrupted: half a notebook is of no use to anyone
         part.unlink(missing_ok=True)
@@ -125,7 +111,7 @@ def _execute(run: Page) -> None:
         )
     _tidy(part)
     part.replace(run.target)
-    (run.results / "failed" / run.notebook.name).unlink(missing_ok=True)
+    run.failed.unlink(missing_ok=True)
     written = [path for path in sorted((run.results / run.name).rglob("*")) if path.is_file()]
     files = {str(path.relative_to(run.results)): sha256_of(path) for path in [run.target, *written]}
     run.stamp.parent.mkdir(exist_ok=True)

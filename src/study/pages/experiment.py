@@ -21,7 +21,8 @@ from study.evidence.stats import accuracy, accuracy_table, contrast
 from study.figures.style import save
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
-from study.params import Params, Source, load_params
+from study.pages.notebook_arms import arms_of
+from study.params import Params, load_params
 from study.paths import ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, Dataset, EvaluationRun, prepare
@@ -55,6 +56,11 @@ class Experiment:
     def output(self) -> Path:
         """Where this notebook's figures and tables go."""
         return self.results / self.notebook
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that this notebook runs."""
+        return arms_of(self.notebook, self.params)
 
     def provenance(self) -> pd.DataFrame:
         """What is about to be run, as a table."""
@@ -327,50 +333,3 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
     os.chdir(ROOT)
     pd.set_option("display.max_colwidth", None)  # sentences are shown whole
     return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
-
-
-def all_arms(params: Params) -> list[str]:
-    """Every arm."""
-    return list(params.arms)
-
-
-def in_context_arms(params: Params) -> list[str]:
-    """Arms that train on nothing."""
-    return [name for name, arm in params.arms.items() if not arm.train and not arm.retention]
-
-
-def finetuned_arms(params: Params) -> list[str]:
-    """Arms that train on the documents alone."""
-    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.retention]
-
-
-def augmented_arms(params: Params) -> list[str]:
-    """Arms that train on more than the documents."""
-    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.retention]
-
-
-def retention_arms(params: Params) -> list[str]:
-    """Arms that are asked about another world than the one they were trained on."""
-    return [name for name, arm in params.arms.items() if arm.retention]
-
-
-def main_arms(params: Params) -> list[str]:
-    """Arms of the study's question, without controls, variants and partial contexts."""
-    return [
-        name
-        for name, arm in params.arms.items()
-        if not (arm.shots or arm.retention or arm.as_long_as or arm.reseed or arm.worlds)
-        and Source.REPHRASED not in arm.train
-        and arm.context is not Source.IRRELEVANT
-    ]
-
-
-def control_arms(params: Params) -> list[str]:
-    """Arms that are asked what the others are and are none of them."""
-    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].retention]
-
-
-def practical_arms(params: Params) -> list[str]:
-    """Arms that somebody with nothing but documents and a model could use."""
-    arms = {name: params.arms[name] for name in main_arms(params)}
-    return [name for name, arm in arms.items() if (arm.train or arm.context) and Source.ORACLE not in arm.train]

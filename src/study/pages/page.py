@@ -79,6 +79,11 @@ class Page:
         return self.results / self.notebook.name
 
     @property
+    def failed(self) -> Path:
+        """Where the notebook goes up to the cell that failed."""
+        return self.results / "failed" / self.notebook.name
+
+    @property
     def stamp(self) -> Path:
         """The record of the last whole execution."""
         return self.results / "stamps" / f"{self.name}.json"

@@ -1,9 +1,13 @@
-"""What a study will take before it is begun: memory, disk and time, from the shape of its model alone.
+"""What a study will take: memory, disk and time, from the shape of its model alone, before anything is run.
 
-Memory of a training step is found by making it without numbers: the model goes forward with torch's fake tensors,
-which have a shape and no content, and what it would keep for the way back is counted. The rest follows from the number
-of weights. Time is operations (`study.lm.flops`) at the speed of a large product on the device, times the share of it
-that such work reaches.
+    weights      parameters times bytes each
+    fine-tuning  weights + trained parameters x (2 Adam moments, masters) + the larger of activations and gradients
+    generation   weights + keys and values of the prompts + one pass over the batch
+    scoring      weights + keys and values of the longest context + one pass over a chunk of questions
+    time         floating-point operations (`study.lm.flops`) / rate of the study's finished trainings, or of a product
+
+Activations are counted, as families differ tenfold in them: a forward pass with torch's fake tensors, which have a
+shape and no content, records what autograd would keep.
 """
 
 import shutil
@@ -30,26 +34,28 @@ from study.runs.run import EvaluationRun, GenerationRun, Run, prepare, prompts_o
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
 
-BITS = {None: None, "8bit": 8, "4bit": 4.5}  # with the constants of the quantization
-READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step begin anew
-CASTS = 1.2  # where types are mixed, copies that go through a cast; measured, as the allocator counts them
+BITS = {"8bit": 8, "4bit": 4.5}  # with the constants of the quantization
+READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step are read again
+CASTS = 1.2  # copies made by casts in mixed precision; measured, as the allocator counts them
 ADAM_BYTES = 8  # two moments in float32
-REACHED = 0.3  # of the speed of a large product, where no trial has been measured
+REACHED = 0.3  # of the speed of a large product, where no training has been measured
 ROW_BYTES = 60_000  # of a trial's rows and record
+GENERATED = {Source.LOCAL, Source.GLOBAL, Source.REPHRASED}
+REMEDIES = {
+    "weights": "a smaller model, model.dtype bfloat16, or model.quantization",
+    "finetuning": "finetuning.method lora, fewer finetuning.step_tokens, or a smaller model",
+    "generation": "a smaller augmentation.batch_size, fewer augmentation.global_tokens, or a smaller model",
+    "scoring": "fewer questions.context_tokens, model.dtype bfloat16, or a smaller model",
+}
 
 
 class Memory(NamedTuple):
     """Bytes at the peak of each kind of work, weights included."""
 
     weights: int
-    tuning: int
-    writing: int
-    asking: int
-
-    @property
-    def peak(self) -> int:
-        """The largest of them."""
-        return max(self)
+    finetuning: int
+    generation: int
+    scoring: int
 
 
 class Forecast(NamedTuple):
@@ -75,13 +81,12 @@ class Forecast(NamedTuple):
 
     def lines(self) -> list[str]:
         """The forecast in words."""
-        giga = {name: f"{value / 1e9:.2f} GB" for name, value in self.memory._asdict().items()}
-        hours = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
+        memory = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in self.memory._asdict().items())
+        long = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
         return [
-            f"memory on {self.device}: weights {giga['weights']}, tuning {giga['tuning']}, writing {giga['writing']}, "
-            f"asking {giga['asking']}; {self.free / 1e9:.1f} GB are free",
+            f"memory on {self.device}: {memory}; {self.free / 1e9:.1f} GB are free",
             f"disk: {self.disk / 1e9:.2f} GB; {self.free_disk / 1e9:.1f} GB are free",
-            f"time: about {hours} for {self.flops:.1e} operations",
+            f"time: about {long} for {self.flops / 1e9:,.0f} GFLOP",
         ]
 
     def refuse_what_cannot_fit(self) -> None:
@@ -90,18 +95,12 @@ class Forecast(NamedTuple):
         Raises:
             ParamsError: with what would help.
         """
-        kind = max(self.memory._fields, key=lambda name: getattr(self.memory, name))
-        kind = "weights" if self.memory.weights > self.free else kind
-        if self.memory.peak > self.free:
-            remedy = {
-                "weights": "a smaller model, model.dtype bfloat16, model.quantization, or model.device_map auto",
-                "tuning": "finetuning.method lora, fewer finetuning.step_tokens, or a smaller model",
-                "writing": "a smaller augmentation.batch_size, fewer augmentation.global_tokens, or a smaller model",
-                "asking": "fewer questions.context_tokens, model.dtype bfloat16, or a smaller model",
-            }[kind]
+        peak = max(self.memory)
+        if peak > self.free:
+            kind = "weights" if self.memory.weights > self.free else Memory._fields[self.memory.index(peak)]
             raise ParamsError(
-                f"{kind} takes {self.memory.peak / 1e9:.1f} GB on {self.device}, {self.free / 1e9:.1f} GB are free; "
-                f"use {remedy}"
+                f"{kind} takes {peak / 1e9:.1f} GB on {self.device}, {self.free / 1e9:.1f} GB are free; "
+                f"use {REMEDIES[kind]}"
             )
         if self.disk > self.free_disk:
             raise ParamsError(
@@ -109,21 +108,166 @@ class Forecast(NamedTuple):
             )
 
 
+def forecast(params: Params, store: Store) -> Forecast:
+    """What is still to be done of a study takes, its ladder aside."""
+    device, model = pick_device(params.model), skeleton(params.model)
+    units = waiting(params, store)
+    size = size_of(model)
+    loads = {place: Workload(params, *place, size) for place in {(unit.world, unit.seed) for unit in units.values()}}
+    flops = sum(loads[unit.world, unit.seed].flops(unit) for unit in _one_training_each(units.values()))
+    rate = measured_rate(params, store) or REACHED * product_rate(device, getattr(torch, params.model.dtype))
+    return Forecast(
+        memory=memory_of(params, list(loads.values())),
+        free=free_memory(torch.device(device)),
+        device=device,
+        disk=ROW_BYTES * len(units),  # weights are checked when they are fetched
+        free_disk=shutil.disk_usage(_existing(store.folder)).free,
+        flops=flops,
+        seconds=flops / rate,
+    )
+
+
+def waiting(params: Params, store: Store) -> dict[str, Run]:
+    """The runs that are still to be done, by key; the ladder's aside."""
+    return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
+
+
+def refuse_what_cannot_fit(params: Params, store: Store) -> None:
+    """Raise if what is still to be done of a study cannot fit; the bundled model fits wherever this runs.
+
+    Raises:
+        ParamsError: with what would help.
+    """
+    if params.model.name != BUNDLED and waiting(params, store):
+        forecast(params, store).refuse_what_cannot_fit()
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _one_training_each(units: Iterable[Run]) -> list[Run]:
+    """Runs without those whose training another one shares."""
+    seen: dict[str, Run] = {}
+    for unit in units:
+        training = unit.training if isinstance(unit, EvaluationRun) else None
+        seen.setdefault(f"{unit.world}/{unit.seed}/{training}" if training else unit.key, unit)
+    return list(seen.values())
+
+
+class Workload:
+    """The tokens that the runs of one world and seed read, generate and learn."""
+
+    def __init__(self, params: Params, world: str, seed: int, size: Size):
+        self.params, self.size = params, size
+        material, prompts = prepare(params, world, seed), prompts_of(params)
+        texts = [document.text for document in material.documents]
+        splitting = next(iter(params.arms.values())).splitting
+        self.documents = count_tokens(params.model, texts)
+        self.single = count_tokens(params.model, training_texts(material.documents, splitting))
+        self.context = sum(count_tokens(params.model, [prompts.behind(texts)]))
+        self.context = min(self.context, params.questions.context_tokens or self.context)
+        queries = count_tokens(params.model, [question.query for question in material.questions])
+        wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
+        again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
+        self.scored = sum(wholes) - again  # what the options of a question share is read once
+
+    def flops(self, unit: Run) -> float:
+        """Operations of one run."""
+        if isinstance(unit, GenerationRun):
+            return self.generation(unit.source)
+        if not isinstance(unit, EvaluationRun):
+            raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
+        if unit.shards:  # they are units themselves
+            return 0.0
+        share = 1.0 if unit.shard is None else 1 / self.params.questions.shards
+        return self.scoring(self.context if unit.spec.context else 0, share) + self.training(unit.spec)
+
+    def scoring(self, context: int, share: float = 1.0) -> float:
+        """Operations of all questions, or a share of them, given a context of so many tokens, these included."""
+        prefilled = forward_flops(self.size, context) if context else 0
+        return prefilled + self._each(share * self.scored, context)
+
+    def generation(self, source: Source) -> float:
+        """Operations of generating texts, each half as long as it may be."""
+        past = 0 if source is Source.LOCAL else self.context
+        return forward_flops(self.size, past) + self._each(sum(self.single), 0) + self._each(self._new(source), past)
+
+    def training(self, arm: Arm) -> float:
+        """Operations of an arm's training; 0 if it has none."""
+        if not arm.train:
+            return 0.0
+        tuning = self.params.finetuning
+        tokens = sum(self.single) + sum(self._new(source) for source in {Source.LOCAL, Source.GLOBAL} & set(arm.train))
+        steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
+        return steps * training_flops(self.size, tuning.step_tokens)
+
+    def _each(self, tokens: float, past: int) -> float:
+        """Operations of so many tokens, each read with the same past and predicting another."""
+        return tokens * (2 * (self.size.body + self.size.head) + 4 * self.size.attention * past)
+
+    def _new(self, source: Source) -> float:
+        """Tokens that are generated."""
+        how = self.params.augmentation
+        if source is Source.LOCAL:
+            return len(self.single) * how.samples * how.local_tokens / 2
+        return len(self.documents) * how.samples * how.global_tokens / 2
+
+
+def measured_rate(params: Params, store: Store) -> float:
+    """Operations a second over the finished trainings of the study; 0 if there are none."""
+    done = [store.record(trial.key) for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
+    trainings = [record["training"] for record in done if "training" in record]
+    seconds = sum(training["seconds"] for training in trainings)
+    return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0
+
+
+def product_rate(device: str, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product."""
+    side = 1024 if device == "cpu" else 8192
+    one = torch.randn(side, side, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(5):
+        begun = time.perf_counter()
+        float((one @ one)[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - begun)
+    del one
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return 2 * side**3 / best
+
+
+def memory_of(params: Params, loads: list[Workload]) -> Memory:
+    """Bytes at the peak of each kind of work."""
+    model, how = skeleton(params.model), params.augmentation
+    weights = weight_bytes(model, params)
+    context = min(max((load.context for load in loads), default=0), positions(model) or sys.maxsize)
+    own = max((max(load.documents) for load in loads), default=0) + max(how.local_tokens, how.global_tokens)
+    texts = how.samples * max((len(load.documents) for load in loads), default=0)
+    methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
+    finetuning = max((training_bytes(params, method) for method in methods), default=0)
+    generates = any(GENERATED & set(arm.train) for arm in params.arms.values())
+    generation = writing_bytes(model, min(how.batch_size, texts), context, own) if generates else 0
+    scoring = memory_needed(model, context, CHUNK_TOKENS)
+    return Memory(weights, weights + finetuning, weights + generation, weights + scoring)
+
+
 def weight_bytes(model: PreTrainedModel, params: Params) -> int:
     """Bytes of a model's weights as they are loaded; quantization leaves embeddings and norms as they are."""
-    bits, kept = BITS[params.model.quantization], model.get_output_embeddings().weight
-    total = 0.0
-    for weight in {id(p): p for p in model.parameters()}.values():
-        quantized = bits is not None and weight.ndim == 2 and weight is not kept
-        quantized = quantized and weight is not model.get_input_embeddings().weight
-        total += weight.numel() * (bits / 8 if quantized and bits else weight.dtype.itemsize)
-    return int(total)
+    bits = BITS.get(params.model.quantization or "")
+    ends = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings())}
+    return int(
+        sum(
+            weight.numel() * (bits / 8 if bits and weight.ndim == 2 and id(weight) not in ends else weight.itemsize)
+            for weight in {id(weight): weight for weight in model.parameters()}.values()
+        )
+    )
 
 
 def training_bytes(params: Params, method: str) -> int:
-    """Bytes above the loaded weights at the peak of a step: masters, moments, and what is kept to go back or gradients.
+    """Bytes above the loaded weights at the peak of a step: masters, moments, and activations or gradients.
 
-    Gradients come as what is kept goes, so that the larger of the two counts.
+    Gradients come as activations go, so that the larger of the two counts.
     """
     model, tuning = skeleton(params.model), params.finetuning
     config, dtype, half = model.config, model.dtype, model.dtype != torch.float32
@@ -143,7 +287,7 @@ def training_bytes(params: Params, method: str) -> int:
 
 
 def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
-    """Bytes that a loss over the last tokens of a text keeps for going back, weights aside."""
+    """Bytes that a loss over the last tokens of a text keeps for the backward pass, weights aside."""
     kept: dict[int, int] = {}
     weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
 
@@ -164,192 +308,26 @@ def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
     return sum(kept.values())
 
 
-def writes_behind_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
-    """Whether what prompts share is read anew for each: where attention has no log-sum-exp, or not to all of it."""
+def reads_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
+    """Whether the prefix that prompts share is read for each: attention without a log-sum-exp, or not to all of it."""
     eager = model.config._attn_implementation == "eager"
     return eager or beyond(tokens, window(model)) or beyond(tokens, unstretched(model))
 
 
 def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> int:
-    """Bytes above the weights for writing so many texts side by side.
+    """Bytes above the weights for generating so many texts side by side.
 
     Args:
-        model: that writes; its shape is enough.
+        model: that generates; its shape is enough.
         rows: texts.
         shared: tokens that all begin with.
-        own: most tokens of one behind them, those it writes included.
+        own: most tokens of one after them, those it generates included.
     """
     drawing = rows * vocabulary(model) * 3 * 8
-    if not writes_behind_whole_prompts(model, shared + own):
+    if not reads_whole_prompts(model, shared + own):
         return memory_needed(model, shared + rows * own, rows) + drawing
     whole, scores = rows * (shared + own), 0
     if model.config._attn_implementation == "eager":  # scores of all tokens to all, in the type and in float32
         heads, _ = heads_of(model.config.get_text_config())
         scores = heads * rows * (shared + own) ** 2 * (2 * model.dtype.itemsize + 8)
     return memory_needed(model, whole, whole) + scores + drawing
-
-
-def memory_of(params: Params, context: int, prompt: int, shared: int, texts: int) -> Memory:
-    """Bytes at the peak of each kind of work.
-
-    Args:
-        params: of the study.
-        context: tokens of the longest context.
-        prompt: tokens of the longest prompt that something is written behind, what all share aside.
-        shared: tokens that all prompts share.
-        texts: most prompts that share them.
-    """
-    model, how = skeleton(params.model), params.augmentation
-    weights = weight_bytes(model, params)
-    methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
-    asking = memory_needed(model, context, CHUNK_TOKENS)
-    own = prompt + max(how.local_tokens, how.global_tokens)
-    writing = writing_bytes(model, min(how.batch_size, texts), shared, own)
-    writes = any({Source.LOCAL, Source.GLOBAL, Source.REPHRASED} & set(arm.train) for arm in params.arms.values())
-    tuning = max((training_bytes(params, method) for method in methods), default=0)
-    return Memory(weights, weights + tuning, weights + (writing if writes else 0), weights + asking)
-
-
-def speed(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of a large product."""
-    side = 1024 if device == "cpu" else 8192
-    one = torch.randn(side, side, dtype=dtype, device=device)
-    best = float("inf")
-    for _ in range(5):
-        begun = time.perf_counter()
-        product = one @ one
-        if device == "cuda":
-            torch.cuda.synchronize()
-        del product
-        best = min(best, time.perf_counter() - begun)
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    return 2 * side**3 / best
-
-
-def waiting(params: Params, store: Store) -> dict[str, Run]:
-    """The units that are still to be done, by key; the ladder's aside."""
-    return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
-
-
-def refuse_what_cannot_fit(params: Params, store: Store) -> None:
-    """Raise if what is still to be done of a study cannot fit; the bundled model fits wherever this runs.
-
-    Raises:
-        ParamsError: with what would help.
-    """
-    if params.model.name != BUNDLED and waiting(params, store):
-        forecast(params, store).refuse_what_cannot_fit()
-
-
-def forecast(params: Params, store: Store) -> Forecast:
-    """What is still to be done of a study takes, its ladder aside."""
-    device = pick_device(params.model)
-    size = size_of(skeleton(params.model))
-    units = waiting(params, store)
-    works = {
-        (world, seed): Work(params, world, seed, size) for world, seed in {(u.world, u.seed) for u in units.values()}
-    }
-    longest = min(
-        max((work.context for work in works.values()), default=0), positions(skeleton(params.model)) or sys.maxsize
-    )
-    statement = max((work.statement for work in works.values()), default=0)
-    texts = params.augmentation.samples * max((len(work.documents) for work in works.values()), default=0)
-    memory = memory_of(params, longest, statement, longest, texts)
-    flops = sum(works[unit.world, unit.seed].flops(unit) for unit in _once(units.values()))
-    measured = _measured(params, store)
-    rate = measured or REACHED * speed(device, getattr(torch, params.model.dtype))
-    return Forecast(
-        memory=memory,
-        free=free_memory(torch.device(device)),
-        device=device,
-        disk=ROW_BYTES * len(units),  # weights are checked when they are fetched
-        free_disk=shutil.disk_usage(_existing(store.folder)).free,
-        flops=flops,
-        seconds=flops / rate,
-    )
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _once(units: Iterable[Run]) -> list[Run]:
-    """Units without those whose training another one shares."""
-    seen: dict[str, Run] = {}
-    for unit in units:
-        training = unit.training if isinstance(unit, EvaluationRun) else None
-        key = f"{unit.world}/{unit.seed}/{training}" if training else unit.key
-        seen.setdefault(key, unit)
-    return list(seen.values())
-
-
-class Work:
-    """What the units of one world and seed take, by the tokens of its texts."""
-
-    def __init__(self, params: Params, world: str, seed: int, size: Size):
-        self.params, self.size = params, size
-        material, prompts = prepare(params, world, seed), prompts_of(params)
-        texts = [document.text for document in material.documents]
-        self.documents = count_tokens(params.model, texts)
-        self.single = count_tokens(
-            params.model, training_texts(material.documents, next(iter(params.arms.values())).splitting)
-        )
-        self.context = sum(count_tokens(params.model, [prompts.behind(texts)]))
-        if params.questions.context_tokens:
-            self.context = min(self.context, params.questions.context_tokens)
-        self.statement = max(self.documents, default=0)
-        queries = count_tokens(params.model, [question.query for question in material.questions])
-        wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
-        again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
-        self.asked = sum(wholes) - again  # what the options of a question share is read once
-
-    def flops(self, unit: Run) -> float:
-        """Operations of one unit."""
-        if isinstance(unit, EvaluationRun) and unit.shards:  # they are units themselves
-            return 0.0
-        if isinstance(unit, EvaluationRun):
-            share = 1.0 if unit.shard is None else 1 / self.params.questions.shards
-            return self.asking(self.context if unit.spec.context else 0, share) + self.training(unit.spec)
-        if isinstance(unit, GenerationRun):
-            return self.writing(unit.source)
-        raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
-
-    def asking(self, context: int, share: float = 1.0) -> float:
-        """Operations of all questions, or a share of them, behind so many tokens, these included."""
-        asked = share * self.asked
-        behind = forward_flops(self.size, context) + 4 * self.size.attention * asked * context
-        return 2 * (self.size.body + self.size.head) * asked + (behind if context else 0)
-
-    def writing(self, source: Source) -> float:
-        """Operations of a text, each part of it half as long as it may be."""
-        how, local = self.params.augmentation, source is Source.LOCAL
-        count, tokens = (len(self.single), how.local_tokens) if local else (len(self.documents), how.global_tokens)
-        past = 0 if local else self.context
-        new = count * how.samples * tokens // 2
-        return (
-            forward_flops(self.size, past)
-            + 2 * (self.size.body + self.size.head) * (new + sum(self.single))
-            + (4 * self.size.attention * new * past)
-        )
-
-    def training(self, arm: Arm) -> float:
-        """Operations of an arm's training; 0 if it has none."""
-        if not arm.train:
-            return 0.0
-        how, tuning = self.params.augmentation, self.params.finetuning
-        tokens = float(sum(self.single))
-        if Source.LOCAL in arm.train:
-            tokens += len(self.single) * how.samples * how.local_tokens / 2
-        if Source.GLOBAL in arm.train:
-            tokens += len(self.documents) * how.samples * how.global_tokens / 2
-        steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
-        return steps * training_flops(self.size, tuning.step_tokens)
-
-
-def _measured(params: Params, store: Store) -> float:
-    """Operations a second over the finished trainings of the study; 0 if there are none."""
-    done = [store.record(trial.key) for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
-    trainings = [record["training"] for record in done if "training" in record]
-    seconds = sum(training["seconds"] for training in trainings)
-    return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0

@@ -25,7 +25,11 @@ def evaluation_runs_of(params: Params, store: Store, arms: Sequence[str] | None 
 
     A trial whose learning rate is still to be chosen has none, and so is never among the finished ones.
     """
-    model_sha256, rates = identity(params.model), chosen_rates(params, store)
+    return _trials(params, chosen_rates(params, store), arms)
+
+
+def _trials(params: Params, rates: dict[str, float], arms: Sequence[str] | None) -> list[EvaluationRun]:
+    model_sha256 = identity(params.model)
     return [
         EvaluationRun(world, seed, params, model_sha256, arm, params.arms[arm], rates.get(arm))
         for world in params.world_names
@@ -46,7 +50,7 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
 def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Run]]:
     """Units in waves: generated text, the choice of learning rates, parts of the trials with these, the trials."""
     selecting = {trial.key: trial for trials in selection_runs(params, arms).values() for trial in trials}
-    trials = evaluation_runs_of(params, store, arms)
+    trials = _trials(params, {}, arms)  # the text that they train on does not depend on learning rates
     generation_runs = {
         generation.key: generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs
     }

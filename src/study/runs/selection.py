@@ -19,13 +19,14 @@ def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[st
     finetuning, trials = params.finetuning, {}
     if len(finetuning.learning_rates) == 1:
         return {}
+    model_sha256 = identity(params.model)
     for label, arm in params.arms.items():
         there = [world for world in params.world_names if label in params.arms_in(world)]
         if not arm.train or not there or (arms is not None and label not in arms):
             continue
         spec = tuning_of(arm).model_copy(update={"reseed": 0})
         trials[label] = [
-            EvaluationRun(world, seed, params, identity(params.model), f"{label} at {rate:g}", spec, rate)
+            EvaluationRun(world, seed, params, model_sha256, f"{label} at {rate:g}", spec, rate)
             for world in [w for w in there if w in finetuning.selection_worlds] or there
             for seed in finetuning.selection_seeds
             for rate in finetuning.learning_rates

@@ -7,22 +7,17 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from study.pages.page import Page
-from study.params import Params
 from study.paths import shown
-from study.runs.run import DIVERGED, FINISHED, EvaluationRun, Run
+from study.runs.run import DIVERGED, FINISHED, Run
 from study.runs.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 TO_RUN = "to run"
-# Texts that the model writes, trials that choose learning rates, and those of the arms (02 in context, 03 documents,
-# 04 augmented, 05 asked elsewhere) and of the ladder (06), by the first notebook that runs them.
-PARTS = ("texts", "rates", "02", "03", "04", "05", "06")
 STYLES = {FINISHED: "green", TO_RUN: "yellow", DIVERGED: "red"}
 FILE_WIDTH = 120  # of output that goes to no terminal, in characters
 
@@ -50,35 +45,27 @@ def show_table(
     whole: Sequence[str] = (),
     total: int = 0,
 ) -> None:
-    """Print a table; what does not fit into a column goes on in its next line.
+    """Print a table; a cell too long for its column continues on the next line.
 
     Args:
         columns: their heads.
         rows: the cells of each.
         title: above the table.
         whole: columns whose cells are never broken, such as names that a reader copies.
-        total: number of rows at the end that sum the others up, behind a rule.
+        total: number of rows at the end that sum the others up, below a rule.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=title or None,
-        title_justify="left",
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.title, table.title_justify = title or None, "left"
     for column in columns:
         table.add_column(column, no_wrap=column in whole, overflow="fold")
     given = list(rows)
     for k, row in enumerate(given, 1):
-        table.add_row(
-            *(Text(*cell) if isinstance(cell, Styled) else cell for cell in row),
-            end_section=bool(total) and k == len(given) - total,
-        )
+        cells = (Text(*cell) if isinstance(cell, Styled) else cell for cell in row)
+        table.add_row(*cells, end_section=bool(total) and k == len(given) - total)
     console().print(table)
 
 
@@ -87,36 +74,23 @@ def show_text(text: str) -> None:
     console().print(text)
 
 
-def part_of(unit: Run, params: Params) -> str:
-    """The part of a study that a unit belongs to, one of PARTS."""
-    if unit.params.model != params.model:
-        return "06"
-    if not isinstance(unit, EvaluationRun):
-        return "texts"
-    if unit.seed not in params.seeds:
-        return "rates"
-    if unit.spec.retention:
-        return "05"
-    return "04" if len(unit.spec.train) > 1 else "03" if unit.spec.train else "02"
-
-
 def states_of(units: Sequence[Run], store: Store) -> list[str]:
-    """Whether each unit is finished, diverged or to run."""
+    """Whether each run is finished, diverged or to run."""
     return [str(store.record(unit.key)["status"]) if store.has(unit.key) else TO_RUN for unit in units]
 
 
-def show_units(units: Sequence[Run], states: Sequence[str], params: Params) -> None:
-    """Print how many units of each world and each part of the study are in which state."""
+def show_units(units: Sequence[Run], states: Sequence[str], notebooks: Sequence[str]) -> None:
+    """Print how many runs of each world are in which state, by the notebook that runs them first."""
     found: dict[tuple[str, str], Counter[str]] = {}
-    for unit, state in zip(units, states, strict=True):
-        part = part_of(unit, params)
-        for place in ((unit.world, part), (unit.world, "all"), ("all", part), ("all", "all")):
-            found.setdefault(place, Counter())[state] += 1
-    parts = [part for part in (*PARTS, "all") if ("all", part) in found]
+    for unit, state, notebook in zip(units, states, notebooks, strict=True):
+        for world in (unit.world, "all"):
+            for column in (notebook[:2], "all"):
+                found.setdefault((world, column), Counter())[state] += 1
+    columns = [*sorted({notebook[:2] for notebook in notebooks}), "all"]
     worlds = [*dict.fromkeys(unit.world for unit in units), "all"]
-    rows = [[world, *(_counted(found.get((world, part), Counter())) for part in parts)] for world in worlds]
-    title = "units finished of all, by world and first notebook that runs them"
-    show_table(["", *parts], rows, title=title, whole=[""], total=1)
+    rows = [[world, *(_counted(found.get((world, column), Counter())) for column in columns)] for world in worlds]
+    title = "runs finished, by world and first notebook"
+    show_table(["", *columns], rows, title=title, whole=[""], total=1)
 
 
 def _counted(states: Counter[str]) -> str | Styled:
@@ -132,18 +106,14 @@ def show_pages(runs: Sequence[Page]) -> None:
     """Print of each page whether it is up to date, or why not, and when and for how long it was executed last."""
     show_table(["page", "state", "executed", "took"], map(_page, runs), whole=["page", "executed", "took"])
     for run in runs:
-        if _failed(run).exists():
-            print(f"{run.name} failed; up to the failing cell it is in {shown(_failed(run))}")
-
-
-def _failed(run: Page) -> Path:
-    return run.results / "failed" / run.notebook.name
+        if run.failed.exists():
+            print(f"{run.name} failed; up to the failing cell it is in {shown(run.failed)}")
 
 
 def _page(run: Page) -> list[str | Styled]:
     reason = run.stale()
     state = Styled(reason or "up to date", STYLES[TO_RUN if reason else FINISHED])
-    if _failed(run).exists():
+    if run.failed.exists():
         state = Styled(f"failed; {state.text}", STYLES[DIVERGED])
     stamp = run.stamped
     return [run.name, state, *((stamp.executed, f"{stamp.seconds} s") if stamp else ("", ""))]

@@ -1,0 +1,198 @@
+"""How another run of the study's arms differs from the published one, with intervals and in words.
+
+Where both answered the same questions, their answers are compared question by question; where they did not, the means
+of both are resampled independently. Each word is corrected for all tests of the table (Holm 1979).
+"""
+
+import math
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.evidence.stats import Contrast, bootstrap_means, contrast, holm
+from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.pages.page import Page
+from study.pages.terminal import show_table
+from study.params import Params, Statistics
+from study.paths import shown
+from study.runs.run import FINISHED
+from study.runs.runner import evaluation_runs_of
+from study.runs.runner import rows_of as stored_rows
+from study.runs.store import PUBLISHED, Store, store_of
+
+KEYS = ["world", "split", "arm"]
+QUESTION = ["seed", "item_id", "query", "offered"]  # what makes two questions of a world the same
+FEWEST_PAIRED = 0.5  # of the shorter run's questions; with fewer in common, both are compared as other questions
+CHANCE_APART = 0.02  # accuracies whose chances differ by more mean different things
+SPARE = 2  # times as many resamples as let the correction find anything at all
+COLUMNS = [*KEYS, "here", "published", "difference", "low", "high", "items", "paired", "word"]
+
+
+class Word(StrEnum):
+    """What a difference amounts to; the value is the label in the table."""
+
+    WITHIN = "within noise"
+    HIGHER = "higher"
+    LOWER = "lower"
+    NOT_COMPARABLE = "not comparable (other questions)"
+    NOT_PUBLISHED = "not published"
+
+
+def rows_listed(results: Path, arms: list[str]) -> pd.DataFrame:
+    """The rows of some arms of a published study, as its last page lists them; none if nothing is published."""
+    if not listed_runs(results).is_file():
+        return pd.DataFrame()
+    store, trials = Store(results / "runs"), runs_listed(results)
+    chosen = trials[trials["arm"].isin(arms) & (trials["status"] == FINISHED)]
+    parts = [rows_of(store, trial.run).assign(arm=trial.arm) for trial in chosen.itertuples()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def difference_table(here: pd.DataFrame, published: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """One line for each world, split and arm of a run: both accuracies, and what their difference amounts to.
+
+    Args:
+        here: rows of the run, one for each question of each arm.
+        published: rows of the published study, likewise.
+        statistics: confidence, resamples and seed; more is resampled where there are many tests.
+
+    Returns:
+        columns world, split, arm, here, published, difference, low, high, items, paired and word. Where questions are
+        paired, accuracies are those on the shared ones.
+    """
+    here, published = _answers(here), _answers(published)
+    groups = dict(iter(published.groupby(KEYS))) if len(published) else {}
+    tests = sum(where in groups for where, _ in here.groupby(KEYS))
+    needed = math.ceil(2 * SPARE * tests / (1 - statistics.confidence))
+    more = statistics.model_copy(update={"resamples": max(statistics.resamples, needed)})
+    compared = [(where, *_compare(mine, groups.get(where), more)) for where, mine in here.groupby(KEYS, sort=False)]
+    found = [test for *_, test in compared if test]
+    p_values = iter(holm([min(1.0, 2 * min(test.p_above(0), test.p_below(0))) for test in found]))
+    lines = [
+        dict(zip(KEYS, where, strict=True)) | means | (_judged(test, next(p_values), statistics) if test else {})
+        for where, means, test in compared
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _answers(rows: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return rows
+    return rows.assign(value=rows["correct"].astype(float), offered=rows["options"].map(tuple))
+
+
+def _compare(
+    here: pd.DataFrame, published: pd.DataFrame | None, statistics: Statistics
+) -> tuple[dict[str, object], Contrast | None]:
+    """The means of both sides, and their difference if there is one."""
+    if published is None:
+        means = {"here": here["value"].mean(), "published": math.nan, "paired": False}
+        return {**means, "word": Word.NOT_PUBLISHED}, None
+    mine, theirs = (pd.MultiIndex.from_frame(rows[QUESTION]) for rows in (here, published))
+    shared = mine.isin(theirs)
+    paired = bool(shared.sum() >= FEWEST_PAIRED * min(len(here), len(published)))
+    if paired:
+        here, published = here[shared], published[theirs.isin(mine)]
+    means = {"here": here["value"].mean(), "published": published["value"].mean(), "paired": paired}
+    if not paired and abs(here["chance"].mean() - published["chance"].mean()) > CHANCE_APART:
+        return {**means, "word": Word.NOT_COMPARABLE}, None
+    return means, (contrast if paired else _unpaired)(here, published, statistics)
+
+
+def _unpaired(here: pd.DataFrame, published: pd.DataFrame, statistics: Statistics) -> Contrast:
+    """Difference of two means that are resampled independently, each from its own facts and seeds."""
+    other = statistics.model_copy(update={"seed": statistics.seed + 1})  # the same draws would go together
+    means = _resampled(here, statistics) - _resampled(published, other)
+    facts, seeds = (min(rows[name].nunique() for rows in (here, published)) for name in ("cluster", "seed"))
+    return Contrast(float(here["value"].mean() - published["value"].mean()), means, len(here), facts, seeds)
+
+
+def _resampled(rows: pd.DataFrame, statistics: Statistics) -> np.ndarray:
+    """Means of one side, (resamples,).
+
+    Of answers that are all right, or all wrong, no resample differs; theirs are drawn from what so many facts could
+    still hide (the rule of three, Hanley & Lippman-Hand 1983).
+    """
+    means = bootstrap_means(rows, statistics)
+    if len(set(rows["value"])) > 1:
+        return means
+    hidden = 1 - np.random.default_rng(statistics.seed).random(len(means)) ** (1 / len(set(rows["cluster"])))
+    return means - hidden if means[0] else means + hidden
+
+
+def _judged(test: Contrast, p_value: float, statistics: Statistics) -> dict[str, object]:
+    low, high = test.interval(statistics.confidence)
+    significant = p_value < 1 - statistics.confidence
+    word = Word.WITHIN if not significant else Word.HIGHER if test.value > 0 else Word.LOWER
+    return {"difference": test.value, "low": low, "high": high, "items": test.items, "word": word}
+
+
+def in_short(table: pd.DataFrame, confidence: float) -> str:
+    """The table in a few sentences: how many differences are beyond noise, and by which test."""
+    count = {word: int((table["word"] == word).sum()) for word in Word}
+    beyond = count[Word.HIGHER] + count[Word.LOWER]
+    tests = beyond + count[Word.WITHIN]
+    if not tests:
+        return "Nothing here can be compared with the published study."
+    directions = f"{count[Word.HIGHER]} higher, {count[Word.LOWER]} lower"
+    said = [
+        f"{beyond} of {tests} differences lie beyond noise: {directions}."
+        if beyond
+        else f"None of {tests} differences lies beyond noise.",
+        f"Words: at {confidence:.0%} over all {tests} tests together (Holm). Intervals: of each difference alone.",
+    ]
+    unpaired = int((table["difference"].notna() & ~table["paired"].astype(bool)).sum())
+    if tests > unpaired:
+        said.append(f"{tests - unpaired} differences are of answers to the same questions, paired one by one.")
+    if unpaired:
+        said.append(f"{unpaired} are of other questions: two means resampled independently, which tells less.")
+    said += [f"{count[word]}: {word}." for word in (Word.NOT_COMPARABLE, Word.NOT_PUBLISHED) if count[word]]
+    return "\n".join(said)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print the table."""
+    lines = []
+    for line in table.itertuples():
+        tested = not math.isnan(line.difference)
+        questions = f"{line.items:.0f} {'the same' if line.paired else 'others'}" if tested else ""
+        difference = f"{line.difference:+.2f} [{line.low:+.2f}, {line.high:+.2f}]" if tested else ""
+        published = "" if math.isnan(line.published) else f"{line.published:.2f}"
+        where = [line.world, line.split, line.arm]
+        lines.append([*where, f"{line.here:.2f}", published, difference, questions, str(line.word)])
+    columns = [*KEYS, "here", "published", "difference", "questions", ""]
+    show_table(columns, lines, whole=["difference"])
+
+
+def changed_settings(theirs: object, mine: object, path: str = "") -> Iterator[str]:
+    """A line for each setting that differs, by its dotted path; what only one side has is one line."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for key in {**theirs, **mine}:
+            yield from changed_settings(theirs.get(key), mine.get(key), f"{path}.{key}" if path else key)
+    elif mine is None and isinstance(theirs, dict):
+        yield f"  {path}: left out"
+    elif theirs != mine:
+        yield f"  {path}: {theirs!r} -> {mine!r}"
+
+
+def show_differences(run: Page, arms: list[str], default: Params) -> None:
+    """Print which settings of an executed notebook differ from the default study's, and which of its accuracies.
+
+    Args:
+        run: of the notebook.
+        arms: that it runs.
+        default: the settings of the published study.
+    """
+    print("\nparams that differ from params/default.yaml")
+    print("\n".join(changed_settings(default.plain(), run.params.plain())) or "  none")
+    here = stored_rows(evaluation_runs_of(run.params, store_of(run.results), arms), store_of(run.results))
+    if here.empty:
+        print("\nthis notebook runs no trials, so no accuracy is compared")
+        return
+    statistics = run.params.statistics
+    table = difference_table(here, rows_listed(PUBLISHED, arms), statistics)
+    print(f"\naccuracy here and in {shown(PUBLISHED)}\n{in_short(table, statistics.confidence)}\n")
+    show(table)

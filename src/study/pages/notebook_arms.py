@@ -1,0 +1,125 @@
+"""The one table of which notebook runs which arms; below it, the groups of arms that notebooks run and show.
+
+Notebooks, the stamps of their pages, `make plan` and `make status` all ask it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from study.config import ParamsError
+from study.params import Params, Source
+from study.runs.run import EvaluationRun, Run
+from study.runs.runner import waves_of
+from study.runs.store import Store, content_hash
+
+
+def all_arms(params: Params) -> list[str]:
+    """Every arm."""
+    return list(params.arms)
+
+
+def in_context_arms(params: Params) -> list[str]:
+    """Arms that train on nothing."""
+    return [name for name, arm in params.arms.items() if not arm.train and not arm.retention]
+
+
+def finetuned_arms(params: Params) -> list[str]:
+    """Arms that train on the documents alone."""
+    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.retention]
+
+
+def augmented_arms(params: Params) -> list[str]:
+    """Arms that train on more than the documents."""
+    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.retention]
+
+
+NOTEBOOK_ARMS: dict[str, tuple[Callable[[Params], list[str]], ...]] = {
+    "00_base_model": (),
+    "01_generate_data": (),
+    "02_in_context": (in_context_arms,),
+    "03_finetune": (in_context_arms, finetuned_arms),
+    "04_augmented_finetune": (augmented_arms,),
+    "05_compare": (all_arms,),
+    "06_mechanism_and_cost": (all_arms,),
+    "07_your_documents": (all_arms,),
+}
+LADDER_NOTEBOOK = "06_mechanism_and_cost"  # also runs the ladder's arms on its other models
+
+NOTHING_FINISHED = Store(Path(os.devnull))
+
+
+def arms_of(notebook: str, params: Params) -> list[str]:
+    """The arms that a notebook runs, in the order of the params.
+
+    Raises:
+        ParamsError: if the table has no row for the notebook.
+    """
+    if notebook not in NOTEBOOK_ARMS:
+        raise ParamsError(
+            f"notebook = {notebook!r}: no row says which arms it runs; add one to NOTEBOOK_ARMS in "
+            "src/study/pages/notebook_arms.py"
+        )
+    named = {name for group in NOTEBOOK_ARMS[notebook] for name in group(params)}
+    return [name for name in params.arms if name in named]
+
+
+def studies_of(notebook: str, params: Params) -> list[tuple[Params, list[str]]]:
+    """What a notebook runs: the study with some of its arms, and the ladder's models; nothing without a row."""
+    if notebook not in NOTEBOOK_ARMS:
+        return []
+    other_models = params.other_models if notebook == LADDER_NOTEBOOK else ()
+    return [(params, arms_of(notebook, params)), *((rung, all_arms(rung)) for rung in other_models)]
+
+
+def first_notebooks(units: Sequence[Run], params: Params, notebooks: Sequence[str]) -> list[str]:
+    """Of each unit of a study the notebook that runs it first, or "" if none does.
+
+    Args:
+        units: of the study and its ladder.
+        params: of the study.
+        notebooks: names, in the order in which they are executed.
+    """
+    first: dict[str, str] = {}
+    ran: dict[str, set[str]] = {}
+    for notebook in notebooks:
+        for study, arms in studies_of(notebook, params):
+            before = ran.setdefault(content_hash(study.plain()), set())
+            if not set(arms) <= before:
+                for wave in waves_of(study, NOTHING_FINISHED, arms):
+                    first = {_key_without_rate(unit): notebook for unit in wave} | first
+                before |= set(arms)
+    return [first.get(_key_without_rate(unit), "") for unit in units]
+
+
+def _key_without_rate(unit: Run) -> str:
+    """A key that does not change once the learning rate is chosen; candidates of one choice share it."""
+    return replace(unit, learning_rate=None).key if isinstance(unit, EvaluationRun) else unit.key
+
+
+def retention_arms(params: Params) -> list[str]:
+    """Arms that are evaluated on another world than the one they were trained on."""
+    return [name for name, arm in params.arms.items() if arm.retention]
+
+
+def main_arms(params: Params) -> list[str]:
+    """Arms of the study's question, without controls, variants and partial contexts."""
+    return [
+        name
+        for name, arm in params.arms.items()
+        if not (arm.shots or arm.retention or arm.as_long_as or arm.reseed or arm.worlds)
+        and Source.REPHRASED not in arm.train
+        and arm.context is not Source.IRRELEVANT
+    ]
+
+
+def control_arms(params: Params) -> list[str]:
+    """Controls and variants: arms that answer the same questions as the main ones."""
+    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].retention]
+
+
+def practical_arms(params: Params) -> list[str]:
+    """Arms that somebody with nothing but documents and a model could use."""
+    arms = {name: params.arms[name] for name in main_arms(params)}
+    return [name for name, arm in arms.items() if (arm.train or arm.context) and Source.ORACLE not in arm.train]
