@@ -146,7 +146,7 @@ def _folder_of(runs: Path, key: str) -> Path | None:
     """The folder of a key; where the last look at all of them did not find it, they are looked at again."""
     try:
         known = _listed(runs, runs.stat().st_mtime_ns)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if key not in known:  # what appeared within the clock's last tick has left no trace in the time of change
         known = _names(runs)
