@@ -266,7 +266,7 @@ _YAML = (
 )
 _YAML += ["null", "~", "2020-13-40", "1e999", "0x1", "true", '"\\ud800"', '"\\0"', "\n  ", "\n- ", ": "]
 _FIELDS = (
-    "worlds seeds arms model name revision ladder models questions finetuning learning_rates family semantic facts"
+    "worlds seeds arms model name revision model_sizes models questions finetuning learning_rates family semantic facts"
 )
 _FIELDS += " size documents folder as_long_as train shots claims effects splits above of to stages extends race sha256"
 _HTML = "<p> </p> <table> <tr> <td> <ul> <li> <h1> <pre> <script> <!-- <![ <? ]]> &#0; &#xD800; &amp; <template>"

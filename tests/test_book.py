@@ -162,7 +162,10 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path):
         [sys.executable, "-m", "study", "nb", "03", str(file)], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 1
-    assert "finetuning.learning_rte = 1e-05: no such setting; allowed here: epochs, fewest_steps" in done.stderr
+    assert (
+        "finetuning.learning_rte = 1e-05: no such setting; allowed here: checkpoint_evals, epochs, fewest_steps"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 

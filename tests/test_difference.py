@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 
 from study import cli
-from study.evidence import difference
-from study.pages import execute
+from study.pages import difference, execute
 from study.pages.difference import Word, difference_table, in_short, rows_listed, show
 from study.params import Statistics
 from study.runs.runner import evaluation_runs_of, run

@@ -25,14 +25,14 @@ def executed(notebook, params):
         params=params,
         arms=arms_of(notebook.stem, params),
         run=lambda arms: calls.append((params, list(arms))),
-        climb=lambda: calls.extend((rung, list(rung.arms)) for rung in params.other_models),
+        run_model_sizes=lambda: calls.extend((other, list(other.arms)) for other in params.other_models),
     )
     cells = json.loads(notebook.read_text())["cells"]
     source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     assert "runner" not in source
     namespace = {"experiment": opened}
     for statement in map(ast.unparse, ast.parse(source).body):
-        if re.search(r"^arms = |experiment\.(run|climb)\(|import .*_arms", statement):
+        if re.search(r"^arms = |experiment\.(run|run_model_sizes)\(|import .*_arms", statement):
             exec(statement, namespace)  # noqa: S102
     return calls
 

@@ -255,7 +255,7 @@ def test_the_ladder_runs_its_arms_on_its_models(params, studied, tmp_path, token
     tokenizer.save_pretrained(tmp_path / "small")
     model = {"name": str(tmp_path / "small"), "device": "cpu"}
     climbing = changed(params, model_sizes={"models": [model], "arms": ["icl", "ft"]})
-    assert [rung.model.name for rung in climbing.other_models] == [model["name"]] and set(
+    assert [other.model.name for other in climbing.other_models] == [model["name"]] and set(
         climbing.other_models[0].arms
     ) == {
         "icl",

@@ -113,7 +113,7 @@ def study_runs(study: str) -> list[Page]:
 
 
 def models_of(params: Params) -> tuple[Model, ...]:
-    """The model of a study and those of its ladder."""
+    """The model of a study and those of its model-size comparison."""
     return (params.model, *params.model_sizes.models)
 
 

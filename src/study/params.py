@@ -343,7 +343,7 @@ class Params(Strict):
 
     @property
     def other_models(self) -> tuple[Self, ...]:
-        """The same study on each model of the ladder, with the ladder's arms."""
+        """The same study on each model of the model-size comparison, with the arms of the model-size comparison."""
         arms = {label: arm for label, arm in self.arms.items() if label in self.model_sizes.arms}
         return tuple(
             self.model_copy(update={"model": model, "arms": arms, "model_sizes": ModelSizes()})

@@ -162,12 +162,12 @@ class Experiment:
         return pd.DataFrame(lines).join(about, on=key) if lines else pd.DataFrame()
 
     def run_model_sizes(self) -> None:
-        """Run what is not finished of the ladder's trials."""
-        for rung in self.params.other_models:
-            runner.run(rung, self.store)
+        """Run what is not finished of the runs of the model-size comparison."""
+        for params in self.params.other_models:
+            runner.run(params, self.store)
 
     def model_sizes(self) -> pd.DataFrame:
-        """Accuracy of the ladder's arms on each model, worlds together, and their difference to plain fine-tuning.
+        """Accuracy of the compared arms on each model, worlds together, and their difference to plain fine-tuning.
 
         Nothing, if the study has no other model than its own.
         """

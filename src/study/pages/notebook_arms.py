@@ -45,7 +45,7 @@ NOTEBOOK_ARMS: dict[str, tuple[Callable[[Params], list[str]], ...]] = {
     "06_mechanism_and_cost": (all_arms,),
     "07_your_documents": (all_arms,),
 }
-LADDER_NOTEBOOK = "06_mechanism_and_cost"  # also runs the ladder's arms on its other models
+MODEL_SIZES_NOTEBOOK = "06_mechanism_and_cost"  # also runs the arms of the model-size comparison on its other models
 
 NOTHING_FINISHED = Store(Path(os.devnull))
 
@@ -66,18 +66,18 @@ def arms_of(notebook: str, params: Params) -> list[str]:
 
 
 def studies_of(notebook: str, params: Params) -> list[tuple[Params, list[str]]]:
-    """What a notebook runs: the study with some of its arms, and the ladder's models; nothing without a row."""
+    """What a notebook runs: the study with some of its arms, and the other models; nothing without a row."""
     if notebook not in NOTEBOOK_ARMS:
         return []
-    other_models = params.other_models if notebook == LADDER_NOTEBOOK else ()
-    return [(params, arms_of(notebook, params)), *((rung, all_arms(rung)) for rung in other_models)]
+    other_models = params.other_models if notebook == MODEL_SIZES_NOTEBOOK else ()
+    return [(params, arms_of(notebook, params)), *((other, all_arms(other)) for other in other_models)]
 
 
 def first_notebooks(units: Sequence[Run], params: Params, notebooks: Sequence[str]) -> list[str]:
     """Of each unit of a study the notebook that runs it first, or "" if none does.
 
     Args:
-        units: of the study and its ladder.
+        units: of the study and its model-size comparison.
         params: of the study.
         notebooks: names, in the order in which they are executed.
     """

@@ -14,7 +14,7 @@ from study.lm.hub import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, ROOT, is_file, shown
 from study.runs.run import prompts_of
-from study.runs.store import content_hash, store_of
+from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
 
 IMPORTS = re.compile(r"^(import|from) .*\n?", re.MULTILINE)
@@ -110,7 +110,7 @@ class Page:
             given += [list(prompts_of(self.params))]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
-        return content_hash([sources, self.params.plain(), version, given])
+        return content_hash([sources, declared(self.params.plain()), version, given])
 
     def stale(self) -> str | None:
         """Why the notebook must be executed; None if it is up to date."""

@@ -313,7 +313,7 @@ def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
 
 
 def gaps(experiment: Experiment) -> pd.DataFrame:
-    """How far the ladder's arms lie above plain fine-tuning, by split and model."""
+    """How far the arms of the model-size comparison lie above plain fine-tuning, by split and model."""
     table = experiment.model_sizes()
     if table.empty or "minus ft" not in table:
         return pd.DataFrame()

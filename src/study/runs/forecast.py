@@ -109,7 +109,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(params: Params, store: Store) -> Forecast:
-    """What is still to be done of a study takes, its ladder aside."""
+    """What is still to be done of a study takes, its model-size comparison aside."""
     device, model = pick_device(params.model), skeleton(params.model)
     units = waiting(params, store)
     size = size_of(model)
@@ -128,7 +128,7 @@ def forecast(params: Params, store: Store) -> Forecast:
 
 
 def waiting(params: Params, store: Store) -> dict[str, Run]:
-    """The runs that are still to be done, by key; the ladder's aside."""
+    """The runs that are still to be done, by key; the model-size comparison's aside."""
     return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
 
 

@@ -62,7 +62,7 @@ def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) ->
 
 
 def runs_of(params: Params, store: Store) -> list[Run]:
-    """Every unit of a study and of its ladder."""
+    """Every unit of a study and of its model-size comparison."""
     return [unit for study in (params, *params.other_models) for wave in waves_of(study, store) for unit in wave]
 
 
