@@ -5,9 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-import tomllib
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 from study.paths import ROOT

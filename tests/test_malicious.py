@@ -20,9 +20,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from safetensors.torch import load_file
 
 from study import cli
-from study.advice import recommend
 from study.config import ParamsError
-from study.documents import read as passages
+from study.documents import read, recommend
 from study.documents.read import read_documents
 from study.evidence.verify import runs_listed
 from study.lm.generation import generate
@@ -311,7 +310,7 @@ def bomb(contents: bytes, forms: int = 0) -> bytes:
 
 @pytest.mark.parametrize(("contents", "forms"), [(b" ", 0), (b"/X Do " * 10, 30)], ids=["stream", "forms"])
 def test_a_bomb_is_refused_in_time(tmp_path, monkeypatch, contents, forms):
-    monkeypatch.setattr(passages, "MOST_SECONDS", 3)
+    monkeypatch.setattr(read, "MOST_SECONDS", 3)
     data = bomb(contents if forms else contents * 100_000_000, forms)
     assert len(data) < 10**6
     (tmp_path / "a.pdf").write_bytes(data)
@@ -320,7 +319,7 @@ def test_a_bomb_is_refused_in_time(tmp_path, monkeypatch, contents, forms):
 
 
 def test_a_page_that_takes_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(passages, "MOST_SECONDS", 0.5)
+    monkeypatch.setattr(read, "MOST_SECONDS", 0.5)
     (tmp_path / "a.html").write_text("<a " * 200_000)
     with pytest.raises(ParamsError, match=r"a\.html: takes more than 0\.5 seconds to read; split it"):
         read_documents(tmp_path)

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from study.config import ParamsError
-from study.data.questions import Question, Splitting
+from study.data.questions import Dataset, Question, Splitting
 from study.evidence.verify import published_rows, runs_listed
 from study.params import Arm, Params, Source
 from study.paths import shown
@@ -177,7 +177,7 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
     texts, places, kept = Texts(), {}, written[:0]
     for elsewhere, part in rows.groupby("retention"):
         material = prepared(params, name, seed, part)
-        wanted = [facts_wanted(material.world, q) if material.world.closed else [] for q in material.questions]
+        wanted = [facts_wanted(material.world, q) if material.world else [] for q in material.questions]
         if not elsewhere:  # no arm writes about the world elsewhere
             kept = written[written["fact"].isin({fact for options in wanted for facts in options for fact in facts})]
         said = [[_saying(facts, kept) if not elsewhere else [] for facts in options] for options in wanted]
@@ -216,8 +216,8 @@ def _place(
     world, stated = material.world, defaultdict(list)
     needed = {support for question in material.questions for support in question.supports}
     for number, document in enumerate(material.documents, start=1):
-        for statement, sentence in zip(document.statements, document.stating, strict=True):
-            if (fact := world.canonical(statement.fact)) in needed:
+        for statement, sentence in zip(document.statements, document.stating, strict=bool(world)):
+            if world and (fact := world.canonical(statement.fact)) in needed:
                 stated[texts[fact]].append([number, texts[sentence]])
     questions = [
         {
@@ -229,7 +229,7 @@ def _place(
             "answers": question.answers,
             "tokens": list(map(int, counts)),
             "rule": texts[question.rule],
-            "rules": [texts[in_words(rule)] for rule in rules_of(world, question)],
+            "rules": [texts[in_words(rule)] for rule in (rules_of(world, question) if world else ())],
             "hops": question.hops,
             "supports": [texts[support] for support in question.supports],
             "said": sentences,
@@ -241,7 +241,7 @@ def _place(
 
 def rules_of(world: World, question: Question) -> list[Rule]:
     """The rules that may have been the last of a question's derivation."""
-    statements = [world.parse(question.query + question.options[k]) for k in question.answers] if world.closed else []
+    statements = [world.parse(question.query + question.options[k]) for k in question.answers]
     relations = {statement.fact.relation for statement in statements if statement}
     return [rule for rule in world.rules if rule.name == question.rule and rule.head.relation in relations]
 

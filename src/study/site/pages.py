@@ -11,8 +11,7 @@ import pandas as pd
 import yaml
 
 from study.config import ParamsError
-from study.data.questions import Question
-from study.datasets import WORLDS
+from study.data.questions import Dataset, Question
 from study.evidence.claims import CLAIMS, REFUTED, REPLICATES, Claim, load_claims
 from study.help import settings_of
 from study.pages.page import notebook_path
@@ -24,7 +23,8 @@ from study.simulate.scenario import gpus, load_scenario, scenarios
 from study.site.explorer import described
 from study.site.markdown import escaped, interval, link, plain_table, share, table
 from study.site.published import Published
-from study.worlds.world import Split
+from study.worlds import WORLDS
+from study.worlds.world import Split, World
 
 # Where an executed notebook shows what a claim is about, if not in the table of all claims.
 SECTIONS = {
@@ -212,9 +212,7 @@ def world_page(published: Published, name: str, picture: str) -> str:
             "## What is stated",
             "The first documents of the first seed:",
             *(f"> {escaped(document.text)}" for document in material.documents[:EXAMPLES]),
-            "## What follows",
-            f"{len(material.world.facts)} facts are stated, and more follow:",
-            _derivations(material),
+            *(_derivations(material.world) if material.world else ()),
             "## What is asked",
             *_examples(material),
             "## Data card",
@@ -236,11 +234,13 @@ def accuracy_table_of(published: Published, name: str) -> str:
     return table(lines, ["arm", *map(escaped, splits)])
 
 
-def _derivations(material: Dataset) -> str:
+def _derivations(world: World) -> Iterator[str]:
     """How many facts follow by each rule."""
-    why = [(derivation.rule, derivation.hops) for derivation in material.world.closure.values() if derivation.supports]
+    why = [(derivation.rule, derivation.hops) for derivation in world.closure.values() if derivation.supports]
     lines = [(rule, hops, count) for (rule, hops), count in sorted(Counter(why).items())]
-    return plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
+    yield "## What follows"
+    yield f"{len(world.facts)} facts are stated, and more follow:"
+    yield plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
 
 
 def _examples(material: Dataset) -> Iterator[str]:
