@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from study import cli
+from study.advice import recommend
 from study.advice.drafts import pairs_in
 from study.advice.findings import Findings, findings
 from study.config import ParamsError
-from study.documents import recommend
 from study.documents.dataset import cut
 from study.documents.questions import read_questions
 from study.lm.hub import model_folder
