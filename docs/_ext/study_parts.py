@@ -18,14 +18,14 @@ from study_explorer import described
 from study_published import Published
 
 from study.config import ParamsError
-from study.data.questions import Question
+from study.data.questions import Dataset, Question
+from study.datasets import WORLDS
 from study.evidence.claims import CLAIMS, NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, load_claims
 from study.help import settings_of
 from study.pages.page import notebook_path
 from study.paths import ROOT
-from study.runs.run import Dataset, prepare
-from study.worlds import WORLDS
-from study.worlds.world import Split
+from study.runs.run import prepare
+from study.worlds.world import Split, World
 
 DATASETS, NOTEBOOKS = "datasets", "notebooks"  # folders of pages that are written when the site is made
 COLOURS = {REPLICATES: "good", REFUTED: "bad", UNRESOLVED: "open", NOT_TESTED: "open"}
@@ -250,9 +250,7 @@ def dataset_page(published: Published, name: str) -> str:
         "## What is stated",
         "The first documents of the first seed:",
         *(f"> {escaped(document.text)}" for document in material.documents[:EXAMPLES]),
-        "## What follows",
-        f"{len(material.world.facts)} facts are stated, and more follow:",
-        _derivations(material),
+        *(_what_follows(material.world) if material.world else ()),
         "## What is asked",
         *_examples(material),
         "## Data card",
@@ -276,11 +274,12 @@ def accuracy_table_of(published: Published, name: str) -> str:
     return table(lines, ["method", *map(escaped, splits)])
 
 
-def _derivations(material: Dataset) -> str:
+def _what_follows(world: World) -> list[str]:
     """How many facts follow by each rule."""
-    why = Counter((one.rule, one.hops) for one in material.world.closure.values() if one.supports)
+    why = Counter((one.rule, one.hops) for one in world.closure.values() if one.supports)
     lines = [(rule, hops, count) for (rule, hops), count in sorted(why.items())]
-    return plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
+    follows = plain_table(pd.DataFrame(lines, columns=["rule", "stated facts joined", "facts that follow"]))
+    return ["## What follows", f"{len(world.facts)} facts are stated, and more follow:", follows]
 
 
 def _examples(material: Dataset) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import base64
 import math
-import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -228,11 +227,6 @@ def page(found: Findings, figure: Path | None = None) -> str:
 
 def _base64(file: Path) -> str:
     return base64.b64encode(file.read_bytes()).decode()
-
-
-def _escaped(text: str) -> str:
-    """Text whose characters mean nothing in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>|~$#])", r"\\\1", text)
 
 
 def _table(table: pd.DataFrame) -> str:
