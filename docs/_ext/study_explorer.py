@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 
 from study.config import ParamsError
-from study.data.questions import Question, Splitting
+from study.data.questions import Dataset, Question, Splitting
 from study.evidence.verify import published_rows, runs_listed
 from study.params import Arm, Params, Source
 from study.paths import shown
-from study.runs.perform import SAME_DIRECTION, answers_told
-from study.runs.run import FINISHED, GENERATED, Dataset, likeliest, prepare
+from study.runs.perform import SAME_DIRECTION, answers_in_text
+from study.runs.run import FINISHED, GENERATED, likeliest, prepare
 from study.runs.store import Store, content_hash
 from study.worlds.logic import Fact
 from study.worlds.world import World
@@ -131,7 +131,7 @@ def facts_wanted(world: World, question: Question) -> list[set[str]]:
     """For each option what a text must say, as `Inference.fact`, to have it; one of them is enough."""
     wanted = [Wanted() for _ in question.options]
     for option, facts in zip(question.options, wanted, strict=True):
-        answers_told(world, question._replace(options=(option,), answers=(0,)), facts)
+        answers_in_text(world, question._replace(options=(option,), answers=(0,)), facts)
     return [set(facts) for facts in wanted]
 
 
