@@ -21,6 +21,7 @@ TARGET ?=
 SECONDS ?= 60
 QUESTIONS ?=
 MINUTES ?= 60
+FAULTS ?= 100
 REFERENCE ?=
 EXECUTOR ?= local
 REMOTE_STORE ?=
@@ -106,13 +107,13 @@ base-report: $(READY) ## compare the bundled model's skills with their targets: 
 	@$(RUN) base-report --size "$(SIZE)"
 
 bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
-	@$(RUN) bench $(if $(QUICK),--quick) --only "$(ONLY)"
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) --only "$(ONLY)"
 
-chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, ONLY="kills,clock"
-	@$(RUN) chaos $(if $(QUICK),--quick) --only "$(ONLY)"
+chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, FAULTS=100 kills, ONLY="kills,clock"
+	@OMP_WAIT_POLICY=passive QUICK="$(QUICK)" ONLY="$(ONLY)" FAULTS="$(FAULTS)" $(BIN)/python -m pytest -m chaos -vv tests/chaos
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
-	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
 
 fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
 	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
