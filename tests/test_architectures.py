@@ -8,7 +8,6 @@ import pytest
 from study.lm.loading import load
 from study.params import Params, load_params
 from study.paths import PARAMS
-from study.runs import executors
 from study.runs.run import FINISHED
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
@@ -24,11 +23,7 @@ ARMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """No new process for each unit: it would import everything anew. `test_trials` runs them as a study does."""
-    monkeypatch.setattr(executors, "_in_process", lambda does, *given: does(*given))
-    monkeypatch.setattr(executors, "available_cores", lambda: 1)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def study_of(folder) -> Params:
