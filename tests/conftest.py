@@ -52,7 +52,7 @@ def in_this_process():
 
 
 # Fixtures that take seconds: tests with the same one go to one worker of pytest-xdist, which makes it once.
-COSTLY = ("published", "studied")
+COSTLY = ("published", "studied", "pretrained")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,6 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from conftest import FAMILIES
 from study.lm.loading import load
 from study.params import Params, load_params
 from study.paths import PARAMS
@@ -36,6 +37,16 @@ def study_of(folder) -> Params:
     settings["questions"] |= {"per_split": 6, "options": 4}
     settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8}
     return Params.parse(settings, "test")
+
+
+# Those that differ most: learned positions, norms of heads, windows, a state instead of keys, experts.
+BY_DAY = ("gpt2", "qwen3", "mistral", "mamba", "mixtral")
+
+
+@pytest.fixture(params=[name if name in BY_DAY else pytest.param(name, marks=pytest.mark.nightly) for name in FAMILIES])
+def family(request) -> str:
+    """The name of each family in turn, of most by night."""
+    return request.param
 
 
 def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, tmp_path):
