@@ -16,7 +16,6 @@ QUICK ?=
 ONLY ?=
 VERBOSE ?=
 MARKER ?=
-SCENARIO ?=
 DOCS ?=
 TARGET ?=
 SECONDS ?= 60
@@ -44,7 +43,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -118,11 +117,10 @@ soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=defaul
 fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
 	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
 
-simulate: $(READY) ## say what larger models and more machines would take: SCENARIO=70b (or any file in params/scale/)
-	@$(RUN) simulate --scenario "$(SCENARIO)"
-
 site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
-	@$(RUN) site --study "$(STUDY)"
+	@rm -rf build/site
+	@STUDY="$(STUDY)" $(BIN)/python -m sphinx -E -q -W --keep-going -d build/doctrees docs build/site
+	@echo "open build/site/index.html"
 
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
 	@$(BIN)/python -m pytest -m browser -n 2

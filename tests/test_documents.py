@@ -11,11 +11,13 @@ import pytest
 from study import cli
 from study.advice import recommend
 from study.advice.drafts import pairs_in
+from study.advice.findings import Findings, findings
 from study.config import ParamsError
 from study.documents.dataset import cut
 from study.documents.questions import read_questions
 from study.lm.hub import model_folder
 from study.lm.loading import load_tokenizer
+from study.pages import report
 from study.pages.experiment import Experiment
 from study.pages.page import Page, notebook_path
 from study.params import Model, Params, load_params
@@ -57,6 +59,26 @@ def test_a_name_is_a_false_option_as_often_as_it_is_true_in_proportion(material)
         for k, option in enumerate(question.options):
             share[option] = share.get(option, 0) + (k in question.answers) - 1 / len(question.options)
     assert max(map(abs, share.values())) < 1e-9
+
+
+def test_no_fact_is_made_up_for_documents_and_a_heading_states_nothing(tmp_path):
+    (tmp_path / "a.md").write_text("# Lamps\n\nthe first lamp is green. the other lamp is red.\n\nall of it is here.")
+    material = prepare(
+        handbook(worlds={"documents": {"folder": str(tmp_path)}}, questions={"options": 3}), "documents", 0
+    )
+    assert material.world is None and not [d for d in material.documents if d.facts]
+    first, second = material.documents
+    assert (first.file, first.heading, first.sentences[0], len(first.stating)) == ("a.md", "Lamps", "Lamps", 2)
+    assert second.text == "Lamps all of it is here." and second.stating == ("all of it is here.",)
+    assert {q.cluster for q in material.questions} == {"a.md, passage 1", "a.md, passage 2"}
+
+
+def test_tables_of_a_study_leave_out_what_is_known_of_worlds_alone(params, tmp_path):
+    study = Experiment(small(params, seeds=[0]), tmp_path, "01_generate_data")
+    assert set(study.save_data()["file"]) == {"documents", "questions"}
+    assert report.check_data(study).empty and report.tuning_set(study).empty and report.derivations(study).empty
+    assert report.sizes(study).loc["documents", "facts"] == 0
+    assert set(report.probe_table(study)["world"]) == {"documents"}
 
 
 def test_the_ends_of_sentences_are_asked_among_other_ends(material):
@@ -134,7 +156,7 @@ def experiment(params, tmp_path_factory):
 
 
 def test_a_study_of_documents_ends_in_a_page(experiment):
-    found = recommend.findings(experiment)
+    found = findings(experiment)
     assert found.arms == ["base", "icl", "ft", "ft augmented", "hybrid"]
     assert {e.facts for e in found.estimates.values()} == {58}  # two trainings on 58 questions are not 116 questions
     assert {e.seeds for e in found.estimates.values()} == {2}
@@ -155,7 +177,7 @@ def test_what_documents_hold_never_becomes_markup():
     assert "<title>&lt;title&gt;</title>" in html
 
 
-def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> recommend.Findings:
+def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> Findings:
     """Findings in which each arm is right in a share of the questions."""
     drawn, rows, costs = np.random.default_rng(0).random((seeds, questions)), [], []
     for arm, right in rights.items():
@@ -174,7 +196,7 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> r
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
     asked = table["split"] == Split.ASKED
-    return recommend.Findings(experiment, table[asked], table[~asked], prices)
+    return Findings(experiment, table[asked], table[~asked], prices)
 
 
 def test_the_recommendation_is_the_best_and_names_what_is_as_good():
@@ -237,7 +259,7 @@ def test_a_report_is_not_shown_again_when_the_questions_have_changed(tmp_path):
 
 def test_no_finished_trial_is_no_recommendation(experiment, tmp_path):
     with pytest.raises(ValueError, match="no question was answered yet"):
-        recommend.findings(replace(experiment, results=tmp_path))
+        findings(replace(experiment, results=tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -269,9 +269,9 @@ def documents(
     study: Study = "documents",
 ) -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
-    from study.advice.ask import inquire
+    from study.advice.ask import ask
 
-    return inquire(docs, questions, study, load_params(study_file(study)), RESULTS)
+    return ask(docs, questions, study, load_params(study_file(study)), RESULTS)
 
 
 @verb

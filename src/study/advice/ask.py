@@ -22,7 +22,7 @@ from study.runs.store import content_hash, store_of
 UNREAD = 0.02  # of the tokens of somebody's documents that a model may not know
 
 
-def inquire(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
+def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
     """Run the study of documents and questions, or draft questions if there are none; an exit status.
 
     Args:
@@ -51,25 +51,34 @@ def inquire(docs: str, questions: str, study: str, base: Params, place: Path) ->
     if file:
         read_questions(ROOT / file, dict.fromkeys(passage.file for passage in passages), params.questions.options)
     ensure(params.model, weights=False)
-    material = prepare(params, "documents", params.seeds[0])
-    _refuse_what_it_cannot_read(params, [document.text for document in material.documents])
+    documents = prepare(params, "documents", params.seeds[0]).documents
+    _refuse_unknown_words(params, [document.text for document in documents])
     ensure(params.model)
     if not file:
-        return _draft(params, folder, study, results, material.documents)
+        return _draft(params, folder, study, results, documents)
     refuse_what_cannot_fit(params, store_of(results))
     results.mkdir(parents=True, exist_ok=True)
     settings = results / "params.yaml"
     settings.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
     run = Page(notebook_path("07"), settings, params, results)
-    reason, report = run.stale(), results / run.name / "report.html"
-    if reason:
+    if reason := run.stale():
         print(f"{run.name}: {reason}", flush=True)
         execute(run)
-    print(f"the recommendation: {shown(report)}\nhow it came about: {shown(run.target)}")
+    print(f"the recommendation: {shown(results / run.name / 'report.html')}\nhow it came about: {shown(run.target)}")
     return 0
 
 
-def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
+def _from_root(path: str) -> str:
+    """A path that a person gave, relative to the project if it lies inside."""
+    return shown(Path(path).resolve())
+
+
+def _named(folder: Path) -> str:
+    """A name for the results about a folder: its own, and what tells it from others of that name."""
+    return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
+
+
+def _refuse_unknown_words(params: Params, texts: Sequence[str]) -> None:
     """Refuse documents in a language whose words the model's tokenizer does not know.
 
     Raises:
@@ -78,29 +87,21 @@ def _refuse_what_it_cannot_read(params: Params, texts: Sequence[str]) -> None:
     file = model_folder(params.model, weights=False) / "tokenizer.json"
     tokenizer = tokenizer_in(file) if file.is_file() else None
     unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
-    encoded = [tokenizer.encode(text, add_special_tokens=False) for text in texts] if tokenizer and unknown else []
-    words = [
-        text[slice(*place)]
-        for text, found in zip(texts, encoded, strict=False)
-        for token, place in zip(found.tokens, found.offsets, strict=True)
-        if token == unknown
+    if tokenizer is None or unknown is None:
+        return
+    tokens = [
+        (token, text[slice(*place)])
+        for text in texts
+        for encoding in [tokenizer.encode(text, add_special_tokens=False)]
+        for token, place in zip(encoding.tokens, encoding.offsets, strict=True)
     ]
-    share = len(words) / max(1, sum(len(found.tokens) for found in encoded))
+    words = [word for token, word in tokens if token == unknown]
+    share = len(words) / max(1, len(tokens))
     if share > UNREAD:
         raise ParamsError(
             f"model.name = {params.model.name!r}: it does not know {share:.0%} of the words of these documents, such "
             f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_gpu does"
         )
-
-
-def _named(folder: Path) -> str:
-    """A name for the results about a folder: its own, and what tells it from others of that name."""
-    return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
-
-
-def _from_root(path: str) -> str:
-    """A path that a person gave, relative to the project if it lies inside."""
-    return shown(Path(path).resolve())
 
 
 def _draft(params: Params, docs: str, study: str, results: Path, about: Sequence[Document]) -> int:

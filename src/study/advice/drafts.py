@@ -40,8 +40,6 @@ def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQ
     for document, text, ended in zip(documents, written.texts, written.ended, strict=True):
         for question, answer in pairs_in(*own_part(text, ended, prompts)):
             if answer.lower() in document.text.lower():
-                place = document.statements[0].fact.subject.rpartition(", ")[0]
-                drafts.setdefault(
-                    question, UserQuestion(f"q{len(drafts) + 1}", question, (answer,), 0, place, 0, False)
-                )
+                draft = UserQuestion(f"q{len(drafts) + 1}", question, (answer,), 0, document.file, 0, False)
+                drafts.setdefault(question, draft)
     return list(drafts.values())

@@ -2,8 +2,7 @@
 
 import base64
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -11,119 +10,34 @@ import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
+from study.advice.findings import Findings, of_arm
 from study.evidence.cost import COSTS, break_even, cheapest
-from study.evidence.stats import Contrast, Estimate, accuracy, contrast
+from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.params import Arm
 from study.runs.run import DIVERGED
-from study.site.markdown import escaped
-from study.worlds.world import Kind, Split
+from study.worlds.world import Kind
 
 VOLUMES = (100, 10_000, 1_000_000)  # questions
 LEARNED = 0.8  # of the documents' own sentences, below which a tuning has hardly taken
+CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
+TITLE = "In context, or by fine-tuning?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
 STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
-body { color: #1a1a1a; background: #fff; }
-h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
 th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
-td { white-space: nowrap; }
-img { max-width: 100%; height: auto; } code { font-size: .9em; }
-@media (prefers-color-scheme: dark) {
-  body { color: #e8e8e8; background: #161616; } th, td { border-color: #444; } img { background: #fff; }
-}
+td { white-space: nowrap; } img { max-width: 100%; height: auto; background: #fff; }
+@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
 """
 
 
 def advice(arm: Arm) -> str:
     """What an arm asks of whoever would use it."""
-    more = len(arm.train) > 1
-    tune = f"fine-tune on the documents{' and on what the model infers from them' if more else ''}"
-    if arm.train and arm.context:
-        return f"{tune[0].upper()}{tune[1:]}, and put the documents in the context as well"
+    tune = f"Fine-tune on the documents{' and on what the model infers from them' if len(arm.train) > 1 else ''}"
     if arm.train:
-        return f"{tune[0].upper()}{tune[1:]}"
+        return f"{tune}, and put the documents in the context as well" if arm.context else tune
     return "Put the documents in the context" if arm.context else "Ask the model as it is"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the finished trials of a study of documents say.
-
-    Attributes:
-        experiment: the study.
-        rows: the answers to the person's questions.
-        ends: the answers about the documents' own sentences.
-        costs: of each trial.
-    """
-
-    experiment: Experiment
-    rows: pd.DataFrame
-    ends: pd.DataFrame
-    costs: pd.DataFrame
-
-    @property
-    def arms(self) -> list[str]:
-        """The arms that have answered, in the study's order."""
-        return [arm for arm in self.experiment.params.arms if arm in set(self.rows["arm"])]
-
-    @cached_property
-    def estimates(self) -> dict[str, Estimate]:
-        """Accuracy on the person's questions, by arm."""
-        statistics = self.experiment.params.statistics
-        return {arm: accuracy(self.rows[self.rows["arm"] == arm], statistics) for arm in self.arms}
-
-    @property
-    def best(self) -> str:
-        """The arm that is right most often; of equal ones the first, which asks for the least."""
-        return max(self.arms, key=lambda arm: self.estimates[arm].value)
-
-    @property
-    def untouched(self) -> str | None:
-        """The arm without documents."""
-        arms = self.experiment.params.arms
-        return next((name for name in self.arms if not (arms[name].train or arms[name].context)), None)
-
-    def difference(self, arm: str, other: str) -> Contrast:
-        """One arm's accuracy minus another's."""
-        values = _valued(self.rows)
-        one, two = (values[values["arm"] == name] for name in (arm, other))
-        return contrast(one, two, self.experiment.params.statistics)
-
-    def interval(self, arm: str, other: str) -> tuple[float, float, float]:
-        """The difference of two arms with its interval."""
-        found = self.difference(arm, other)
-        return found.value, *found.interval(self.experiment.params.statistics.confidence)
-
-    @cached_property
-    def shares(self) -> dict[str, float]:
-        """How often each arm is the best one when questions and trainings are drawn again; a tie is shared."""
-        means = np.stack([self.difference(arm, self.arms[0]).means for arm in self.arms])
-        top = means >= means.max(axis=0) - 1e-12
-        return dict(zip(self.arms, (top / top.sum(axis=0)).mean(axis=1), strict=True))
-
-    @cached_property
-    def as_good(self) -> list[str]:
-        """Arms that are not measurably worse than the best one."""
-        return [arm for arm in self.arms if arm != self.best and self.interval(arm, self.best)[2] >= 0]
-
-
-def findings(experiment: Experiment) -> Findings:
-    """What the finished trials say.
-
-    Raises:
-        ValueError: if none is finished, or no question of a person was asked.
-    """
-    rows = experiment.rows()
-    asked = rows[rows["split"] == Split.ASKED] if len(rows) else rows
-    if asked.empty:
-        raise ValueError("no question was answered yet; run the trials, and give a file of questions")
-    return Findings(experiment, asked, rows[rows["split"] == Split.STATED], experiment.costs())
-
-
-def _valued(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(value=rows["correct"].astype(float))
 
 
 def _shown(estimate: Estimate) -> str:
@@ -136,167 +50,151 @@ def _points(value: float, low: float, high: float) -> str:
 
 def headline(found: Findings) -> str:
     """The recommendation in a few sentences."""
-    params, best = found.experiment.params, found.best
+    best, floor = found.best, found.untouched
     estimate = found.estimates[best]
-    lines = [
-        f"**{advice(params.arms[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
-        f"guess would be right in {estimate.chance:.0%}."
-    ]
-    floor = found.untouched
     if floor and not any(found.interval(arm, floor)[1] > 0 for arm in found.arms if arm != floor):
-        lines = [
+        first = (
             f"**No way to give the documents is measurably better than none.** The best, *{best}*, answers "
             f"{_shown(estimate)} of your questions, the untouched model {_shown(found.estimates[floor])}."
-        ]
-    others = [arm for arm in found.as_good if arm != floor]
-    worse = [arm for arm in found.arms if arm not in (best, *found.as_good)]
-    if others:
-        lines.append(
-            "Not measurably worse: "
-            + "; ".join(f"*{arm}* ({advice(params.arms[arm]).lower()})" for arm in others)
-            + "."
         )
-    if worse:
-        lines.append(
-            "Measurably worse, in points of a hundred: "
-            + "; ".join(f"*{arm}* {_points(*found.interval(arm, best))}" for arm in worse)
-            + "."
+    else:
+        first = (
+            f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
+            f"guess would be right in {estimate.chance:.0%}."
         )
-    return " ".join(lines)
+    others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
+    worse = [
+        f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in (best, *found.as_good)
+    ]
+    parts = (
+        [first],
+        [f"Not measurably worse: {'; '.join(others)}."] if others else [],
+        [f"Measurably worse, in points of a hundred: {'; '.join(worse)}."] if worse else [],
+    )
+    return " ".join(line for part in parts for line in part)
 
 
 def certainty(found: Findings) -> str:
     """How sure the recommendation is."""
-    estimate, statistics = found.estimates[found.best], found.experiment.params.statistics
+    estimate, confidence = found.estimates[found.best], found.statistics.confidence
     seeds = "one training each" if estimate.seeds == 1 else f"{estimate.seeds} trainings each"
-    ranked = sorted(found.shares.items(), key=lambda pair: -pair[1])
-    rivals = [arm for arm in sorted(found.arms, key=lambda a: -found.estimates[a].value) if arm != found.best]
+    rests = f"It rests on {estimate.facts} questions and {seeds}"
+    rivals = [arm for arm in found.arms if arm != found.best]
     if not rivals:
-        return f"It rests on {estimate.facts} questions and {seeds}; there is no other way to compare it with."
-    rival = rivals[0]
-    least = found.difference(found.best, rival).smallest_detectable(statistics.confidence)
+        return f"{rests}; there is no other way to compare it with."
+    rival = max(rivals, key=lambda arm: found.estimates[arm].value)
+    least = found.difference(found.best, rival).smallest_detectable(confidence)
+    ranked = sorted(found.shares.items(), key=lambda pair: -pair[1])
+    shares = ", ".join(f"*{arm}* in {share:.0%}" for arm, share in ranked if share >= 0.005)
     return (
-        f"It rests on {estimate.facts} questions and {seeds}. Were questions and trainings drawn again, the best would "
-        "be "
-        + ", ".join(f"*{arm}* in {share:.0%}" for arm, share in ranked if share >= 0.005)
-        + f" of the draws. Between the two best, a difference of {100 * least:.0f} points would have been found in "
-        f"four of five such studies; intervals hold the true value in {statistics.confidence:.0%}. The best of several "
-        "is a little flattered by being chosen on the same questions."
+        f"{rests}. Were questions and trainings drawn again, the best would be {shares} of the draws. Between the two "
+        f"best, a difference of {100 * least:.0f} points would have been found in four of five such studies; intervals "
+        f"hold the true value in {confidence:.0%}. The best of several is a little flattered by being chosen on the "
+        "same questions."
     )
 
 
 def checks(found: Findings) -> list[str]:
     """What must hold for the recommendation to mean what it says, and whether it does."""
-    params, statistics, lines = found.experiment.params, found.experiment.params.statistics, []
+    return [line for check in (_floor, _learned, _fitted, _generated, _options) for line in check(found)]
+
+
+def _floor(found: Findings) -> Iterator[str]:
     if found.untouched:
         floor = found.estimates[found.untouched]
-        above = floor.low > floor.chance
-        lines.append(
-            f"Floor: without the documents the model answers {_shown(floor)}, a guess {floor.chance:.0%}. "
-            + (
-                "**It knows some of this already, or the options give it away**: what it gets right so is no gain."
-                if above
-                else "So it does not show that it knew any of this before."
-            )
+        meaning = (
+            "**It knows some of this already, or the options give it away**: what it gets right so is no gain."
+            if floor.low > floor.chance
+            else "So it does not show that it knew any of this before."
         )
-    before = found.ends[found.ends["arm"] == found.untouched]
-    for arm in (arm for arm in found.arms if params.arms[arm].train and not params.arms[arm].context):
-        after = found.ends[found.ends["arm"] == arm]
-        told = accuracy(after, statistics)
-        gain = (
-            contrast(_valued(after), _valued(before), statistics).interval(statistics.confidence)[0]
-            if len(before)
-            else 1
-        )
-        lines.append(
+        yield f"Floor: without the documents the model answers {_shown(floor)}, a guess {floor.chance:.0%}. {meaning}"
+
+
+def _learned(found: Findings) -> Iterator[str]:
+    before = of_arm(found.ends, found.untouched)
+    for arm in found.tuned:
+        after, untouched, gain = of_arm(found.ends, arm), "", 1.0
+        told = accuracy(after, found.statistics)
+        if len(before):
+            gain = contrast(after, before, found.statistics).interval(found.statistics.confidence)[0]
+            untouched = f", untouched {accuracy(before, found.statistics).value:.0%}"
+        taken = told.value >= LEARNED and gain > 0
+        yield (
             f"Learned: after *{arm}* it ends the documents' own sentences right in {_shown(told)} of {told.items} "
-            f"cases, chance {told.chance:.0%}"
-            + (f", untouched {accuracy(before, statistics).value:.0%}." if len(before) else ".")
-            + (
-                ""
-                if told.value >= LEARNED and gain > 0
-                else " **The tuning has hardly taken**: more epochs or a higher learning rate."
-            )
+            f"cases, chance {told.chance:.0%}{untouched}."
+            + ("" if taken else " **The tuning has hardly taken**: more epochs or a higher learning rate.")
         )
+
+
+def _fitted(found: Findings) -> Iterator[str]:
     records = found.experiment.records()
-    shares = records[records["context tokens"] > 0]["documents in context"]
-    if len(shares):
-        share = shares.min()
-        lines.append(
-            f"Fitted: {math.floor(100 * share)}% of the documents were in context."
-            + (
-                ""
-                if share == 1
-                else " **The rest could not be read**: a model that reads more may do better in context."
-            )
-        )
+    share = records[records["context tokens"] > 0]["documents in context"].min()
+    rest = " **The rest could not be read**: a model that reads more may do better in context." if share < 1 else ""
+    if not pd.isna(share):
+        yield f"Fitted: {math.floor(100 * share)}% of the documents were in context.{rest}"
+    diverged = records[records["status"] == DIVERGED]["arm"]
+    if len(diverged):
+        yield f"**Diverged**: {len(diverged)} trainings, of {', '.join(diverged.unique())}; they are left out."
+
+
+def _generated(found: Findings) -> Iterator[str]:
     text = found.experiment.inferences()
     if len(text):
-        lines.append(
+        yield (
             f"Written: {len(text)} sentences about the documents, {text['sentence'].nunique()} of them different; "
             "nobody has checked whether they are true."
         )
+
+
+def _options(found: Findings) -> Iterator[str]:
     others = found.rows[found.rows["kind"] == Kind.OTHER_ANSWERS]["item_id"].nunique()
     if others:
-        lines.append(f"Options: {others} questions had none of their own and took those of other questions' answers.")
+        yield f"Options: {others} questions had none of their own and took those of other questions' answers."
     by_token = found.rows.groupby("arm")["correct_by_token_mean"].mean().reindex(found.arms)
     if by_token[found.best] < by_token.max():
-        lines.append(
+        yield (
             f"**Lengths**: by the mean likelihood of a token, instead of the whole option's, *{by_token.idxmax()}* "
             f"would be best ({by_token.max():.0%}, *{found.best}* {by_token[found.best]:.0%}); options of like length "
             "decide that."
         )
-    diverged = records[records["status"] == DIVERGED]
-    if len(diverged):
-        lines.append(
-            f"**Diverged**: {len(diverged)} trainings, of {', '.join(diverged['arm'].unique())}; they are left out."
-        )
-    return lines
 
 
 def accuracy_and_cost(found: Findings) -> pd.DataFrame:
     """A row for each arm: accuracy, difference to the best, and what it costs."""
     costs = found.costs.groupby("arm")[[*COSTS, "seconds once", "seconds a query"]].mean()
-    lines = []
-    for arm in found.arms:
-        gap = "" if arm == found.best else _points(*found.interval(arm, found.best))
-        line = costs.loc[arm]
-        lines.append(
-            {
-                "arm": arm,
-                "right": _shown(found.estimates[arm]),
-                "points to the best": gap,
-                "seconds once": f"{line['seconds once']:.0f}",
-                "GFLOP once": f"{line['once']:,.0f}",
-                "GFLOP a question": f"{line['query']:.3g}",
-                "context read anew": f"{line['query, context read anew']:.3g}",
-            }
-        )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {
+            "arm": arm,
+            "right": _shown(found.estimates[arm]),
+            "points to the best": "" if arm == found.best else _points(*found.interval(arm, found.best)),
+            "seconds once": f"{costs.loc[arm, 'seconds once']:.0f}",
+            "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
+            "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",
+            CACHING[False]: f"{costs.loc[arm, 'query, context read anew']:.3g}",
+        }
+        for arm in found.arms
+    )
 
 
 def by_volume(found: Findings) -> pd.DataFrame:
     """For some numbers of questions the cheapest arm that is not measurably worse than the best one."""
     good = [arm for arm in found.arms if arm in (found.best, *found.as_good)]
-    lines = [
-        {"a context is": name, **cheapest(found.costs, good, VOLUMES, kept=kept)}
-        for kept, name in ((False, "read anew for each question"), (True, "kept between questions"))
-    ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {"context": way, **cheapest(found.costs, good, VOLUMES, kept=cached)} for cached, way in CACHING.items()
+    )
 
 
 def break_even_lines(found: Findings) -> list[str]:
     """After how many questions each tuned arm has cost less than the context."""
-    arms, statistics = found.experiment.params.arms, found.experiment.params.statistics
-    contexts = [arm for arm in found.arms if arms[arm].context and not arms[arm].train]
+    context = next((arm for arm in found.arms if found.specs[arm].context and not found.specs[arm].train), None)
     lines = []
-    for arm in (arm for arm in found.arms if contexts and arms[arm].train and not arms[arm].context):
+    for arm in found.tuned if context else ():
         ways = []
-        for kept, name in ((False, "read anew for each question"), (True, "kept")):
-            even = break_even(found.costs, arm, contexts[0], statistics, kept=kept)
+        for cached, way in CACHING.items():
+            even = break_even(found.costs, arm, context or "", found.statistics, kept=cached)
             count = "never" if np.isinf(even.questions) else "after {:,.0f} [{:,.0f}, {:,.0f}] questions".format(*even)
-            ways.append(f"{count} if the context is {name}")
-        lines.append(f"*{arm}* has cost less than *{contexts[0]}* {', '.join(ways)}.")
+            ways.append(f"{count} {way}")
+        lines.append(f"*{arm}* has cost less than *{context}* {', '.join(ways)}.")
     return lines
 
 
@@ -307,36 +205,33 @@ def page(found: Findings, figure: Path | None = None) -> str:
         found: what it rests on.
         figure: a PNG to be shown in it.
     """
-    model = found.experiment.params.model
-    picture = f"![Accuracy by arm]({_embedded(figure)})" if figure else ""
-    return "\n\n".join(
-        part
-        for part in (
-            "# In context, or by fine-tuning?",
-            headline(found),
-            f"**How sure.** {certainty(found)}",
-            picture,
-            "## What each way brings and costs",
-            _table(accuracy_and_cost(found)),
-            "Of those not measurably worse than the best, the cheapest (the search for a learning rate not counted):",
-            _table(by_volume(found)),
-            " ".join(break_even_lines(found)),
-            "## Before you rely on it",
-            "\n".join(f"- {line}" for line in checks(found)),
-            f"Asked of {escaped(model.name)}, by the likelihood of each option. Another model, other questions or "
-            "longer documents may turn the order round: run it again with yours.",
-        )
-        if part
+    model = found.experiment.params.model.name.replace("`", "'")
+    picture = f"![Accuracy by arm](data:image/png;base64,{_base64(figure)})" if figure else ""
+    parts = (
+        f"# {TITLE}",
+        headline(found),
+        f"**How sure.** {certainty(found)}",
+        picture,
+        "## What each way brings and costs",
+        _table(accuracy_and_cost(found)),
+        "Of those not measurably worse than the best, the cheapest (the search for a learning rate not counted):",
+        _table(by_volume(found)),
+        " ".join(break_even_lines(found)),
+        "## Before you rely on it",
+        "\n".join(f"- {line}" for line in checks(found)),
+        f"Asked of `{model}`, by the likelihood of each option. Another model, other questions or longer documents may "
+        "turn the order round: run it again with yours.",
     )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
 
 def _table(table: pd.DataFrame) -> str:
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)
-
-
-def _embedded(figure: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(figure.read_bytes()).decode()}"
+    plain = table.rename(columns=lambda name: name.replace("|", "/")).replace(r"\|", "/", regex=True)
+    return str(plain.to_markdown(index=False, disable_numparse=True))
 
 
 def as_html(markdown: str, title: str) -> str:
@@ -354,46 +249,28 @@ def write_report(experiment: Experiment, markdown: str) -> str:
     """Write the page as report.html beside the notebook's figures; where it is."""
     file = experiment.output / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(as_html(markdown, "In context, or by fine-tuning?"), encoding="utf-8")
+    file.write_text(as_html(markdown, TITLE), encoding="utf-8")
     return str(file)
 
 
 def document_table(experiment: Experiment) -> pd.DataFrame:
     """How much each document holds."""
-    material = experiment.material("documents", experiment.params.seeds[0])
-    lines = [
-        (document.statements[0].fact.subject.rpartition(", ")[0], len(document.stating), len(document.text.split()))
-        for document in material.documents
-        if document.statements
-    ]
-    table = pd.DataFrame(lines, columns=["document", "sentences", "words"])
+    documents = experiment.material("documents", experiment.params.seeds[0]).documents
+    table = pd.DataFrame(
+        {"document": document.file, "sentences": len(document.stating), "words": len(document.text.split())}
+        for document in documents
+    )
     return table.groupby("document", sort=False).agg(
         passages=("sentences", "size"), sentences=("sentences", "sum"), words=("words", "sum")
     )
 
 
-def question_table(experiment: Experiment, count: int = 5) -> pd.DataFrame:
-    """Some of the questions with the true option and the others."""
-    questions = experiment.material("documents", experiment.params.seeds[0]).questions
-    asked = [question for question in questions if question.split is Split.ASKED][:count]
-    return pd.DataFrame(
-        {
-            "question": q.query,
-            "true": q.true_options[0],
-            "others": " / ".join(o.strip() for k, o in enumerate(q.options) if k not in q.answers),
-            "document": q.rule,
-        }
-        for q in asked
-    )
-
-
 def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:
-    """Some of the sentences that the model wrote, with what it had in view."""
+    """Some of the sentences that the model generated, with what it had in view."""
     text = experiment.inferences()
     if text.empty:
         return text
-    shown = text.groupby("source", sort=False).head(count)
-    return shown[["source", "document", "sentence"]].set_index("source")
+    return text.groupby("source", sort=False).head(count).set_index("source")[["document", "sentence"]]
 
 
 def by_document(found: Findings) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from study.config import ParamsError
 from study.data.public import public_folder
-from study.data.questions import Chooser, Document, Question, spread
+from study.data.questions import Chooser, Dataset, Document, Question, spread
 from study.paths import ROOT, shown
 from study.worlds.logic import Constraints, Fact
 from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, NAME_FIRST
@@ -123,9 +123,7 @@ def _plain(text: str) -> str:
     return f" {' '.join(words)} "
 
 
-def gather(
-    shape: Params, seed: int, options: int, per_split: int, ask: object = None
-) -> tuple[World, list[Document], list[Question]]:
+def gather(shape: Params, seed: int, options: int, per_split: int, ask: object = None) -> Dataset:
     """The world, its documents in random order, and its questions.
 
     Args:
@@ -166,7 +164,7 @@ def gather(
             :per_split
         ]
     ]
-    return world, documents, chosen
+    return Dataset(tuple(documents), tuple(chosen), world)
 
 
 def _read(file: Path) -> list[tuple[str, str]]:

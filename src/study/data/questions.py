@@ -19,13 +19,17 @@ class Document:
     """A training document.
 
     Attributes:
-        statements: what it states, in order.
+        statements: what it states, in order; none where no world is behind it.
         sentences: its text sentence by sentence: an opening that states nothing, if there is one, then the
             statements, some of them behind a lead-in.
+        file: what it was read from, relative to the folder of documents; "" if it was drawn.
+        heading: its opening, where it was read from a file; "" if it has none.
     """
 
     statements: tuple[Statement, ...]
     sentences: tuple[str, ...]
+    file: str = ""
+    heading: str = ""
 
     @property
     def text(self) -> str:
@@ -39,8 +43,9 @@ class Document:
 
     @property
     def stating(self) -> tuple[str, ...]:
-        """The sentences that state something."""
-        return self.sentences[len(self.sentences) - len(self.statements) :]
+        """The sentences that state something: all but the opening."""
+        opening = len(self.sentences) - len(self.statements) if self.statements else bool(self.heading)
+        return self.sentences[opening:]
 
 
 class Splitting(StrEnum):
@@ -86,6 +91,21 @@ class Question(NamedTuple):
     def true_options(self) -> list[str]:
         """The texts of the true options."""
         return [self.options[k].strip() for k in self.answers]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Documents and questions of one seed.
+
+    Attributes:
+        documents: what a model is given or trained on.
+        questions: what it is asked.
+        world: the facts behind them and all that follows; None where that is not known.
+    """
+
+    documents: tuple[Document, ...]
+    questions: tuple[Question, ...]
+    world: World | None = None
 
 
 def _ways(

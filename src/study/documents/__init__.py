@@ -1,1 +1,1 @@
-"""People's own documents and questions, read from files."""
+"""People's own documents: read them, ask about them, and say which way to give them to a model."""

@@ -2,13 +2,14 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bs4 import BeautifulSoup, Tag
 from bs4.element import PreformattedString
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 from study.data.sentences import split_sentences
@@ -33,7 +34,7 @@ _ENDS_P = re.compile(
     re.IGNORECASE,
 )
 _CELL = "\0"  # before each cell of a row; no file with this character is read
-_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
+_LINE = "data-line"  # attribute of what was rendered from Markdown: its line there
 
 
 class Block(NamedTuple):
@@ -60,58 +61,34 @@ def sentences_of(text: str) -> tuple[str, ...]:
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
-    """Headings and blocks of Markdown: a paragraph, an outermost list with all its items, a table, or code.
-
-    A row of a table and a piece of code are a sentence each.
-    """
-    group: list[str] = []
-    row: list[str] | None = None
-    depth = start = 0
-    before = ""
-    for token in _MARKDOWN.parse(text):
-        line = token.map[0] + 1 if token.map else start
-        if re.fullmatch(r"(bullet_list|ordered_list|table)_(open|close)", token.type):
-            depth += token.nesting
-            if depth == 1 and token.nesting == 1:
-                start = line
-            elif depth == 0:
-                yield Block(start, tuple(group))
-                group = []
-        elif token.type == "tr_open":
-            row = []
-        elif token.type == "tr_close":
-            group += whole(" | ".join(row or ()))
-            row = None
-        elif token.type == "inline" and row is not None:
-            row.append(_inline_text(token))
-        else:
-            for block in _markdown_block(token, line, before):
-                if depth:
-                    group += block.sentences
-                else:
-                    yield block
-        before = token.type
+    """The blocks of Markdown, by its HTML; a list or table is one whatever is inside, an image is its description."""
+    tokens = _MARKDOWN.parse(text)
+    for token in tokens:
+        if token.map and token.nesting >= 0:
+            token.attrSet(_LINE, str(token.map[0] + 1))
+    soup = _parsed(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
+    return _blocks(soup, _arranging(soup) - set(map(id, soup.select(f"[{_LINE}]"))))
 
 
-def _markdown_block(token: Token, line: int, before: str) -> Iterator[Block]:
-    if token.type == "html_block":
-        yield from html_blocks(token.content, line)
-    elif token.type in ("fence", "code_block"):
-        yield Block(line, whole(token.content))
-    elif token.type == "inline":
-        heading = before == "heading_open"
-        yield Block(line, (whole if heading else sentences_of)(_inline_text(token)), heading)
+def _image(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
+    return escapeHtml(tokens[index].content)
 
 
-def _inline_text(token: Token) -> str:
-    """The text of a paragraph without its marks; of an image its description, of a link its text."""
-    texts = []
-    for child in token.children or ():
-        if child.type in ("softbreak", "hardbreak") or child.content.startswith("<br"):
-            texts.append(" ")
-        elif child.type != "html_inline":
-            texts.append(child.content)
-    return "".join(texts)
+def _html_inline(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
+    return " " if tokens[index].content.startswith("<br") else ""
+
+
+def _html_block(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
+    """HTML inside Markdown, all its tags closed: none takes in what comes after."""
+    soup = _parsed(tokens[index].content)
+    for tag in soup.select(f"[{_LINE}]"):
+        del tag[_LINE]
+    return f'<wbr {_LINE}="{tokens[index].attrGet(_LINE)}">{soup.decode()}'
+
+
+_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
+for _rule in (_image, _html_inline, _html_block):
+    _MARKDOWN.add_render_rule(_rule.__name__.removeprefix("_"), _rule)
 
 
 class _Place(NamedTuple):
@@ -130,31 +107,41 @@ class _Run(NamedTuple):
     texts: list[str]
 
 
-def html_blocks(text: str, first_line: int = 1) -> Iterator[Block]:
-    """Headings and blocks of HTML, as of Markdown; scripts, styles, navigation and the head are left out.
+def html_blocks(text: str) -> Iterator[Block]:
+    """Headings and blocks of HTML: a paragraph, an outermost list with all its items, a table, or code.
 
-    A list or table with headings or tables inside arranges a page, and is no block.
+    A row of a table and a piece of code are a sentence each. Scripts, styles, navigation and the head are left out. A
+    list or table with headings or tables inside arranges a page, and is no block.
     """
+    soup = _parsed(text)
+    for tag in soup.find_all(True):
+        tag[_LINE] = str(tag.sourceline or 1)
+    return _blocks(soup, _arranging(soup))
+
+
+def _parsed(html: str) -> BeautifulSoup:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this may be XML, or the name of a file
-        soup = BeautifulSoup(_ENDS_P.sub("</p><", text), "html.parser")
-    for _, runs in groupby(_runs(soup), lambda run: id(run.place.group or run.place)):
+        return BeautifulSoup(_ENDS_P.sub("</p><", html), "html.parser")
+
+
+def _blocks(soup: BeautifulSoup, arranging: Set[int]) -> Iterator[Block]:
+    for _, runs in groupby(_runs(soup, arranging), lambda run: id(run.place.group or run.place)):
         first, *others = runs
         sentences = [sentence for run in (first, *others) for sentence in _sentences_in(run)]
-        yield Block(first_line + first.line - 1, tuple(sentences), first.place.kind == "heading")
+        yield Block(first.line, tuple(sentences), first.place.kind == "heading" and not first.place.group)
 
 
-def _runs(soup: BeautifulSoup) -> list[_Run]:
+def _runs(soup: BeautifulSoup, arranging: Set[int]) -> list[_Run]:
     """The runs of a page, without recursion: pages nest deeply."""
-    places, arranging = {id(soup): _Place(soup)}, _arranging(soup)
-    runs: list[_Run] = []
+    places, runs = {id(soup): _Place(soup)}, list[_Run]()
     line = 1
     for node in soup.descendants:
         place = places[id(node.parent)]
         text = "" if isinstance(node, PreformattedString) else str(node) if not isinstance(node, Tag) else None
         if isinstance(node, Tag):
             place = places[id(node)] = _place(node, place, arranging)
-            line = node.sourceline or line
+            line = int(str(node.get(_LINE) or line))
             cell = place.kind == "row" and node.name in ("td", "th")
             text = _CELL if cell else "" if node.name in _INLINE else " "
         if text and place.kind != "left out":
@@ -181,7 +168,7 @@ def _arranging(soup: BeautifulSoup) -> set[int]:
 def _place(tag: Tag, outer: _Place, arranging: Set[int]) -> _Place:
     if outer.kind == "left out" or tag.name in LEFT_OUT:
         return outer if outer.kind == "left out" else _Place(tag, "left out")
-    if tag.name == "tr" and outer.group is not None and outer.group.name == "table":
+    if tag.name == "tr" and outer.group is not None:
         return _Place(tag, "row", outer.group)
     if outer.kind in ("row", "code") or tag.name not in _BLOCKS:
         return outer

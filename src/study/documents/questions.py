@@ -6,7 +6,9 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
 from study.config import ParamsError
@@ -55,15 +57,11 @@ class _Row(NamedTuple):
     @property
     def place(self) -> int | None:
         """Index of the true option, which is named by its text, else by number or letter."""
-        if self.answer in self.options:
-            return self.options.index(self.answer)
-        if re.fullmatch(r"[1-9][0-9]?", self.answer):
-            place = int(self.answer) - 1
-        elif re.fullmatch(r"[A-Za-z]", self.answer):
-            place = ord(self.answer.upper()) - ord("A")
-        else:
-            return None
-        return place if place < len(self.options) else None
+        numbers = map(str, range(1, len(self.options) + 1))
+        for names in (self.options, tuple(numbers), tuple(ascii_uppercase), tuple(ascii_lowercase)):
+            if self.answer in names[: len(self.options)]:
+                return names.index(self.answer)
+        return None
 
     @property
     def true_option(self) -> str:
@@ -97,8 +95,8 @@ def read_questions(file: Path, documents: Collection[str], options: int) -> list
             rows.append(_row(line, record, f"q{number}", problems))
     if not rows and not problems:
         raise ParamsError(f"{file}: holds no question; write one a line, with the columns question and answer")
-    problems += [(row.line, problem) for row in rows for problem in _wrong(row, documents)]
-    problems += _same_ids(rows)
+    first = {row.id: row.line for row in reversed(rows)}
+    problems += [(row.line, problem) for row in rows for problem in _wrong(row, documents, first)]
     _refuse(file, problems)
     questions = list(_questions(rows, options))
     lonely = "no other question has another answer that could be its false option; give it options, or add questions"
@@ -108,7 +106,7 @@ def read_questions(file: Path, documents: Collection[str], options: int) -> list
 
 def _refuse(file: Path, problems: Problems) -> None:
     if problems:
-        lines = [f"  line {line}: {problem}" for line, problem in sorted(problems, key=lambda problem: problem[0])]
+        lines = [f"  line {line}: {problem}" for line, problem in sorted(problems, key=itemgetter(0))]
         more = [f"  ... and {len(lines) - MOST_SHOWN} more"] if len(lines) > MOST_SHOWN else []
         raise ParamsError("\n".join([f"{file}: these questions cannot be asked", *lines[:MOST_SHOWN], *more]))
 
@@ -165,31 +163,31 @@ def _row(line: int, record: Record, name: str, problems: Problems) -> _Row:
     """A record's texts, white space made even; adds what is no text to the problems."""
 
     def text(key: str, value: object) -> str:
-        if isinstance(value, (str, int, type(None))) and not isinstance(value, bool):
-            return " ".join(str("" if value is None else value).split())
-        problems.append((line, f"{key} = {value!r} is no text; write it in quotes"))
-        return ""
+        if value is not None and (not isinstance(value, (str, int)) or isinstance(value, bool)):
+            problems.append((line, f"{key} = {value!r} is no text; write it in quotes"))
+            value = None
+        return " ".join(str("" if value is None else value).split())
 
     problems += [(line, problem) for problem in _unknown(record)]
-    listed = record.get("options") or []
-    if isinstance(listed, str):
-        listed = _BAR.split(listed) if listed.strip() else []
-    elif not isinstance(listed, list):
-        problems.append((line, f"options = {listed!r} is no list; write a list of texts"))
-        listed = []
     numbered = sorted((int(match[1]), key) for key in record if (match := _OPTION.fullmatch(key)))
     options = [text(key, record[key]) for _, key in numbered]
     while options and not options[-1]:
         options.pop()
-    if options and listed:
+    listed = record.get("options") or []
+    if isinstance(listed, str):
+        listed = _BAR.split(listed) if listed.strip() else []
+    if not isinstance(listed, list):
+        problems.append((line, f"options = {listed!r} is no list; write a list of texts"))
+    elif options and listed:
         problems.append((line, "has options both in one place and numbered; keep one of them"))
-    options = options or [text("options", option) for option in listed]
+    else:
+        options += [text("options", option) for option in listed]
     id_, question, answer, document = (text(key, record.get(key)) for key in ("id", "question", "answer", "document"))
     return _Row(line, id_ or name, question, answer, tuple(options), document)
 
 
-def _wrong(row: _Row, documents: Collection[str]) -> Iterator[str]:
-    """What cannot be asked about a question."""
+def _wrong(row: _Row, documents: Collection[str], first: Mapping[str, int]) -> Iterator[str]:
+    """What cannot be asked about a question; `first` is the line where each id first stands."""
     if not row.question:
         yield "has no question; write one"
     if not row.answer:
@@ -207,15 +205,8 @@ def _wrong(row: _Row, documents: Collection[str]) -> Iterator[str]:
     if row.document and row.document not in documents:
         known = ", ".join(sorted(documents)[:8]) + (", ..." if len(documents) > 8 else "")
         yield f"document {row.document!r} is not in the folder; name one of {known}"
-
-
-def _same_ids(rows: Sequence[_Row]) -> Problems:
-    first: dict[str, int] = {}
-    return [
-        (row.line, f"id {row.id!r} is that of line {first[row.id]} too; give each question its own")
-        for row in rows
-        if first.setdefault(row.id, row.line) != row.line
-    ]
+    if first[row.id] != row.line:
+        yield f"id {row.id!r} is that of line {first[row.id]} too; give each question its own"
 
 
 def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:

@@ -52,17 +52,7 @@ def read_documents(folder: Path) -> list[Passage]:
     """
     passages: list[Passage] = []
     for path in _files(folder):
-        try:
-            with limited(MOST_SECONDS, MOST_GIGABYTES):
-                blocks = list(READERS[path.suffix.lower()](path))
-        except Exceeded as error:
-            raise ParamsError(f"{path}: {error} to read; split it, or save it in a simpler form") from None
-        except RecursionError:
-            raise ParamsError(f"{path}: lists, quotes or brackets nest too deeply; flatten them") from None
-        except ParserRejectedMarkup as error:
-            what = str(error.args[0]).splitlines()[-1].strip()
-            raise ParamsError(f"{path}: cannot be read as HTML ({what}); mend it or save it anew") from None
-        found = _under_headings(path.relative_to(folder).as_posix(), blocks)
+        found = _under_headings(path.relative_to(folder).as_posix(), _read(path))
         if not found:
             scanned = "; if it was scanned, run text recognition (OCR) first" if path.suffix.lower() == ".pdf" else ""
             raise ParamsError(f"{path}: holds no text{scanned}; move it out of the folder if it has none")
@@ -78,7 +68,7 @@ def _files(folder: Path) -> list[Path]:
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_cannot_be_listed):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in [Path(parent, name) for name in folders]:
+        for path in (Path(parent, name) for name in folders):
             if path.is_symlink():
                 raise ParamsError(f"{path}: a link to a folder; put the folder itself in its place, or remove the link")
         found += [Path(parent, name) for name in names if not name.startswith(".")]
@@ -117,6 +107,20 @@ def check_size(path: Path) -> None:
         raise ParamsError(f"{path}: has {size:.0f} MB, more than the {LARGEST_MB} MB that are read; split it")
 
 
+def _read(path: Path) -> list[Block]:
+    try:
+        with limited(MOST_SECONDS, MOST_GIGABYTES):
+            return list(READERS[path.suffix.lower()](path))
+    except Exceeded as error:
+        problem = f"{error} to read; split it, or save it in a simpler form"
+    except RecursionError:
+        problem = "lists, quotes or brackets nest too deeply; flatten them"
+    except ParserRejectedMarkup as error:
+        what = str(error.args[0]).splitlines()[-1].strip()
+        problem = f"cannot be read as HTML ({what}); mend it or save it anew"
+    raise ParamsError(f"{path}: {problem}")
+
+
 def read_text(path: Path) -> str:
     """A UTF-8 file, with or without byte order mark, its lines ended by a line feed.
 
@@ -139,16 +143,21 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def text_blocks(text: str) -> Iterator[Block]:
-    """Blocks of plain text, between blank lines. Wrapped lines are joined, but not the items of a list."""
+def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
+    """Blocks of plain text, between blank lines. Wrapped lines are joined, but not the items of a list.
+
+    Args:
+        text: what they are blocks of.
+        line: of all of them; by default each has its own in the text.
+    """
     lines = [*text.split("\n"), ""]
     begin = 0
-    for number, line in enumerate(lines):
-        if line.strip():
-            continue
-        if begin < number:
-            yield Block(begin + 1, tuple(s for item in _items(lines[begin:number]) for s in _item_sentences(item)))
-        begin = number + 1
+    for number, bare in enumerate(map(str.strip, lines)):
+        if not bare:
+            if begin < number:
+                sentences = [s for item in _items(lines[begin:number]) for s in _item_sentences(item)]
+                yield Block(line or begin + 1, tuple(sentences))
+            begin = number + 1
 
 
 def _items(lines: list[str]) -> list[str]:
@@ -157,13 +166,11 @@ def _items(lines: list[str]) -> list[str]:
     listed = False
     for line in lines:
         marked = _BULLET.match(line) or _NUMBER.match(line)
-        if marked and (listed or not items or items[-1][-1].rstrip().endswith(":")):
-            listed = True
-            items.append([line])
-        elif items:
-            items[-1].append(line)
-        else:
-            items.append([line])
+        begins = marked and (listed or not items or items[-1][-1].rstrip().endswith(":"))
+        listed = listed or bool(begins)
+        if begins or not items:
+            items.append([])
+        items[-1].append(line)
     return ["\n".join(item) for item in items]
 
 
@@ -193,7 +200,7 @@ def _pdf_blocks(path: Path) -> Iterator[Block]:
     for number, page in enumerate(pages, 1):
         # Letters outside the basic plane may come as two halves.
         text = page.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
-        yield from (block._replace(line=number) for block in text_blocks(text))
+        yield from text_blocks(text, number)
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
@@ -223,7 +230,7 @@ def _jsonl_blocks(path: Path) -> Iterator[Block]:
         if not isinstance(title, str):
             raise ParamsError(f"{path}, line {number}: title = {title!r} is no text; write it in quotes")
         yield Block(number, whole(title), is_heading=True)
-        yield from (block._replace(line=number) for block in text_blocks(text.replace("\0", " ")))
+        yield from text_blocks(text.replace("\0", " "), number)
 
 
 def _under_headings(file: str, blocks: list[Block]) -> list[Passage]:
@@ -243,10 +250,8 @@ def _under_headings(file: str, blocks: list[Block]) -> list[Passage]:
 
 READERS: dict[str, Callable[[Path], Iterator[Block]]] = {
     ".txt": lambda path: text_blocks(read_text(path)),
-    ".md": lambda path: markdown_blocks(read_text(path)),
-    ".markdown": lambda path: markdown_blocks(read_text(path)),
-    ".html": lambda path: html_blocks(read_text(path)),
-    ".htm": lambda path: html_blocks(read_text(path)),
+    **dict.fromkeys((".md", ".markdown"), lambda path: markdown_blocks(read_text(path))),
+    **dict.fromkeys((".html", ".htm"), lambda path: html_blocks(read_text(path))),
     ".pdf": _pdf_blocks,
     ".jsonl": _jsonl_blocks,
 }

@@ -47,7 +47,7 @@ def graphs(experiment: Experiment) -> None:
     """The first family and the hierarchy of the first seed, where they are in the study; the facts behind them."""
     for name in experiment.params.world_names:
         world = experiment.material(name, experiment.params.seeds[0]).world
-        facts = pd.DataFrame(world.facts)
+        facts = pd.DataFrame(world.facts if world else ())
         if isinstance(world, Families):
             here = facts[[world.family[fact.subject] == 0 for fact in world.facts]]
             experiment.publish("family_tree", pictures.family_tree(world, 0), here, captions.family(here))

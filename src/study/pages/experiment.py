@@ -11,11 +11,12 @@ from typing import Any
 import datasets
 import matplotlib.pyplot as plt
 import pandas as pd
+from datasets import Dataset as Table
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
-from study.data.questions import Document
+from study.data.questions import Dataset
 from study.evidence.cost import cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
 from study.figures.style import save
@@ -25,10 +26,9 @@ from study.pages.notebook_arms import arms_of
 from study.params import Params, load_params
 from study.paths import ROOT, shown
 from study.runs import runner, selection
-from study.runs.run import FINISHED, Dataset, EvaluationRun, prepare
+from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import Store, content_hash, store_of
-from study.worlds.logic import Fact
-from study.worlds.world import Split
+from study.worlds.world import Split, World
 
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
@@ -81,7 +81,7 @@ class Experiment:
         return pd.DataFrame({"value": rows})
 
     def material(self, world: str, seed: int) -> Dataset:
-        """The world, documents and questions of one seed."""
+        """The documents and questions of one seed."""
         return prepare(self.params, world, seed)
 
     def run(self, arms: Sequence[str]) -> pd.DataFrame:
@@ -251,18 +251,10 @@ class Experiment:
         for world in self.params.world_names:
             for seed in self.params.seeds:
                 material = self.material(world, seed)
-                tables = {
-                    "documents": [_document_row(material, document) for document in material.documents],
-                    "questions": [question._asdict() for question in material.questions],
-                    "closure": [_closure_row(material, fact) for fact in material.world.closure],
-                }
-                names = material.world.original_names
-                if names:
-                    tables["names"] = [{"word": word, "name": name} for word, name in names.items()]
-                for name, rows in tables.items():
+                for name, rows in _tables(material).items():
                     folder = self.output / world / f"seed_{seed}"
                     folder.mkdir(parents=True, exist_ok=True)
-                    datasets.Dataset.from_list(rows).to_parquet(folder / f"{name}.parquet")
+                    Table.from_list(rows).to_parquet(folder / f"{name}.parquet")
                     digest = content_hash(rows)
                     provenance = {
                         "world": {world: self.params.shape(world).recipe},
@@ -310,16 +302,36 @@ class Experiment:
         return [shown(path) for path in sorted(self.output.rglob("*")) if path.is_file()]
 
 
-def _document_row(material: Dataset, document: Document) -> dict[str, Any]:
-    facts = [material.world.canonical(fact) for fact in document.facts]
-    return {"facts": facts, "sentences": list(document.sentences), "text": document.text}
+def _tables(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
+    """A dataset as tables of rows; without a world there is no closure, and no document states a known fact."""
+    world = dataset.world
+    tables = {
+        "documents": [
+            {
+                "facts": [world.canonical(fact) for fact in document.facts] if world else [],
+                "sentences": list(document.sentences),
+                "text": document.text,
+            }
+            for document in dataset.documents
+        ],
+        "questions": [question._asdict() for question in dataset.questions],
+    }
+    return tables | (_closure_tables(world) if world else {})
 
 
-def _closure_row(material: Dataset, fact: Fact) -> dict[str, Any]:
-    """A fact that holds, with why: the last rule and the stated facts it rests on."""
-    derivation = material.world.closure[fact]
-    supports = sorted(material.world.canonical(support) for support in derivation.supports)
-    return {**fact._asdict(), "rule": derivation.rule, "hops": derivation.hops, "supports": supports}
+def _closure_tables(world: World) -> dict[str, list[dict[str, Any]]]:
+    """Every fact that holds, with the last rule and the stated facts it rests on, and the names of a file of facts."""
+    closure = [
+        {
+            **fact._asdict(),
+            "rule": derivation.rule,
+            "hops": derivation.hops,
+            "supports": sorted(world.canonical(support) for support in derivation.supports),
+        }
+        for fact, derivation in world.closure.items()
+    ]
+    names = [{"word": word, "name": name} for word, name in world.original_names.items()]
+    return {"closure": closure, **({"names": names} if names else {})}
 
 
 def open_experiment(params_file: str, results: str, notebook: str) -> Experiment:

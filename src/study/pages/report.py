@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from study.data.probe import ProbeResult, bag_of_words_probe
-from study.data.questions import Question, Splitting, training_texts
+from study.data.questions import Dataset, Question, Splitting, training_texts
 from study.evidence.cost import break_even, recommended
 from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
-from study.runs.run import Dataset, prompts_of
+from study.runs.run import prompts_of
 from study.worlds import closed_class_words
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, lexicon_of
@@ -34,12 +34,12 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     """Offences against soundness, counted by world and seed; every one should be zero.
 
     The position of the true option is an offence if its count at one place lies beyond a 99.9 % interval
-    around an even spread.
+    around an even spread. A dataset without a world is not checked.
     """
     closed = set(closed_class_words())
     lines = []
-    for name, seed, material in _materials(experiment):
-        world, questions = material.world, material.questions
+    for name, seed, material, world in _worlds(experiment):
+        questions = material.questions
         words = {word for entity in world.entities for word in entity.split()} - closed
         shape = experiment.params.shape(name)
         renamed = set(world.original_names) or (isinstance(shape, Shape) and not getattr(shape, "facts", None))
@@ -66,10 +66,18 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _materials(experiment: Experiment) -> Iterator[tuple[str, int, Dataset]]:
+def _materials(experiment: Experiment, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset]]:
+    """The datasets of the first so many seeds, or of all."""
     for name in experiment.params.world_names:
-        for seed in experiment.params.seeds:
+        for seed in experiment.params.seeds[:seeds]:
             yield name, seed, experiment.material(name, seed)
+
+
+def _worlds(experiment: Experiment, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset, World]]:
+    """Those of the datasets that have a world, with it."""
+    for name, seed, material in _materials(experiment, seeds):
+        if material.world:
+            yield name, seed, material, material.world
 
 
 def _true_options(world: World, question: Question) -> list[int]:
@@ -112,9 +120,8 @@ def probe_table(experiment: Experiment) -> pd.DataFrame:
 def tuning_set(experiment: Experiment) -> pd.DataFrame:
     """The five properties of a good tuning set as numbers, averaged over seeds; the notebook says what each means."""
     lines = []
-    for name, _, material in _materials(experiment):
-        world, documents = material.world, material.documents
-        statements = [statement for document in documents for statement in document.statements]
+    for name, _, material, world in _worlds(experiment):
+        statements = [statement for document in material.documents for statement in document.statements]
         stated = {statement.fact for statement in statements}
         needed = {support for q in material.questions for support in q.supports}
         relations = Counter(statement.fact.relation for statement in statements)
@@ -129,7 +136,8 @@ def tuning_set(experiment: Experiment) -> pd.DataFrame:
                 "relevant": len(needed & {world.canonical(f) for f in stated}) / len(stated),
             }
         )
-    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(3)
+    table = pd.DataFrame(lines)
+    return table.groupby("world", sort=False).mean().round(3) if lines else table
 
 
 def sizes(experiment: Experiment) -> pd.DataFrame:
@@ -140,7 +148,7 @@ def sizes(experiment: Experiment) -> pd.DataFrame:
         lines.append(
             {
                 "world": name,
-                "facts": len(material.world.facts),
+                "facts": len(material.world.facts) if material.world else 0,
                 "documents": len(texts),
                 "sentences": sum(len(document.sentences) for document in material.documents),
                 "tokens, whole set": sum(count_tokens(experiment.params.model, texts)),
@@ -156,8 +164,7 @@ def sizes(experiment: Experiment) -> pd.DataFrame:
 def derivations(experiment: Experiment) -> pd.DataFrame:
     """One example of each way in which something follows, by world."""
     lines = []
-    for name in experiment.params.world_names:
-        world = experiment.material(name, experiment.params.seeds[0]).world
+    for name, _, _, world in _worlds(experiment, seeds=1):
         told = {f: d for f, d in world.closure.items() if d.supports and f.relation in world.wording}
         ways = Counter((d.rule, d.hops) for d in told.values())
         for fact, derivation in told.items():
@@ -179,8 +186,7 @@ def derivations(experiment: Experiment) -> pd.DataFrame:
 def example_wordings(experiment: Experiment) -> pd.DataFrame:
     """The first stated fact of each world in every wording."""
     lines = []
-    for name in experiment.params.world_names:
-        world = experiment.material(name, experiment.params.seeds[0]).world
+    for name, _, _, world in _worlds(experiment, seeds=1):
         for form in world.forms(world.facts[0]):
             template = world.template(form)
             lines.append(

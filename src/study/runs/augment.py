@@ -5,6 +5,7 @@ Local: one statement in view. Global: all documents in view, one of them named a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,8 +64,8 @@ def judge(
     """Each sentence of a generated text with its standing in the world."""
     inferences = []
     for sentence in written:
-        statement = read(world, sentence) if world.closed else None
-        status = str(world.status(statement.fact)) if statement else UNPARSEABLE if world.closed else UNJUDGED
+        statement = read(world, sentence)
+        status = str(world.status(statement.fact)) if statement else UNPARSEABLE
         entailed = statement if status == Status.ENTAILED else None
         inferences.append(
             Inference(
@@ -78,6 +79,11 @@ def judge(
             )
         )
     return inferences
+
+
+def unjudged(source: Source, document: str, sample: int, written: Sequence[str]) -> list[Inference]:
+    """Each sentence of a generated text where what is true is not known."""
+    return [Inference(source, document, sample, sentence, UNJUDGED, None, None) for sentence in written]
 
 
 def read(world: World, sentence: str) -> Statement | None:
@@ -155,13 +161,18 @@ def sentences_in(prompt: str, text: str, ended: bool, prompts: Prompts) -> list[
 
 
 def augment(
-    generator: TextGenerator, world: World, documents: Sequence[Document], source: Source, params: Params, name: str
+    generator: TextGenerator,
+    world: World | None,
+    documents: Sequence[Document],
+    source: Source,
+    params: Params,
+    name: str,
 ) -> tuple[list[Inference], Generation, float]:
     """Let a model write `samples` times: from each sentence that states something, or about each document.
 
     Args:
         generator: the model.
-        world: that judges what is written.
+        world: that judges what is written; None leaves it unjudged.
         documents: to write from.
         source: local or global.
         params: prompts and augmentation.
@@ -192,15 +203,13 @@ def augment(
         view = fitting(documents, taken, min((limit for limit in limits if limit), default=None), name)
         prompts_given = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
     written = generator.write(prompts_given * how.samples, tokens, not prompts.chat)
-    stated = stated_in(world, documents)
+    judged = unjudged if world is None else partial(judge, world, stated_in(world, documents))
     inferences = [
         inference
         for k, (prompt, text, ended) in enumerate(
             zip(prompts_given * how.samples, written.texts, written.ended, strict=True)
         )
-        for inference in judge(
-            world, stated, source, seen[k % len(seen)], k // len(seen), sentences_in(prompt, text, ended, prompts)
-        )
+        for inference in judged(source, seen[k % len(seen)], k // len(seen), sentences_in(prompt, text, ended, prompts))
     ]
     return inferences, written, len(view) / len(documents)
 

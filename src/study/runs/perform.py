@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study import provenance
 from study.data.context import fitting
-from study.data.questions import Document, Question, nested_subset, training_texts
+from study.data.questions import Dataset, Document, Question, nested_subset, training_texts
 from study.lm.attention import PrefixCache, positions
 from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
@@ -42,7 +42,6 @@ from study.runs.run import (
     DIVERGED,
     FINISHED,
     GENERATED,
-    Dataset,
     EvaluationRun,
     GenerationRun,
     Run,
@@ -109,7 +108,7 @@ def generate_text(generation: GenerationRun, store: Store) -> None:
     rows = pd.DataFrame(inferences, columns=Inference._fields)
     rows.insert(0, "world", generation.world)
     rows.insert(1, "seed", generation.seed)
-    possible = closure_facts(material.world, material.documents)
+    possible = closure_facts(material.world, material.documents) if material.world else {}
     record = {
         "status": FINISHED,
         "quality": quality(inferences, possible),
@@ -242,6 +241,8 @@ def texts_of(trial: EvaluationRun, material: Dataset, store: Store, arm: Arm | N
     arm = arm or trial.spec
     texts = training_texts(material.documents, arm.splitting) + list(generated(trial, store, arm)["sentence"])
     if Source.ORACLE in arm.train:
+        if material.world is None:
+            raise ValueError(f"{trial.label}: what follows from its documents is not known; leave out the oracle")
         texts += oracle_sentences(material.world, material.documents)
     return list(dict.fromkeys(texts))
 
@@ -298,11 +299,10 @@ def evaluate(
         len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
         for q, score in zip(questions, scores, strict=True)
     ]
-    stated = {fact for document in documents for fact in document.facts}
     record = {
         "context_tokens": read,
         "share_of_documents_in_context": len(documents) / len(given) if given else 0.0,
-        "share_of_facts_in_context": len(stated & set(exam.world.facts)) / len(exam.world.facts),
+        "share_of_facts_in_context": _share_of_facts(documents, exam),
         "questions": len(questions),
         "parameters": model.num_parameters(),
         "scoring_seconds": seconds,
@@ -315,11 +315,19 @@ def evaluate(
     # Whoever asks one question, and keeps nothing, pays for the context too.
     rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
     rows["covered"] = rows["misled"] = None
-    if set(GENERATED) & set(spec.train) and not spec.retention and exam.world.closed:
+    if set(GENERATED) & set(spec.train) and not spec.retention and exam.world:
         told = set(generated(trial, store, spec)["fact"].dropna())
         says = [answers_in_text(exam.world, question, told) for question in questions]
         rows["covered"], rows["misled"] = zip(*says, strict=True)
     return rows, record
+
+
+def _share_of_facts(documents: Sequence[Document], exam: Dataset) -> float:
+    """Share of a dataset's facts that documents state; of its sentences, where no facts are known."""
+    if exam.world is None:
+        return sum(len(d.stating) for d in documents) / sum(len(d.stating) for d in exam.documents)
+    stated = {fact for document in documents for fact in document.facts}
+    return len(stated & set(exam.world.facts)) / len(exam.world.facts)
 
 
 def in_context(

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from study.config import ParamsError
-from study.data.questions import Document, Question, make_documents, make_questions
+from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompt_style import speaks
 from study.lm.prompts import Prompts, prompts_in
@@ -22,7 +22,6 @@ from study.runs.store import content_hash, declared
 from study.runs.versions import DATA, FINETUNING, GENERATION, SCORING, versions_of
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, VALIDATION
-from study.worlds.world import World
 
 GENERATED = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
 # What trained weights do not depend on: the rate chosen counts, not the choice, and a look changes nothing.
@@ -31,17 +30,8 @@ FINISHED, DIVERGED = "finished", "diverged"
 KEY_DIGITS = 12
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A world of the study with its documents and questions."""
-
-    world: World
-    documents: tuple[Document, ...]
-    questions: tuple[Question, ...]
-
-
 def prepare(params: Params, world_name: str, seed: int, retention: bool = False) -> Dataset:
-    """The world, documents and questions of one seed; the same in every arm and every process.
+    """The documents and questions of one seed; the same in every arm and every process.
 
     Args:
         params: of the study.
@@ -55,20 +45,21 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
         module = WORLDS[twin]
     if retention and (twin or getattr(shape, "facts", None)):  # files hold one world
         shape = module.Params()
-    world: World
+    dataset: Dataset
     if isinstance(shape, Shape):
         world = module.build(random.Random(f"world/{name}"), VALIDATION if retention else STUDY, shape)
         documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
         questions = make_questions(world, documents, name, options, per_split)
+        dataset = Dataset(tuple(documents), tuple(questions), world)
     else:
-        ask = prompts_of(params).asking
-        world, documents, questions = module.gather(shape, seed, options, per_split, ask)
-    if not questions:
+        dataset = module.gather(shape, seed, options, per_split, prompts_of(params).asking)
+    if not dataset.questions:
+        facts = {fact for document in dataset.documents for fact in document.facts}
         raise ParamsError(
-            f"worlds.{world_name}: {len(world.facts)} facts give no question with {options} options; use fewer "
+            f"worlds.{world_name}: {len(facts)} facts give no question with {options} options; use fewer "
             " questions.options or more facts"
         )
-    return Dataset(world, tuple(documents), tuple(questions))
+    return dataset
 
 
 def prompts_of(params: Params) -> Prompts:

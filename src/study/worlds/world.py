@@ -106,7 +106,6 @@ class World:
         topics: what each document is about; empty for one fact each.
         phrases: whether entities may be several words.
         original_names: for each entity its name in the file it was read from, if it was.
-        closed: whether all that is true in it is known, so that what a model writes can be judged.
     """
 
     name: str
@@ -119,7 +118,6 @@ class World:
     topics: tuple[Topic, ...] = ()
     phrases: bool = False
     original_names: Mapping[str, str] = field(default_factory=dict)
-    closed: bool = True
 
     @cached_property
     def theory(self) -> Theory:

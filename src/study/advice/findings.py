@@ -1,0 +1,103 @@
+"""What the finished trials of a study of documents say: accuracy of each arm, differences, and which arm is best."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from study.evidence.stats import Contrast, Estimate, accuracy, contrast
+from study.pages.experiment import Experiment
+from study.params import Arm, Statistics
+from study.worlds.world import Split
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the finished trials of a study of documents say.
+
+    Attributes:
+        experiment: the study.
+        rows: the answers to the person's questions.
+        ends: the answers about the documents' own sentences.
+        costs: of each trial.
+    """
+
+    experiment: Experiment
+    rows: pd.DataFrame
+    ends: pd.DataFrame
+    costs: pd.DataFrame
+
+    @property
+    def statistics(self) -> Statistics:
+        """Resamples and confidence of all intervals."""
+        return self.experiment.params.statistics
+
+    @property
+    def specs(self) -> dict[str, Arm]:
+        """What each arm of the study is."""
+        return self.experiment.params.arms
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that have answered, in the study's order."""
+        return [arm for arm in self.specs if arm in set(self.rows["arm"])]
+
+    @property
+    def tuned(self) -> list[str]:
+        """Those that are fine-tuned and have nothing in context."""
+        return [arm for arm in self.arms if self.specs[arm].train and not self.specs[arm].context]
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Accuracy on the person's questions, by arm."""
+        return {arm: accuracy(of_arm(self.rows, arm), self.statistics) for arm in self.arms}
+
+    @property
+    def best(self) -> str:
+        """The arm that is right most often; of equal ones the first, which asks for the least."""
+        return max(self.arms, key=lambda arm: self.estimates[arm].value)
+
+    @property
+    def untouched(self) -> str | None:
+        """The arm without documents."""
+        return next((arm for arm in self.arms if not (self.specs[arm].train or self.specs[arm].context)), None)
+
+    def difference(self, arm: str, other: str) -> Contrast:
+        """One arm's accuracy minus another's."""
+        return contrast(of_arm(self.rows, arm), of_arm(self.rows, other), self.statistics)
+
+    def interval(self, arm: str, other: str) -> tuple[float, float, float]:
+        """The difference of two arms with its interval."""
+        found = self.difference(arm, other)
+        return found.value, *found.interval(self.statistics.confidence)
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """How often each arm is the best one when questions and trainings are drawn again; a tie is shared."""
+        means = np.stack([self.difference(arm, self.arms[0]).means for arm in self.arms])
+        top = means >= means.max(axis=0) - 1e-12
+        return dict(zip(self.arms, (top / top.sum(axis=0)).mean(axis=1), strict=True))
+
+    @cached_property
+    def as_good(self) -> list[str]:
+        """Arms that are not measurably worse than the best one."""
+        return [arm for arm in self.arms if arm != self.best and self.interval(arm, self.best)[2] >= 0]
+
+
+def findings(experiment: Experiment) -> Findings:
+    """What the finished trials say.
+
+    Raises:
+        ValueError: if none is finished, or no question of a person was asked.
+    """
+    rows = experiment.rows()
+    asked = rows[rows["split"] == Split.ASKED] if len(rows) else rows
+    if asked.empty:
+        raise ValueError("no question was answered yet; run the trials, and give a file of questions")
+    return Findings(experiment, asked, rows[rows["split"] == Split.STATED], experiment.costs())
+
+
+def of_arm(rows: pd.DataFrame, arm: str | None) -> pd.DataFrame:
+    """The rows of one arm, with the value that is compared."""
+    return rows[rows["arm"] == arm].assign(value=lambda part: part["correct"].astype(float))
