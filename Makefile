@@ -74,7 +74,7 @@ smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)",-n 2)
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)") -n 2 --dist loadgroup
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
