@@ -28,7 +28,7 @@ def compare(folder: str, reference: str) -> int:
     """
     for name, place in (("FOLDER", folder), ("REFERENCE", reference)):
         if not Path(place).is_dir():
-            raise ParamsError(f"{name} = {place!r}: no such folder; give a folder of runs, such as results/default/runs")
+            raise ParamsError(f"{name} = {place!r}: no such folder; give a folder of runs (results/default/runs)")
     here, there = unit_rows(Path(folder)), unit_rows(Path(reference))
     other = [name for name in here if name in there and here[name] != there[name]]
     for state, names in (("other rows", other), ("missing", there.keys() - here), ("unknown", here.keys() - there)):
