@@ -25,7 +25,9 @@ class NotSupported(RuntimeError):
     """The model passes to its attention what cannot be done in two parts, or torch lacks the kernel."""
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float) -> Pair:
+def attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
+) -> Pair:
     """Attention with its log-sum-exp.
 
     Args:

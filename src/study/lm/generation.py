@@ -150,17 +150,9 @@ def generate(
     batch_size: int,
     special_tokens: bool = True,
 ) -> Generation:
-    """Sample one continuation of each prompt.
+    """Sample one continuation of each prompt, greedily at temperature 0; seed and the prompt's number decide its text.
 
-    Args:
-        model: in evaluation mode afterwards.
-        tokenizer: of the model.
-        prompts: to be continued.
-        max_new_tokens: at most.
-        temperature: 0 for greedy decoding.
-        seed: with a prompt's number the random state of its text.
-        batch_size: most rows at once.
-        special_tokens: whether the tokenizer adds its own to a prompt; a chat template has put them there already.
+    Without `special_tokens` the tokenizer adds none to a prompt, because a chat template has put them there already.
 
     Raises:
         ValueError: if a prompt and its continuation exceed the model's positions; nothing is ever cut.
@@ -218,7 +210,7 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
 
 
 def _generate(prefix_cache: PrefixCache, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
-    """New tokens of each item, given its prompt's tokens after the cached prefix; the last one an end, if there is one."""
+    """New tokens of each item, given its prompt after the cached prefix; the last one an end, if there is one."""
     prompts, held = list(rows.values()), list(rows)  # the items whose rows are held
     longest = max(map(len, prompts))
     used = torch.tensor([[k >= longest - len(row) for k in range(longest)] for row in prompts])

@@ -204,7 +204,7 @@ class MaskedScorer(CopiedCacheScorer):
         return _of_nodes(trie, list(trie.scored), predicting, logits[0])
 
 
-_ways: WeakKeyDictionary[nn.Module, type[PrefixScorer]] = WeakKeyDictionary()
+_ways: WeakKeyDictionary[nn.Module, list[type[PrefixScorer]]] = WeakKeyDictionary()
 
 
 def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache | None = None) -> PrefixScorer:
@@ -212,13 +212,11 @@ def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache
     if reads_in_two_parts(model, tokens):
         return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
-        ways = (MaskedScorer, CopiedCacheScorer)
-        _ways[model] = next((way for way in ways if _gives_the_same(way(model))), WholeTextScorer)
-    if beyond(tokens, unstretched(model)):
-        return WholeTextScorer(model)
-    if _ways[model] is MaskedScorer and beyond(tokens, window(model)):
-        return CopiedCacheScorer(model) if _gives_the_same(CopiedCacheScorer(model)) else WholeTextScorer(model)
-    return _ways[model](model)
+        _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
+    ways = [] if beyond(tokens, unstretched(model)) else _ways[model]
+    if beyond(tokens, window(model)):
+        ways = [way for way in ways if way is not MaskedScorer]
+    return next(iter(ways), WholeTextScorer)(model)
 
 
 @torch.inference_mode()

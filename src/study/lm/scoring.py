@@ -47,16 +47,9 @@ def score_options(
     """Score the options of (query, options) pairs after a context ("" for none).
 
     An option's tokens are those of context + query + option beyond the longest token prefix it shares with
-    context + query, so a tokenizer that merges across the boundary is scored right.
-
-    Args:
-        model: in evaluation mode afterwards.
-        tokenizer: of the model.
-        context: before each question.
-        questions: queries with their options.
-        chunk_tokens: in one forward pass given the context; fewer where memory is short.
-        prefix_cache: of this model with these weights; what it has in common with the context is not computed again.
-        by: how to score; by default the fastest way that gives the same.
+    context + query, so a tokenizer that merges across the boundary is scored right. One forward pass takes
+    `chunk_tokens`, fewer where memory is short. What a `prefix_cache` of this model with these weights has in common
+    with the context is not computed again. The default scorer is the fastest one that is right for the model.
 
     Raises:
         ValueError: if a text does not fit the model's positions, or an option adds no token of its own.
