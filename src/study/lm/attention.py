@@ -21,10 +21,6 @@ UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")  # what models may 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
-class NotSupported(RuntimeError):
-    """The model passes to its attention what cannot be done in two parts, or torch lacks the kernel."""
-
-
 def attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
 ) -> Pair:
@@ -41,7 +37,7 @@ def attend(
         The weighted sum, (rows, heads, new tokens, width), and the log-sum-exp, (rows, heads, new tokens).
 
     Raises:
-        NotSupported: on a device without such a kernel.
+        NotImplementedError: on a device without such a kernel.
     """
     if query.device.type == "cpu" and query.shape[2] == 1 < query.shape[0]:
         # One token in each of many rows: plain products are faster than the kernel made for many tokens in a row.
@@ -55,7 +51,7 @@ def attend(
         out, lse = kernel(query, key, value, attn_mask=mask, scale=scale)
         return out, lse
     if query.device.type != "cuda":
-        raise NotSupported(f"no attention with log-sum-exp on {query.device.type}")
+        raise NotImplementedError(f"no attention with log-sum-exp on {query.device.type}")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -85,13 +81,16 @@ class New:
     Attributes:
         prefix_cache: of the prefix.
         mask: added to the scores among the new tokens, broadcast to (rows, heads, new tokens, tokens).
+        cached: whether the new tokens extend the prefix.
     """
 
-    def __init__(self, prefix_cache: "PrefixCache", mask: torch.Tensor | None):
-        self.prefix_cache, self.mask = prefix_cache, mask
+    def __init__(self, prefix_cache: "PrefixCache", mask: torch.Tensor | None, cached: bool = False):
+        self.prefix_cache, self.mask, self.cached = prefix_cache, mask, cached
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
         """The keys and values that the new tokens see besides the prefix; here their own."""
+        if self.cached:
+            self.prefix_cache.write(layer, key, value)
         return key, value
 
 
@@ -124,7 +123,7 @@ class PrefixCache:
         while len(self.ids) < len(ids):
             piece = ids[len(self.ids) : len(self.ids) + self.piece]
             positions = range(len(self.ids), len(self.ids) + len(piece))
-            new = _Read(self, causal(len(piece), self.model))
+            new = New(self, causal(len(piece), self.model), cached=True)
             forward(self.model, new, [list(piece)], [list(positions)], logits_to_keep=1)
             self.ids += piece
 
@@ -145,14 +144,6 @@ class PrefixCache:
         used = min(len(self.ids), tensor.shape[2])
         larger[:, :, :used] = tensor[:, :, :used]
         return larger
-
-
-class _Read(New):
-    """A piece of the prefix itself, to be cached."""
-
-    def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
-        self.prefix_cache.write(layer, key, value)
-        return key, value
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -188,7 +179,7 @@ def _two_parts(
 ) -> tuple[torch.Tensor, None]:
     unknown = [name for name in UNKNOWN if options.get(name) is not None]
     if unknown:
-        raise NotSupported(f"the model's attention takes {unknown}")
+        raise NotImplementedError(f"the model's attention takes {unknown}")
     new, scale, layer = _new.get(), scaling or query.shape[-1] ** -0.5, int(module.layer_idx)  # type: ignore[arg-type]
     mask = None if new.mask is None else new.mask.to(query.device)  # layers may lie on several devices
     out, lse = attend(query, *new.among(layer, key, value), mask, scale)

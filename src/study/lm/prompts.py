@@ -74,15 +74,11 @@ OF_BUNDLED = Prompts(
     draft=f"{{target}} {THEREFORE}",
 )
 
-# Slots that each text of the file needs; global is a keyword of Python, so it has another name in `Prompts`.
+# Each prompt of the file needs the slots of the bundled one; global is a keyword, so it has another name in `Prompts`.
 SLOTS = {
-    "between": (),
-    "context": ("documents",),
-    "question": ("question",),
-    "local": ("statement",),
-    "global": ("documents", "target"),
-    "draft": ("target",),
-    "ends_at": (),
+    name.rstrip("_"): re.findall(r"{(\w+)}", wording)
+    for name, wording in OF_BUNDLED._asdict().items()
+    if name != "chat"
 }
 
 
