@@ -43,7 +43,7 @@ class Prompts(NamedTuple):
     ends_at: str = ""
     chat: bool = False
 
-    def behind(self, documents: Sequence[str]) -> str:
+    def in_context(self, documents: Sequence[str]) -> str:
         """Documents in context; nothing if there are none."""
         return _filled(self.context, documents=self.between.join(documents)) if documents else ""
 
