@@ -30,7 +30,7 @@ def test_english_prompts_show_what_they_are_about(style, wording):
     assert "Anna {statement}." in prompts.from_one("Anna {statement}.")  # braces of a document are its own
     shown = prompts.from_all(["First {target}.", "Second."], "Second.")
     assert "First {target}." in shown and shown.count("Second.") == 2
-    assert prompts.question.startswith("Question: {question}")
+    assert prompts.asking("Who?").startswith("Question: Who?")
     assert prompts.chat == (style == CHAT)
 
 

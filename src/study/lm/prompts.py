@@ -47,6 +47,10 @@ class Prompts(NamedTuple):
         """Documents in context; nothing if there are none."""
         return _filled(self.context, documents=self.between.join(documents)) if documents else ""
 
+    def asking(self, question: str) -> str:
+        """A question, to be followed by its answer."""
+        return _filled(self.question, question=question)
+
     def from_one(self, statement: str) -> str:
         """The per-statement prompt."""
         return _filled(self.local, statement=statement)
