@@ -20,8 +20,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from safetensors.torch import load_file
 
 from study import cli
+from study.advice import recommend
 from study.config import ParamsError
-from study.documents import read, recommend
+from study.documents import read
 from study.documents.read import read_documents
 from study.evidence.verify import runs_listed
 from study.lm.generation import generate
