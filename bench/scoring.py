@@ -44,11 +44,11 @@ def context_of(tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
         for document in prepare(params, "reversals", seed).documents:
             length = len(tokenizer(document.text, add_special_tokens=False).input_ids)
             if count + length > tokens:
-                return OF_BUNDLED.behind(sentences)
+                return OF_BUNDLED.in_context(sentences)
             sentences.append(document.text)
             count += length
         seed += 1
-    return OF_BUNDLED.behind(sentences)
+    return OF_BUNDLED.in_context(sentences)
 
 
 def questions_of_four(count: int) -> Questions:

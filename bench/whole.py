@@ -78,7 +78,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
 
 
 def _context(params: Params, world: str) -> str:
-    return OF_BUNDLED.behind([document.text for document in prepare(params, world, 0).documents])
+    return OF_BUNDLED.in_context([document.text for document in prepare(params, world, 0).documents])
 
 
 def _price(unit: Run, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]) -> float:
