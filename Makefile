@@ -44,7 +44,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ smoke: $(TRIALS) ## run a small version of the study
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)") -n 2 --dist loadgroup
+
+golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
+	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"

@@ -2,5 +2,5 @@
 
     python -m bench --only "scoring tuning"    # what `make bench` runs; --quick: the fast rows only, once each
 
-Both ways are timed in turn on this machine, and their results are checked to be equal. Needs requirements-bench.lock.
+Both ways are timed in turn on this machine, and their results are checked to be equal. Needs requirements/bench.lock.
 """

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(given.quick, given.only)
     except ModuleNotFoundError as error:
         print(
-            f"error: {error.name} is not installed; `make bench` installs it, from requirements-bench.lock",
+            f"error: {error.name} is not installed; `make bench` installs it, from requirements/bench.lock",
             file=sys.stderr,
         )
     except ParamsError as error:

@@ -115,7 +115,7 @@ def test_a_baseline_that_is_not_installed_is_named_with_the_remedy(monkeypatch, 
     monkeypatch.setitem(sys.modules, "bench.run", None)
     monkeypatch.delitem(sys.modules, "lm_eval", raising=False)
     assert bench.main([]) == 1
-    assert "is not installed; `make bench` installs it, from requirements-bench.lock" in capsys.readouterr().err
+    assert "is not installed; `make bench` installs it, from requirements/bench.lock" in capsys.readouterr().err
 
 
 def test_the_baselines_do_the_same_work(model, tokenizer):
