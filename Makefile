@@ -16,12 +16,12 @@ QUICK ?=
 ONLY ?=
 VERBOSE ?=
 MARKER ?=
-SCENARIO ?=
 DOCS ?=
 TARGET ?=
 SECONDS ?= 60
 QUESTIONS ?=
 MINUTES ?= 60
+FAULTS ?= 100
 REFERENCE ?=
 EXECUTOR ?= local
 REMOTE_STORE ?=
@@ -44,7 +44,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench simulate chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -74,7 +74,7 @@ smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)",-n 2)
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)") -n 2 --dist loadgroup
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
@@ -107,22 +107,21 @@ base-report: $(READY) ## compare the bundled model's skills with their targets: 
 	@$(RUN) base-report --size "$(SIZE)"
 
 bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
-	@$(RUN) bench $(if $(QUICK),--quick) --only "$(ONLY)"
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) --only "$(ONLY)"
 
-chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, ONLY="kills,clock"
-	@$(RUN) chaos $(if $(QUICK),--quick) --only "$(ONLY)"
+chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, FAULTS=100 kills, ONLY="kills,clock"
+	@OMP_WAIT_POLICY=passive QUICK="$(QUICK)" ONLY="$(ONLY)" FAULTS="$(FAULTS)" $(BIN)/python -m pytest -m chaos -vv tests/chaos
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
-	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
 
 fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
 	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
 
-simulate: $(READY) ## say what larger models and more machines would take: SCENARIO=70b (or any file in params/scale/)
-	@$(RUN) simulate --scenario "$(SCENARIO)"
-
 site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
-	@$(RUN) site --study "$(STUDY)"
+	@rm -rf build/site
+	@STUDY="$(STUDY)" $(BIN)/python -m sphinx -E -q -W --keep-going -d build/doctrees docs build/site
+	@echo "open build/site/index.html"
 
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
 	@$(BIN)/python -m pytest -m browser -n 2

@@ -6,7 +6,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import gc
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -23,13 +26,47 @@ from study.evidence.claims import effect_table, judge, load_claims
 from study.evidence.verify import PAGE
 from study.lm.loading import attention_of
 from study.params import Params
+from study.runs import executors
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
-from study.tiny import save_model, settings
 from study.worlds import DRAWN
 from study.worlds.words import STUDY
+from tiny import save_model, settings
 
 torch.set_num_threads(1)
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """The jobs of a study are done here, for a new process imports much. `test_executors` does them as a study does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "_in_process", lambda does, *given: does(*given))
+        patch.setattr(executors, "available_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture
+def in_this_process():
+    with one_process():
+        yield
+
+
+# Fixtures that take seconds: tests with the same one go to one worker of pytest-xdist, which makes it once.
+COSTLY = ("published", "studied", "pretrained")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in COSTLY:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_collection_finish():
+    """A training collects garbage at its end; to look through what was imported would take a third of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +209,8 @@ def published(params, tmp_path_factory):
     values["finetuning"]["learning_rates"] = [1e-3]
     small = Params.parse(values, "test")
     store = Store(results / "runs")
-    rows = run(small, store, say=lambda line: None)
+    with one_process():
+        rows = run(small, store, say=lambda line: None)
     (results / PAGE).mkdir()
     trials = [
         {"world": t.world, "seed": t.seed, "arm": t.arm, "run": t.key, "status": store.record(t.key)["status"]}
@@ -184,7 +222,13 @@ def published(params, tmp_path_factory):
     return small, results
 
 
+@cache
+def _world(name: str):
+    module = DRAWN[name]
+    return module.build(random.Random(f"test/{name}"), STUDY, module.Params())
+
+
 @pytest.fixture(params=list(DRAWN))
 def world(request):
-    module = DRAWN[request.param]
-    return module.build(random.Random(f"test/{request.param}"), STUDY, module.Params())
+    """A world of each kind in turn; its closure is computed once."""
+    return _world(request.param)

@@ -5,10 +5,10 @@ import shutil
 import pandas as pd
 import pytest
 
+from conftest import FAMILIES
 from study.lm.loading import load
 from study.params import Params, load_params
 from study.paths import PARAMS
-from study.runs import executors
 from study.runs.run import FINISHED
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
@@ -24,11 +24,7 @@ ARMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    """No new process for each unit: it would import everything anew. `test_trials` runs them as a study does."""
-    monkeypatch.setattr(executors, "_in_process", lambda does, *given: does(*given))
-    monkeypatch.setattr(executors, "available_cores", lambda: 1)
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def study_of(folder) -> Params:
@@ -41,6 +37,16 @@ def study_of(folder) -> Params:
     settings["questions"] |= {"per_split": 6, "options": 4}
     settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8}
     return Params.parse(settings, "test")
+
+
+# Those that differ most: learned positions, norms of heads, windows, a state instead of keys, experts.
+BY_DAY = ("gpt2", "qwen3", "mistral", "mamba", "mixtral")
+
+
+@pytest.fixture(params=[name if name in BY_DAY else pytest.param(name, marks=pytest.mark.nightly) for name in FAMILIES])
+def family(request) -> str:
+    """The name of each family in turn, of most by night."""
+    return request.param
 
 
 def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, family_folder, tmp_path):

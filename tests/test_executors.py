@@ -1,5 +1,6 @@
 """The same work wherever it is done: processes of this machine, nodes of a cluster, through a remote store."""
 
+import json
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -11,19 +12,22 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import psutil
 import pytest
 
+from conftest import one_process
 from study.config import ParamsError
-from study.runs import executors, remote_store
+from study.runs import executors, perform, remote_store, runner
 from study.runs.executors import About, Needs, needs
 from study.runs.run import FINISHED, EvaluationRun
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import ROWS, Store, store_of, whole
+from study.runs.store import ROWS, Store, key_in, store_of, whole
 
 GB = 1_000_000_000
+FORKING = pytest.mark.xdist_group("processes")  # tests that share the process which others are forked from
 
 
 @pytest.fixture
@@ -82,24 +86,82 @@ def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, 
     assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
 
 
+@FORKING
+def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it(params, tmp_path, monkeypatch):
+    few = params.model_copy(update={"arms": {arm: params.arms[arm] for arm in ("base", "irrelevant")}})
+    store = Store(tmp_path / "runs")
+    monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
+    with pytest.raises(
+        RuntimeError, match="(?s)2 of 4 units failed.*family / seed 0 / base: its process was killed, 3"
+    ):
+        run(few, store, say=lambda line: None)
+    assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
+    assert {unit.world for unit in evaluation_runs_of(few, store) if store.has(unit.key)} == {"reversals"}
+
+
+def _killed(tries, world, job, store, threads):
+    if job[0].world == world:
+        with tries.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return perform.work(job, store, threads)
+
+
+def _run_forever(params, folder):
+    run(params, Store(folder), say=lambda line: None)
+
+
+@pytest.mark.nightly
+def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
+    longer = params.model_copy(update={"finetuning": params.finetuning.model_copy(update={"fewest_steps": 300})})
+    process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "runs"))
+    process.start()
+    store = Store(tmp_path / "runs")
+    while not list(store.folder.glob("*/record.json")):
+        assert process.is_alive()
+        time.sleep(0.05)
+    workers = [other for other in psutil.Process(process.pid).children(recursive=True) if other.is_running()]
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert workers and psutil.wait_procs(workers, timeout=120)[1] == []  # nobody works on for nobody
+    finished = {path.parent.name for path in store.folder.glob("*/record.json")}
+    assert finished
+    for name in finished:
+        assert json.loads((store.folder / name / "record.json").read_text())["status"] == FINISHED
+        assert store.rows(key_in(name)) is not None
+    base = longer.model_copy(update={"arms": {"base": longer.arms["base"]}})
+    assert len(run(base, store, say=lambda line: None)) > 0
+
+
+@pytest.mark.nightly
 def test_a_process_ends_with_who_asked_for_it_whatever_it_does():
     asking = multiprocessing.get_context("spawn").Process(target=executors._in_process, args=(time.sleep, 600))
     asking.start()
     asked: list[psutil.Process] = []
-    deadline = time.monotonic() + 120
-    while len(asked) < 2 and time.monotonic() < deadline:  # the fork server, and what it forked
+    while len(asked) < 2:  # the fork server, and what it forked
+        assert asking.is_alive()
         asked = psutil.Process(asking.pid).children(recursive=True)
         time.sleep(0.1)
     time.sleep(1)
     os.kill(asking.pid, signal.SIGKILL)
     asking.join()
-    assert len(asked) >= 2 and psutil.wait_procs(asked, timeout=120)[1] == []
+    assert psutil.wait_procs(asked, timeout=120)[1] == []
 
 
 def _own_id() -> int:
     return os.getpid()
 
 
+@FORKING
+def test_a_process_of_its_own_gives_the_rows_of_this_one(params, tmp_path):
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    icl, ft, *_ = evaluation_runs_of(params, here, ["icl", "ft"])
+    for unit in (icl, replace(ft, learning_rate=1e-3)):
+        assert perform.work([unit], here, 1) == executors._in_process(executors._work, [unit], there, 1) == {}
+        pd.testing.assert_frame_equal(here.rows(unit.key), there.rows(unit.key), check_exact=True)
+
+
+@FORKING
 def test_where_what_processes_are_forked_from_was_killed_another_one_is_begun():
     executors._in_process(_own_id)
     server = multiprocessing.forkserver._forkserver._forkserver_pid
@@ -136,7 +198,7 @@ def test_a_question_to_a_process_that_is_killed_is_asked_again(monkeypatch):
     assert executors._surely(_own_id) == 7
 
 
-def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch):
+def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch, in_this_process):
     monkeypatch.setenv("REMOTE_STORE", f"file://{tmp_path}/depot/")
     mine = replace(store_of(tmp_path / "mine"), others=())
     theirs = replace(mine, folder=tmp_path / "theirs")
@@ -202,10 +264,12 @@ assert ray.widgets.util.in_notebook() and not ray.is_initialized()
     assert "no address" in done.stdout and not done.stderr
 
 
+@pytest.mark.nightly
 def test_ray_gives_the_rows_of_this_machine(small, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
-    rows = run(small, here, say=lambda line: None)
+    with one_process():
+        rows = run(small, here, say=lambda line: None)
     monkeypatch.setenv("EXECUTOR", "ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

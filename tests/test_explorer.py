@@ -1,27 +1,26 @@
-"""What the explorer's page shows is what the rows hold, and nothing in it can do harm."""
+"""What the explorer's page shows is what the rows hold."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from study_explorer import write_explorer
 
 from study.config import ParamsError
 from study.evidence.verify import PAGE
 from study.lm.hub import identity
 from study.params import Params, Source
+from study.paths import ROOT
 from study.runs.augment import Inference, judge, stated_in
 from study.runs.run import FINISHED, GenerationRun, prepare
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
-from study.site import explorer
-from study.site.explorer import write_explorer
 
-SITE = Path(explorer.__file__).parent
+DOCS = ROOT / "docs"
 HARM = "</script><script>alert(1)</script><img src=x onerror=alert(2)>."
 ARMS = ("base", "icl", "ft", "ft rephrased", "ft local", "ft augmented", "icl retention")
 
@@ -156,7 +155,7 @@ def test_no_text_can_end_its_script_or_be_read_as_markup(folder):
     assert HARM in data["texts"]
     for file in folder.iterdir():
         assert "<" not in file.read_text()
-    script = (SITE / "static" / "explorer.js").read_text()
+    script = (DOCS / "static" / "explorer.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(|XMLHttp", script)
 
 
@@ -182,12 +181,14 @@ def test_the_files_are_the_same_bytes_in_every_process(published, folder, tmp_pa
     small, results, _ = published
     (tmp_path / "params.json").write_text(json.dumps(small.plain()))
     code = (
-        "import json, pathlib, sys; from study.params import Params; from study.site.explorer import write_explorer\n"
+        "import json, pathlib, sys; from study.params import Params; from study_explorer import write_explorer\n"
         "params, results, folder = map(pathlib.Path, sys.argv[1:])\n"
         "write_explorer(Params.parse(json.loads(params.read_text()), 'test'), results, folder)"
     )
     given = [sys.executable, "-c", code, tmp_path / "params.json", results, tmp_path / "again"]
-    subprocess.run(given, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
+    subprocess.run(
+        given, check=True, env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
     assert sorted(f.name for f in folder.iterdir()) == ["index.js", "reversals-0.js", "reversals-1.js"]
     for file in folder.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
@@ -198,7 +199,10 @@ def test_what_there_is_is_named_in_the_order_of_the_params(folder):
     assert index["worlds"] == [{"name": "reversals", "seeds": [0, 1]}] and list(index["arms"]) == list(ARMS)
     assert list(read(folder / "reversals-1.js")["arms"]) == list(ARMS)
     assert index["arms"]["base"] == {"train": [], "trains on": "nothing", "in context": "nothing"}
-    assert index["arms"]["icl retention"]["in context"] == "all documents, of another world, which it is asked about"
+    assert (
+        index["arms"]["icl retention"]["in context"]
+        == "all documents, of another dataset, which its questions are about"
+    )
 
 
 def test_params_with_which_it_was_not_run_are_refused(published, tmp_path):
@@ -212,8 +216,8 @@ def test_params_with_which_it_was_not_run_are_refused(published, tmp_path):
 
 
 def test_the_page_has_every_part_that_its_script_fills():
-    page = (SITE / "explorer.html").read_text()
-    script = (SITE / "static" / "explorer.js").read_text()
+    page = (DOCS / "explorer.md").read_text()
+    script = (DOCS / "static" / "explorer.js").read_text()
     parts = re.search(r"= \[(.*)\]\.map\(\(name\) =>\s*root\.querySelector\(`\.explorer-", script)[1]
     assert re.findall(r'"(\w+)"', parts) and all(f'class="explorer-{p}"' in page for p in re.findall(r'"(\w+)"', parts))
     fields = re.search(r"FIELDS = \[(.*)\]", script)[1]

@@ -12,11 +12,9 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 from bs4 import BeautifulSoup
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from safetensors.torch import load_file
 
 from study import cli
@@ -30,10 +28,7 @@ from study.lm.loading import load, load_config, load_tokenizer
 from study.lm.prompts import prompts_in
 from study.pages.page import place_about
 from study.params import Model, load_params
-from study.paths import NOTEBOOKS, ROOT
 from study.runs.augment import framed
-from study.site import build, explorer, harmless
-from study.site.markdown import plain_table
 
 HTML = "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a>"
 
@@ -340,151 +335,6 @@ def live(html: str) -> list[str]:
         if tag.name in ("script", "iframe", "object", "embed", "base", "form", "svg", "math", "style") or bad:
             found.append(str(tag)[:80])
     return found
-
-
-PAGE = "05_compare.ipynb"
-OUTPUTS = [
-    {
-        "text/html": HTML
-        + "<table onclick='x'><tr style='text-align: right; background: url(//x)'><td>kept</td></tr></table>"
-    },
-    {"text/html": "<svg onload=alert(1)><script>1</script></svg><math href=javascript:1>x</math><p>kept</p>"},
-    {"text/html": "<style>@import '//x';</style><form action=//x><input></form><iframe srcdoc='<b>'></iframe>kept"},
-    {"text/html": "<noscript><p title='</noscript><img src=x onerror=alert(1)>'></noscript>kept"},
-    {"text/markdown": f"kept {HTML}\n\n```{{raw}} html\n{HTML}\n```\n\n{{download}}`/etc/passwd` [x](javascript:x)"},
-    {"application/javascript": "alert(1)", "text/plain": "kept"},
-    {"image/svg+xml": "<svg onload='alert(1)'/>", "text/plain": "kept"},
-    {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "kept"},
-]
-
-
-def first_code(notebook):
-    return next(cell for cell in notebook.cells if cell.cell_type == "code")
-
-
-def page(tmp_path, data, **cell) -> Path:
-    """A page of this repository with an output of its own in its first code cell."""
-    notebook = nbformat.read(NOTEBOOKS / PAGE, as_version=4)
-    code = first_code(notebook)
-    code.outputs = [new_output("display_data", data, metadata={"myst": {"x": HTML}})]
-    code.metadata.update(cell)
-    nbformat.write(notebook, tmp_path / PAGE)
-    return tmp_path / PAGE
-
-
-@pytest.mark.parametrize("data", OUTPUTS, ids=lambda data: next(iter(data)))
-def test_an_output_is_text_tables_and_pictures(tmp_path, data):
-    file = page(tmp_path, data, mystnb={"markdown_format": "myst"}, tags=["raises-exception"])
-    cell = first_code(harmless.harmless(file))
-    (output,) = cell.outputs
-    assert set(output.data) <= {"text/plain", "text/html"} and not output.metadata and not cell.metadata
-    html = output.data.get("text/html", "")
-    assert live(html) == [] and "kept" in html + output.data.get("text/plain", "")
-    assert "url(" not in html and "@import" not in html
-
-
-def test_tables_of_pandas_and_pictures_stay_as_they_are(tmp_path):
-    table = '<table border="1" class="dataframe">\n<tr style="text-align: right;">\n<th colspan="2">a</th></tr></table>'
-    data = {"text/html": table, "image/png": "iVBORw0KGgo=", "text/plain": "a"}
-    cell = first_code(harmless.harmless(page(tmp_path, data)))
-    assert cell.outputs[0].data["image/png"] == "iVBORw0KGgo="
-    assert BeautifulSoup(cell.outputs[0].data["text/html"], "html.parser").th["colspan"] == "2"
-    assert "text-align: right" in cell.outputs[0].data["text/html"]
-
-
-def test_the_words_of_a_page_are_those_of_this_repository(tmp_path):
-    for change in (
-        lambda notebook: notebook.cells.append(new_markdown_cell(HTML)),
-        lambda notebook: notebook.cells[0].update(source="```{include} /etc/passwd\n```"),
-        lambda notebook: notebook.cells.pop(0),
-    ):
-        notebook = nbformat.read(NOTEBOOKS / PAGE, as_version=4)
-        change(notebook)
-        nbformat.write(notebook, tmp_path / PAGE)
-        with pytest.raises(ParamsError, match=rf"{PAGE}: its text \d+ is not that of notebooks/{PAGE}"):
-            harmless.harmless(tmp_path / PAGE)
-    for text in ("{}", "", "null", '{"cells": 1, "nbformat": 4}', "\0"):
-        (tmp_path / PAGE).write_text(text)
-        with pytest.raises(ParamsError, match=rf"{PAGE}: no notebook"):
-            harmless.harmless(tmp_path / PAGE)
-
-
-def test_the_site_of_a_hostile_page_has_nothing_live(tmp_path):
-    pytest.importorskip("myst_nb")
-    from sphinx.cmd.build import build_main
-
-    source = tmp_path / "source"
-    source.mkdir()
-    notebook = harmless.harmless(page(tmp_path, OUTPUTS[0]))
-    code = first_code(notebook)
-    code.source = f"print({HTML!r})"
-    code.outputs += [new_output("stream", text=HTML), new_output("error", ename=HTML, evalue=HTML, traceback=[HTML])]
-    for data in OUTPUTS[1:]:
-        code.outputs += first_code(harmless.harmless(page(tmp_path, data))).outputs
-    notebook.cells = [new_markdown_cell("# A page"), code, new_code_cell(HTML)]
-    nbformat.write(notebook, source / "a.ipynb")
-    (source / "index.md").write_text(f"# Index\n\n```{{toctree}}\na\n```\n\n{plain_table(hostile_table())}\n")
-    options = ["-q", "-b", "html", "-c", str(build.HERE), str(source), str(tmp_path / "html")]
-    assert build_main(options) == 0
-    for name in ("a.html", "index.html"):
-        html = (tmp_path / "html" / name).read_text()
-        body = BeautifulSoup(html, "html.parser").find("article")
-        assert body and live(str(body)) == [] and "alert(1)" in body.get_text()
-
-
-def hostile_table():
-    import pandas as pd
-
-    return pd.DataFrame({HTML: [HTML, "[x](javascript:alert(1))"]})
-
-
-def test_what_a_script_holds_cannot_end_it():
-    script = explorer._script("x", {"</script><script>alert(1)</script>": ["<!--", "\u2028"]})
-    assert "<" not in script and "\u2028" not in script
-    assert (
-        json.loads(script.removeprefix("x = ").removesuffix(";\n"))["</script><script>alert(1)</script>"][0] == "<!--"
-    )
-
-
-@pytest.mark.parametrize(
-    "inside",
-    [
-        "<script>alert(1)</script>",
-        '<g onload="alert(1)"/>',
-        '<use href="javascript:alert(1)"/>',
-        '<image href="http://x/y.png"/>',
-        "<foreignObject><p xmlns='http://www.w3.org/1999/xhtml'>x</p></foreignObject>",
-        "<style>@import '//x';</style>",
-        '<set attributeName="href" to="javascript:alert(1)"/>',
-        "&x;",
-        "<g",
-    ],
-)
-def test_a_drawing_that_is_more_is_refused(tmp_path, inside):
-    begin = '<!DOCTYPE svg [<!ENTITY x "<script>1</script>">]>' if inside == "&x;" else ""
-    file = tmp_path / "a.svg"
-    file.write_text(f'{begin}<svg xmlns="http://www.w3.org/2000/svg">{inside}</svg>')
-    with pytest.raises(ParamsError, match="is no drawing|no drawing"):
-        harmless.still(file)
-
-
-@pytest.mark.parametrize("file", sorted((ROOT / "results").glob("*/0*/*.svg"))[:20], ids=lambda file: file.stem)
-def test_drawings_of_this_study_are_drawings(file):
-    assert harmless.still(file) == file
-
-
-@pytest.mark.parametrize(
-    "text", [HTML, "```{raw} html\n```", "{download}`x`", "---\nmyst: {x: 1}\n---", ":::{include} x\n"]
-)
-def test_a_model_card_is_markdown_and_no_more(tmp_path, text):
-    with pytest.raises(ParamsError, match=r"line \d+: .* is more than Markdown"):
-        harmless.plain_markdown(f"# A model\n\n{text}", tmp_path / "README.md")
-
-
-def test_pages_link_to_no_file_outside_the_repository(tmp_path):
-    sources = build.Sources(tmp_path / "pages", tmp_path / "files")
-    led = sources.led_to_the_site("[x](../../../../../../etc/passwd) ![y](/etc/passwd)", ROOT / "results", "a.md")
-    assert led == "x y" and not list(tmp_path.rglob("passwd"))
 
 
 def test_a_report_has_no_script_and_fetches_nothing():

@@ -21,6 +21,7 @@ import yaml
 from study.paths import NOTEBOOKS, PARAMS, ROOT
 
 CUT_OFF = Path(__file__).parent / "cut_off"
+pytestmark = pytest.mark.nightly
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
 ARMS = {
     "base": {},
@@ -32,7 +33,7 @@ SMALL = {
     "seeds": [0],
     "arms": ARMS,
     "questions": {"per_split": 4, "options": 4},
-    "finetuning": {"epochs": 1, "fewest_steps": 2, "looks": 1, "step_tokens": 256, "learning_rates": [1e-3]},
+    "finetuning": {"epochs": 1, "fewest_steps": 2, "checkpoint_evals": 1, "step_tokens": 256, "learning_rates": [1e-3]},
     "augmentation": {"local_tokens": 8, "global_tokens": 8, "samples": 1},
     "statistics": {"resamples": 100},
 }

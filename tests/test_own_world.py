@@ -11,6 +11,7 @@ import yaml
 
 from study.paths import ROOT
 
+pytestmark = pytest.mark.nightly
 SECTION = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Your first own dataset")[1].split("\n## ")[0]
 MODULE, LOOK = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 (DIFF,) = re.findall(r"```diff\n(.*?)```", SECTION, re.DOTALL)

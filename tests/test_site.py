@@ -1,19 +1,25 @@
 """The site's pages say what the rows say, and hold nothing of their own."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import pandas as pd
 import pytest
+import study_parts as parts
+from study_parts import escaped, interval, plain_table
+from study_published import Published
 
 from study.config import ParamsError
 from study.evidence.verify import PAGE
 from study.paths import RESULTS, ROOT
-from study.site import pages
-from study.site.build import HERE, Sources, write_notebooks
-from study.site.markdown import escaped, interval, plain_table
-from study.site.published import Published
+
+DOCS = ROOT / "docs"
+# Pages of what was measured or computed once; the others state no result but what is filled in.
+REPORTS = {"log.md", "deviations.md", "cluster.md", "scaling.md"}
 
 
 @pytest.fixture
@@ -22,6 +28,14 @@ def site(published, tmp_path):
     params, results = published
     shutil.copytree(results, tmp_path / "results")
     return Published(params, tmp_path / "results")
+
+
+def site_extension():
+    """The extension, which needs Sphinx; that is installed for the site alone."""
+    pytest.importorskip("sphinx")
+    import study_site
+
+    return study_site
 
 
 def change_a_row(published: Published, arm: str) -> None:
@@ -39,7 +53,7 @@ def change_a_row(published: Published, arm: str) -> None:
 
 
 def test_every_claim_is_on_the_page_with_its_verdict_and_effect(site):
-    text = pages.claims_table(site)
+    text = parts.claims_table(site)
     effects, claims = site.judged
     for claim in claims.itertuples():
         line = next(line for line in text.splitlines() if line.startswith(f"| [{claim.number}]"))
@@ -47,28 +61,30 @@ def test_every_claim_is_on_the_page_with_its_verdict_and_effect(site):
         part = effects[effects["number"] == claim.number]
         shown = [interval(e.effect, e.low, e.high) in line for e in part.itertuples()]
         assert any(shown) == (len(part) > 0)
-    assert len(re.findall(r"^\(claim-\d+\)=$", pages.claim_sections(site), re.M)) == len(claims)
+    assert len(re.findall(r"^\(claim-\d+\)=$", parts.claim_sections(site), re.M)) == len(claims)
 
 
 def test_a_row_that_changes_changes_the_page(site):
-    before = pages.claims_table(site), pages.accuracy_table_of(site, "reversals")
+    before = parts.claims_table(site), parts.accuracy_table_of(site, "reversals")
     change_a_row(site, "ft")
     fresh = Published(site.params, site.results)
-    lines = [line for line in pages.accuracy_table_of(fresh, "reversals").splitlines() if line.startswith("| ft |")]
+    lines = [line for line in parts.accuracy_table_of(fresh, "reversals").splitlines() if line.startswith("| ft |")]
     assert re.findall(r"\d\.\d\d(?= \[)", lines[0]) == ["0.00"] * len(re.findall(r"\d\.\d\d(?= \[)", lines[0])) != []
-    assert pages.accuracy_table_of(fresh, "reversals") != before[1] and pages.claims_table(fresh) != before[0]
+    assert parts.accuracy_table_of(fresh, "reversals") != before[1] and parts.claims_table(fresh) != before[0]
 
 
 def test_a_verdict_that_does_not_follow_is_not_shown(site):
     file = site.results / PAGE / "claims.csv"
     file.write_text(file.read_text().replace(",unresolved", ",replicates", 1))
     with pytest.raises(ParamsError, match=r"the rows say unresolved, published is replicates; `make reproduce`"):
-        pages.claims_table(site)
+        parts.claims_table(site)
 
 
-@pytest.mark.parametrize("path", sorted((HERE / "source").glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(DOCS.glob("*.md")) if path.name not in REPORTS], ids=lambda path: path.name
+)
 def test_no_number_in_a_page_s_own_prose_is_a_result(path):
-    text = re.sub(r"\[\[\w+\]\]|\]\([^)]*\)|`[^`]*`|<a [^>]*>|Lampinen et al\. 2025|95 %", "", path.read_text())
+    text = re.sub(r"\[\[[\w./]+\]\]|\]\([^)]*\)|`[^`]*`|<a [^>]*>|Lampinen et al\. 2025|95 %", "", path.read_text())
     assert not re.findall(r"\d", text)
 
 
@@ -80,27 +96,41 @@ def test_what_a_model_wrote_is_text_and_never_markup():
 
 
 def test_links_of_the_repository_lead_to_the_site(tmp_path):
-    sources = Sources(tmp_path / "pages", tmp_path / "files")
+    study_site = site_extension()
     text = (
-        "[params](params/default.yaml), [page](DEVIATIONS.md#x), [five](results/default/05_compare.ipynb), "
-        "[there](https://arxiv.org/abs/1), [folder](src/study/worlds/), [`code`](src/study/lm/scoring.py)"
+        "[params](params/default.yaml), [page](docs/deviations.md#x), [there](https://arxiv.org/abs/1), "
+        "[folder](src/study/worlds/), [other page](README.md), [outside](../../../../etc/passwd)"
     )
-    led = sources.led_to_the_site(text, ROOT, "contributing.md")
-    assert '<a href="files/params/default.yaml">params</a>' in led
-    assert "[page](deviations.md#x)" in led and "[five](notebooks/05_compare.ipynb)" in led
-    assert "[there](https://arxiv.org/abs/1)" in led and ", folder," in led
-    assert '<a href="files/src/study/lm/scoring.py">code</a>' in led
-    assert (tmp_path / "files/params/default.yaml").read_bytes() == (ROOT / "params/default.yaml").read_bytes()
-    assert 'href="../files/' in sources.led_to_the_site(text, ROOT, "cards/base_model.md")
+    file = ROOT / "build" / ".test_site.md"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text.replace("](", "](../").replace("](../https", "](https"))
+    try:
+        led = study_site.repository_page(file, DOCS / "cards" / "base_model")
+    finally:
+        file.unlink()
+    assert led == (
+        "[params](../../params/default.yaml), [page](../deviations.md#x), [there](https://arxiv.org/abs/1), "
+        "folder, other page, outside"
+    )
 
 
-def test_executed_notebooks_go_in_with_a_text_for_each_picture(published, tmp_path):
-    params, _ = published
-    write_notebooks(Published(params, RESULTS / "default"), tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
+def test_names_in_double_brackets_are_filled_and_unknown_ones_refused(site):
+    filled = site_extension().filled
+    assert filled("a [[verdicts]] b", site, "index") == f"a {parts.verdicts(site)} b"
+    assert filled("[[CHANGELOG.md]]", site, "changelog").startswith("# Changelog")
+    with pytest.raises(ParamsError, match=r"nothing\.png: it or its text is missing; `make figures`"):
+        filled("[[05_compare/nothing.png]]", site, "index")
+    with pytest.raises(ParamsError, match=r"index: nothing computes \[\[unknown\]\]; there are: .*claims_table"):
+        filled("[[unknown]]", site, "index")
+
+
+def test_executed_notebooks_go_in_with_a_text_for_each_picture(tmp_path):
+    folder = tmp_path / "notebooks"
+    site_extension().write_notebooks(RESULTS / "default", folder)
+    names = {path.name for path in folder.iterdir()}
     assert {"00_base_model.ipynb", "05_compare.ipynb", "07_your_documents.ipynb"} <= names
     told = []
-    for path in tmp_path.iterdir():
+    for path in folder.iterdir():
         for cell in nbformat.read(path, as_version=4).cells:
             if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
                 told.append(cell.metadata["mystnb"]["image"]["alt"])
@@ -110,4 +140,11 @@ def test_executed_notebooks_go_in_with_a_text_for_each_picture(published, tmp_pa
 def test_a_study_without_pages_has_no_site(published, tmp_path):
     params, _ = published
     with pytest.raises(ParamsError, match=r"trials\.csv is missing.*make reproduce"):
-        pages.claims_table(Published(params, tmp_path))
+        parts.claims_table(Published(params, tmp_path))
+
+
+def test_a_study_that_there_is_not_ends_in_one_line(tmp_path):
+    site_extension()
+    given = [sys.executable, "-m", "sphinx", "-q", "-d", tmp_path / "doctrees", DOCS, tmp_path / "site"]
+    done = subprocess.run(given, env={**os.environ, "STUDY": "nope"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and re.fullmatch(r"STUDY = 'nope': no params/nope.yaml; there are: .*\n", done.stderr)

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from study.evidence.verify import published_rows
-from study.paths import RESULTS
-from study.site import SITE
+from study.paths import RESULTS, ROOT
 
 pytestmark = pytest.mark.browser
 
-PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "files" not in path.parts)
+SITE = ROOT / "build" / "site"
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_downloads" not in path.parts)
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -35,7 +35,7 @@ def finish(unit, results, status="finished"):
 
 def test_status_counts_what_is_finished_and_names_what_diverged(study, capsys):
     params, results = study
-    units = runs_of(params, Store(results / "trials"))
+    units = runs_of(params, Store(results / "runs"))
     first = first_notebooks(units, params, [run.name for run in cli.study_runs("tiny")])
     in_context, finetuned = (
         [unit for unit, name in zip(units, first, strict=True) if name == notebook]

@@ -1,15 +1,10 @@
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import time
-from functools import partial
 
 import pandas as pd
-import psutil
 import pytest
 
+from conftest import one_process
 from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.config import ParamsError
@@ -18,15 +13,17 @@ from study.lm.loading import load, pick_device
 from study.pages import report
 from study.pages.experiment import Experiment
 from study.params import Model, Params, Source
-from study.runs import executors, runner, selection
 from study.runs import perform as work
+from study.runs import runner, selection
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
 from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import Store, content_hash, key_in
+from study.runs.store import Store, content_hash
 from study.worlds import closed_class_words
 from study.worlds.world import Split
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def changed(params: Params, **values) -> Params:
@@ -47,7 +44,8 @@ def trial(params, arm, seed=0, world="reversals", rate=1e-3) -> EvaluationRun:
 def studied(params, tmp_path_factory):
     """The tiny study, run once with every arm: its store and rows."""
     store = Store(tmp_path_factory.mktemp("study") / "runs")
-    return store, run(params, store, say=lambda line: None)
+    with one_process():
+        return store, run(params, store, say=lambda line: None)
 
 
 def test_every_arm_answers_the_same_questions_and_records_how(params, studied):
@@ -172,26 +170,6 @@ def test_questions_asked_in_parts_are_answered_as_together(params, store, studie
     assert "questions.shards = 500: there are" in why[trial(many, "icl").label]
 
 
-def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it(params, store, tmp_path, monkeypatch):
-    said: list[str] = []
-    few = changed(params, arms={"base": {}, "irrelevant": params.arms["irrelevant"].plain()})
-    monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
-    with pytest.raises(
-        RuntimeError, match="(?s)2 of 4 units failed.*family / seed 0 / base: its process was killed, 3"
-    ):
-        run(few, store, say=said.append)
-    assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
-    assert {unit.world for unit in evaluation_runs_of(few, store) if store.has(unit.key)} == {"reversals"}
-
-
-def _killed(tries, world, job, store, threads):
-    if job[0].world == world:
-        with tries.open("a") as file:
-            file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return work.work(job, store, threads)
-
-
 def test_the_order_of_questions_does_not_matter(params, studied):
     from study.lm.scoring import score_options
 
@@ -310,14 +288,6 @@ def test_the_control_of_rephrasings_has_no_reversal(params, tmp_path):
     assert texts < everything and {world.render(s) for s in forms} <= everything
 
 
-def test_a_trial_is_the_same_in_every_process(params, tmp_path):
-    stores = [Store(tmp_path / name) for name in "ab"]
-    for each in stores:
-        run_together([trial(params, "ft")], each)
-    first, second = (each.rows(trial(params, "ft").key) for each in stores)
-    pd.testing.assert_frame_equal(first, second)
-
-
 def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
     longer = changed(params, finetuning={**params.finetuning.plain(), "epochs": 5})
     hotter = changed(params, augmentation={**params.augmentation.plain(), "temperature": 1.5})
@@ -383,31 +353,6 @@ def test_documents_that_do_not_fit_are_left_out_whole_and_it_is_told(params, sto
     record = store.record(trial(large, "icl").key)
     assert 0 < record["share_of_documents_in_context"] < record["share_of_facts_in_context"] < 1
     assert record["context_tokens"] < 1024
-
-
-def _run_forever(params, folder):
-    run(params, Store(folder), say=lambda line: None)
-
-
-def test_a_killed_study_goes_on_from_what_is_finished(params, tmp_path):
-    longer = changed(params, finetuning={**params.finetuning.plain(), "fewest_steps": 300})
-    process = multiprocessing.get_context("spawn").Process(target=_run_forever, args=(longer, tmp_path / "runs"))
-    process.start()
-    store = Store(tmp_path / "runs")
-    deadline = time.monotonic() + 120
-    while not list(store.folder.glob("*/record.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = [other for other in psutil.Process(process.pid).children(recursive=True) if other.is_running()]
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert workers and psutil.wait_procs(workers, timeout=20)[1] == []  # nobody works on for nobody
-    finished = {path.parent.name for path in store.folder.glob("*/record.json")}
-    assert finished
-    for name in finished:
-        assert json.loads((store.folder / name / "record.json").read_text())["status"] == FINISHED
-        assert store.rows(key_in(name)) is not None
-    base = changed(longer, arms={"base": {}})
-    assert len(run(base, store, say=lambda line: None)) > 0
 
 
 def test_units_of_another_store_are_read_and_never_written(params, tmp_path):

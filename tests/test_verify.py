@@ -53,7 +53,7 @@ def test_nothing_published_is_said(tmp_path):
 def test_what_the_published_run_does_not_replicate_is_discussed():
     verdicts = pd.read_csv(PUBLISHED / PAGE / "claims.csv").set_index("number")["verdict"]
     open_ones = {n: verdict for n, verdict in verdicts.items() if verdict in (REFUTED, UNRESOLVED)}
-    headings = re.findall(r"^### Claim (\d+), (\w+)", (ROOT / "DEVIATIONS.md").read_text(), re.M)
+    headings = re.findall(r"^### Claim (\d+), (\w+)", (ROOT / "docs/deviations.md").read_text(), re.M)
     assert {int(number): verdict for number, verdict in headings} == open_ones
     prose = [cell.source for cell in nbformat.read(NOTEBOOKS / f"{PAGE}.ipynb", as_version=4).cells]
     assert set(re.findall(r"\*\*Claim (\d+)\*\*", "\n".join(prose))) == set(map(str, open_ones))

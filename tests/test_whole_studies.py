@@ -54,7 +54,13 @@ def settings_of(study: str, model: Path) -> dict:
     """A study for a GPU, made small."""
     settings = load_params(PARAMS / f"{study}.yaml").plain() | SMALL
     settings["model"] |= {"name": str(model), "device": "cpu"}
-    settings["finetuning"] |= {"learning_rates": [1e-3], "lora_rank": 2, "epochs": 1, "fewest_steps": 2, "looks": 1}
+    settings["finetuning"] |= {
+        "learning_rates": [1e-3],
+        "lora_rank": 2,
+        "epochs": 1,
+        "fewest_steps": 2,
+        "checkpoint_evals": 1,
+    }
     settings["finetuning"] |= {"step_tokens": 512, "selection_seeds": [1000]}
     settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8, "samples": 1, "batch_size": 4}
     return settings

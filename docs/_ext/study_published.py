@@ -1,0 +1,83 @@
+"""What a study has published, as the site shows it: every number is computed from rows or read from a results file."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from study.config import ParamsError
+from study.evidence.claims import REFUTED
+from study.evidence.stats import accuracy_table
+from study.evidence.verify import published_rows, verify
+from study.params import Params
+from study.paths import shown
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published study.
+
+    Attributes:
+        params: its settings.
+        results: the folder it is in.
+    """
+
+    params: Params
+    results: Path
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The answers of all trials, marked again from their log-probabilities."""
+        return published_rows(self.results)
+
+    @cached_property
+    def judged(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Effects and claims, computed from the rows.
+
+        Raises:
+            ParamsError: if a published verdict is inconsistent with them.
+        """
+        effects, claims = verify(self.params, self.results)
+        for wrong in claims[~claims["follows"]].itertuples():
+            raise ParamsError(
+                f"claim {wrong.number}: the rows say {wrong.verdict}, published is {wrong.published}; "
+                "`make reproduce` makes the pages again"
+            )
+        return effects, claims
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One line for each claim, as `claims.judge` gives it, with the effect that decides its verdict.
+
+        That is the one farthest outside its bounds if the claim is contradicted, else the one least surely inside.
+        """
+        effects, claims = self.judged
+        lines = []
+        for claim in claims.to_dict("records"):
+            part = effects[effects["number"] == claim["number"]]
+            if len(part):
+                place = part["p beyond"].idxmin() if claim["verdict"] == REFUTED else part["p"].idxmax()
+                claim |= part.loc[place].drop(["p", "p beyond"]).to_dict()
+            lines.append(claim)
+        return pd.DataFrame(lines)
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """Every test of every claim, as `claims.effect_table` gives it."""
+        return self.judged[0]
+
+    def accuracy(self, world: str) -> pd.DataFrame:
+        """Accuracy with interval and chance of every arm on a dataset, by split."""
+        return accuracy_table(self.rows[self.rows["world"] == world], self.params.statistics)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table that a notebook has published.
+
+        Raises:
+            ParamsError: if it is not there.
+        """
+        file = self.results / f"{name}.csv"
+        if not file.is_file():
+            raise ParamsError(f"{shown(file)}: missing; `make reproduce` makes it")
+        return pd.read_csv(file, keep_default_na=False, na_values=[""])
