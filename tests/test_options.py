@@ -13,9 +13,8 @@ from study.lm.generation import generate
 from study.lm.loading import load, skeleton
 from study.lm.scoring import score_options
 from study.params import Params, Source
-from study.runs.augment import augment
+from study.runs.augment import augment, generator_of
 from study.runs.forecast import weight_bytes
-from study.runs.perform import generator_of
 from study.runs.run import prepare
 
 quantizing = pytest.mark.skipif(

@@ -177,7 +177,7 @@ def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it
     few = changed(params, arms={"base": {}, "irrelevant": params.arms["irrelevant"].plain()})
     monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
     with pytest.raises(
-        RuntimeError, match="(?s)2 of 4 units failed.*family / seed 0 / base: its process was killed, 3"
+        RuntimeError, match="(?s)2 of 4 runs failed.*family / seed 0 / base: its process was killed, 3"
     ):
         run(few, store, say=said.append)
     assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
@@ -366,7 +366,7 @@ def test_a_failing_unit_does_not_take_the_others_with_it(params, store):
         questions={**params.questions.plain(), "context_tokens": 16},
         arms={name: params.arms[name].plain() for name in ("base", "icl")},
     )
-    with pytest.raises(RuntimeError, match=r"(?s)1 of 2 units failed.*semantic / seed 0 / icl: ValueError: not one of"):
+    with pytest.raises(RuntimeError, match=r"(?s)1 of 2 runs failed.*semantic / seed 0 / icl: ValueError: not one of"):
         run(short, store, say=lambda line: None)
     finished = {t.arm: store.has(t.key) for t in evaluation_runs_of(short, store)}
     assert finished == {"base": True, "icl": False}

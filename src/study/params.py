@@ -149,9 +149,7 @@ class Questions(Strict):
     options: int = Field(8, ge=2, description="options of a question, one true; chance is 1 / options")
     per_split: int = Field(64, ge=1, description="most questions of one split")
     context_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="most tokens of documents in view; by default as many as the model has positions for",
+        None, ge=16, description="most tokens of documents in view; by default as many as the model has positions for"
     )
     shards: int = Field(
         1, ge=1, description="parts in which untrained arms are asked side by side, each reading the context for itself"
@@ -198,8 +196,7 @@ class Prompting(Strict):
     """In which words models are told what to do; the words are in params/prompts/english.yaml."""
 
     style: Literal["auto", "bundled", "plain", "chat"] = Field(
-        "auto",
-        description="by default chat to write for models tuned to it, and for the bundled one its own",
+        "auto", description="by default chat to write for models tuned to it, and for the bundled one its own"
     )
     wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: no more than must be said")
     thinking: bool = Field(False, description="whether a model that can think before it writes does")
