@@ -1,4 +1,4 @@
-"""Data sets that others have published, pinned by commit and SHA-256; `make fetch DATA=name` brings them."""
+"""Published datasets, pinned by commit and SHA-256; `make fetch DATA=name` downloads them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,18 +40,18 @@ PUBLIC_DATA = {
 
 
 def public_data(name: str) -> PublicData:
-    """Where a data set is public.
+    """A published dataset.
 
     Raises:
         ParamsError: if there is none of that name.
     """
     if name not in PUBLIC_DATA:
-        raise ParamsError(f"DATA = {name!r}: no such data set; there are: {', '.join(PUBLIC_DATA)}")
+        raise ParamsError(f"DATA = {name!r}: no such dataset; there are: {', '.join(PUBLIC_DATA)}")
     return PUBLIC_DATA[name]
 
 
 def public_folder(name: str) -> Path:
-    """The folder of a data set that was fetched.
+    """The folder of a fetched dataset.
 
     Raises:
         ParamsError: if one of its files is missing, or is not as it was published.
@@ -62,5 +62,5 @@ def public_folder(name: str) -> Path:
         if not path.is_file():
             raise ParamsError(f"no {shown(path)}; fetch the files with `make fetch DATA={name}`")
         if sha256_of(path) != recorded:
-            raise ParamsError(f"{shown(path)} is not as it was published; fetch it anew with `make fetch DATA={name}`")
+            raise ParamsError(f"{shown(path)} is not as it was published; fetch it again with `make fetch DATA={name}`")
     return folder
