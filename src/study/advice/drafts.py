@@ -7,8 +7,9 @@ from study.data.questions import Document
 from study.data.sentences import generated_sentences
 from study.documents.questions import UserQuestion
 from study.params import Params
-from study.runs.augment import framed, generator_of, own_part
+from study.runs.augment import framed, own_part
 from study.runs.run import prompts_of
+from study.runs.with_vllm import generator_of
 
 TOKENS = 160
 _PAIR = re.compile(

@@ -16,7 +16,6 @@ from study.data.sentences import generated_sentences
 from study.limits import limited
 from study.lm.attention import positions
 from study.lm.generation import Generation, generate
-from study.lm.loading import load
 from study.lm.prompts import Prompts
 from study.params import Augmentation, Params, Source
 from study.runs.run import prompts_of
@@ -111,15 +110,6 @@ def generator_with(
         )
 
     return TextGenerator(write, tokenizer, positions(model))
-
-
-def generator_of(params: Params, seed: int) -> TextGenerator:
-    """The model under study as a generator; the seed decides what it samples."""
-    if params.augmentation.engine == "vllm":
-        from study.runs.with_vllm import vllm_generator
-
-        return vllm_generator(params, seed)
-    return generator_with(*load(params.model), params.augmentation, seed)
 
 
 def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, thinking: bool) -> str:

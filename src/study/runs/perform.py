@@ -29,7 +29,6 @@ from study.runs.augment import (
     augment,
     closure_facts,
     fact_and_answer,
-    generator_of,
     oracle_sentences,
     quality,
 )
@@ -45,6 +44,7 @@ from study.runs.run import (
     prompts_of,
 )
 from study.runs.store import Store, content_hash
+from study.runs.with_vllm import generator_of
 from study.worlds.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")

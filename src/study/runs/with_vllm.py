@@ -1,6 +1,6 @@
-"""Generation by vLLM, which must be installed beside the study (`pip install vllm`) and needs a GPU.
+"""The generator of a study: its own engine, or vLLM, which must be installed beside the study (`pip install vllm`).
 
-It is faster than the study's own engine for many long texts, and generates other texts: it has its own random numbers.
+vLLM needs a GPU. It is faster than the study's own engine for many long texts, and generates other texts: it has its own random numbers.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,16 @@ from study.config import ParamsError
 from study.lm.flops import forward_flops, size_of
 from study.lm.generation import Generation
 from study.lm.hub import model_folder
-from study.lm.loading import load_tokenizer, skeleton
+from study.lm.loading import load, load_tokenizer, skeleton
 from study.params import Params
-from study.runs.augment import TextGenerator
+from study.runs.augment import TextGenerator, generator_with
+
+
+def generator_of(params: Params, seed: int) -> TextGenerator:
+    """The model under study as a generator; the seed decides what it samples."""
+    if params.augmentation.engine == "vllm":
+        return vllm_generator(params, seed)
+    return generator_with(*load(params.model), params.augmentation, seed)
 
 
 def vllm_generator(params: Params, seed: int) -> TextGenerator:
