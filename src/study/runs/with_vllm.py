@@ -1,6 +1,6 @@
 """The generator of a study: its own engine, or vLLM, which must be installed beside the study (`pip install vllm`).
 
-vLLM needs a GPU. It is faster than the study's own engine for many long texts. Its texts differ: it has its own random numbers.
+vLLM needs a GPU. It is faster for many long texts, and generates other texts: it has its own random numbers.
 """
 
 from collections.abc import Sequence
