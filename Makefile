@@ -21,6 +21,7 @@ TARGET ?=
 SECONDS ?= 60
 QUESTIONS ?=
 MINUTES ?= 60
+FAULTS ?= 100
 REFERENCE ?=
 EXECUTOR ?= local
 REMOTE_STORE ?=
@@ -43,7 +44,7 @@ RUN := $(BIN)/python -m study
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,7 +74,10 @@ smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)") -n 2 --dist loadgroup
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)",-n 2)
+
+golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
+	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
@@ -106,13 +110,13 @@ base-report: $(READY) ## compare the bundled model's skills with their targets: 
 	@$(RUN) base-report --size "$(SIZE)"
 
 bench: $(READY).bench ## measure speed against what others use, on this machine: QUICK=1, ONLY="scoring tuning"
-	@$(RUN) bench $(if $(QUICK),--quick) --only "$(ONLY)"
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) --only "$(ONLY)"
 
-chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, ONLY="kills,clock"
-	@$(RUN) chaos $(if $(QUICK),--quick) --only "$(ONLY)"
+chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those it survives: QUICK=1, FAULTS=100 kills, ONLY="kills,clock"
+	@OMP_WAIT_POLICY=passive QUICK="$(QUICK)" ONLY="$(ONLY)" FAULTS="$(FAULTS)" $(BIN)/python -m pytest -m chaos -vv tests/chaos
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
-	@$(RUN) soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
 
 fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
 	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
