@@ -79,6 +79,9 @@ test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests in
 golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
 	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
 
+golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
+	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
+
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
 

@@ -29,9 +29,9 @@ from study.params import Params
 from study.runs import executors
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
-from study.tiny import save_model, settings
 from study.worlds import DRAWN
 from study.worlds.words import STUDY
+from tiny import save_model, settings
 
 torch.set_num_threads(1)
 

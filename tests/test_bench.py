@@ -1,15 +1,17 @@
+import copy
+import sys
 import time
 
 import pandas as pd
 import pytest
 import yaml
 
-from study import cli
+from bench import __main__ as bench
+from bench import publish
+from bench.table import Line, Same, Took, compare, largest, median
 from study.base_model.pretrain import Batches
 from study.base_model.recipe import Stage, load_recipe
 from study.base_model.tokenizer import build_tokenizer
-from study.bench import pretraining, publish
-from study.bench.table import Line, Same, Took, compare, median
 from study.config import ParamsError
 
 RECIPE = {
@@ -19,14 +21,14 @@ RECIPE = {
 
 
 def line(**values) -> Line:
-    usual = {"work": "w", "against": "a", "unit": "s", "ours": 1.0, "theirs": 2.0, "cpu_ratio": 2.0, "note": ""}
-    return Line(**{**usual, "ratio": 2.0, "target": 2.0, "at_most": False, "same": "", "right": True, **values})
+    usual = {"work": "w", "against": "a", "ours": 1.0, "theirs": 2.0, "target": 2.0, "same": "", "right": True}
+    return Line(**{**usual, **values})
 
 
 def test_a_target_is_met_by_equal_results_only():
     assert line().met and not line(target=2.1).met and not line(right=False).met
-    assert line(at_most=True).met and not line(at_most=True, target=1.9).met
-    assert not line(ratio=float("nan")).met and not line(ratio=float("nan"), at_most=True).met
+    assert line(at_most=True, target=0.5).met and not line(at_most=True, target=0.4).met
+    assert not line(ours=float("nan")).met and not line(ours=float("nan"), at_most=True).met
 
 
 def test_two_ways_are_done_in_turn_and_compared():
@@ -42,19 +44,17 @@ def test_two_ways_are_done_in_turn_and_compared():
         time.sleep(0.04)
         return 1.5
 
-    def differ(one, other, same):
-        same.add(abs(one - other))
+    def difference(one, other):
+        return abs(one - other)
 
-    found = compare("w", "a", 2, ours, theirs, Same("x", 1), differ, 3, counts=(2, 1), say=lambda line: None)
+    found = compare("w", "a", 2, ours, theirs, Same("x", 1), difference, 3, counts=(2, 1), say=lambda line: None)
     assert done == ["ours", "theirs"] * 3
     assert found.met and 4 < found.ratio < 16 and found.ours < found.theirs
-    assert not compare("w", "a", 2, ours, theirs, Same("x", 0.1), differ, 1, say=lambda line: None).right
+    assert not compare("w", "a", 2, ours, theirs, Same("x", 0.1), difference, 1, say=lambda line: None).right
 
 
 def test_what_is_not_a_number_is_not_the_same():
-    same = Same("x", 1.0)
-    same.add(float("nan"))
-    assert not same.right
+    assert Same("x", 1.0, 1.0).right and not Same("x", 1.0, largest([0.0, float("nan"), 0.0])).right
 
 
 def test_medians_are_of_wall_and_processor_time_apart():
@@ -62,6 +62,9 @@ def test_medians_are_of_wall_and_processor_time_apart():
 
 
 def test_the_texts_of_a_batch_are_all_that_it_holds():
+    pytest.importorskip("lm_eval")
+    from bench import pretraining
+
     tokenizer = build_tokenizer()
     stage = Stage(facts=3, row_tokens=96, batch_tokens=192, most_tokens=1000)
     batch = Batches(tokenizer, stage, "bench")[0]
@@ -75,23 +78,26 @@ def test_the_texts_of_a_batch_are_all_that_it_holds():
 
 
 def test_the_bench_of_pretraining_runs_both_and_gives_their_ratio(tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval")
+    from bench import pretraining
+
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
     monkeypatch.setattr(pretraining, "recipe_file", lambda size: tmp_path / f"{size}.yaml")
     assert load_recipe(tmp_path / "tiny.yaml").stages[0].layers == 2
     said = []
-    found = pretraining.pretraining_line(1, said.append, "tiny", steps=2)
+    found = pretraining.lines(1, False, said.append, "tiny", steps=2)[0]
     assert found.ratio > 0 and len(said) == 2 and said[1] == f"stage 0, rows of 96: {found.ratio:.2f} times"
 
 
 def test_new_rows_replace_earlier_ones_of_the_same_work_and_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "machine", lambda: {"cores": 2})
-    lines = [line(work="one"), line(work="two", ratio=3.0), line(work="limit", at_most=True)]
+    lines = [line(work="one"), line(work="two", theirs=3.0), line(work="limit", at_most=True, target=0.5)]
     curves = pd.DataFrame({"curve": ["c", "c"], "at": [1, 10], "seconds": [1.0, 2.0], "floor": [0.5, 1.0]})
     publish.publish(publish.as_table(lines), curves.assign(curve=["c", "d"]), tmp_path)
-    publish.publish(publish.as_table([line(work="two", ratio=1.0), line(work="three")]), None, tmp_path)
+    publish.publish(publish.as_table([line(work="two", theirs=1.0), line(work="three")]), None, tmp_path)
     table = pd.read_csv(tmp_path / "table.csv").set_index("work")
     assert list(table.index) == ["one", "two", "limit", "three"]
-    assert table["ratio"].tolist() == [2.0, 1.0, 2.0, 2.0] and table["met"].tolist() == [True, False, True, True]
+    assert table["ratio"].tolist() == [2.0, 1.0, 0.5, 2.0] and table["met"].tolist() == [True, False, True, True]
     assert all((tmp_path / name).stat().st_size > 5_000 for name in ("ratios.png", "scaling.png"))
     monkeypatch.setattr(publish, "machine", lambda: {"cores": 3})
     with pytest.raises(ParamsError, match="of another machine or other versions; run `make bench` without ONLY"):
@@ -100,29 +106,34 @@ def test_new_rows_replace_earlier_ones_of_the_same_work_and_machine(tmp_path, mo
 
 def test_a_group_that_does_not_exist_is_refused(capsys):
     pytest.importorskip("lm_eval")
-    assert cli.main(["bench", "--only", "scoring speed"]) == 1
-    assert "ONLY = 'scoring speed': no group ['speed']; there are: scoring, memory" in capsys.readouterr().err
+    pytest.importorskip("trl")
+    assert bench.main(["--only", "scoring speed"]) == 1
+    assert "error: ONLY = 'scoring speed': no group ['speed']; there are: scoring, memory" in capsys.readouterr().err
 
 
-def test_the_peers_do_the_same_work(model, tokenizer, world, monkeypatch):
+def test_a_baseline_that_is_not_installed_is_named_with_the_remedy(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "bench.run", None)
+    monkeypatch.delitem(sys.modules, "lm_eval", raising=False)
+    assert bench.main([]) == 1
+    assert "is not installed; `make bench` installs it, from requirements/bench.lock" in capsys.readouterr().err
+
+
+def test_the_baselines_do_the_same_work(model, tokenizer):
     pytest.importorskip("lm_eval")
     pytest.importorskip("trl")
-    from study.bench import scoring, tuning, writing
+    from bench import baselines, scoring, tuning
     from study.lm.scoring import score_options
 
+    context = "vazed sees ditav. so:"
     questions = [("vazed sees", (" ditav.", " bafed.")), ("the teacher of vazed is", (" ditav.", " bafed."))]
-    same = Same("x", 1e-4)
-    ours = score_options(model, tokenizer, "vazed sees ditav. so:", questions)
-    scoring.hold_together(
-        ours, scoring.by_peer(scoring.peer(model, tokenizer), "vazed sees ditav. so:", questions), same
-    )
-    assert same.right and str(same).startswith("x within 0.0001: ")
-    scoring.hold_together(ours, [[score.log_probs[1], score.log_probs[0]] for score in ours], same)
-    assert not same.right
+    ours = score_options(model, tokenizer, context, questions)
+    theirs = baselines.by_lm_eval(baselines.lm_eval(model, tokenizer), context, questions)
+    assert scoring.difference(ours, theirs) <= 1e-4
+    assert scoring.difference(ours, [values[::-1] for values in theirs]) == float("inf")
     encoded = tuning.batches_of(tokenizer, 2)
-    assert {
-        sum(len(ids) - 1 for ids in encoded[k : k + tuning.BATCH]) for k in range(0, len(encoded), tuning.BATCH)
-    } == {tuning.STEP_TOKENS}
-    losses = tuning.here(model, tokenizer, encoded, "full")
+    steps = [encoded[: tuning.BATCH], encoded[tuning.BATCH :]]
+    assert [sum(len(ids) - 1 for ids in texts) for texts in steps] == [tuning.STEP_TOKENS] * 2
+    losses = tuning.by_study(copy.deepcopy(model), tokenizer, encoded)
     assert len(losses) == 2 and losses[1] != losses[0]
-    assert writing.by_generate(model, tokenizer, ["vazed sees ditav. so:"], 3)
+    assert tuning.by_trl(copy.deepcopy(model), tokenizer, encoded) == pytest.approx(losses, abs=1e-4)
+    assert baselines.by_generate(model, tokenizer, [context], 3)

@@ -1,28 +1,29 @@
-"""Torn files and a kill on the smallest study there is; `make chaos` meets all faults."""
+"""Torn files and a kill on the smallest study there is, and the checks themselves; `make chaos` makes all faults."""
 
+import importlib
 import json
+import re
 import shutil
 import signal
 import time
-from random import Random
 
 import pandas as pd
 import pytest
+from pytest import TestReport
 
-from study import cli
-from study.chaos.check import finished
-from study.chaos.fault import Chaos
-from study.chaos.run import FAULTS, LONG, undisturbed
-from study.chaos.scratch import Done, Scratch
-from study.chaos.soak import compare
-from study.chaos.torn import DAMAGES, RESULTS
+from chaos import soak
+from chaos.check import Reference, finished
+from chaos.compare import compare
+from chaos.conftest import counts_of, fault_of, wanted
+from chaos.damage import DAMAGES, RESULTS
+from chaos.scratch import INJECTED, Done, Scratch
+from study.config import ParamsError
 
 
 @pytest.fixture(scope="module")
-def chaos(tmp_path_factory):
-    """A study of one page and two arms without training, and how it is undisturbed."""
-    scratch = Scratch.make(tmp_path_factory.mktemp("scratch"), ["02_in_context"], ("base", "icl"))
-    return Chaos(scratch, undisturbed(scratch), Random(0), faults=1, quick=False)
+def reference(tmp_path_factory):
+    """A study of one page and two arms without training, undisturbed."""
+    return Reference.run(Scratch.make(tmp_path_factory.mktemp("scratch"), ["02_in_context"], ("base", "icl")))
 
 
 def other(rows: pd.DataFrame) -> pd.DataFrame:
@@ -32,8 +33,8 @@ def other(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(option_log_probs=values)
 
 
-def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(chaos):
-    study, reference = chaos.scratch.study("torn", like=chaos.reference.study), chaos.reference
+def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(reference):
+    study = reference.copied_study("torn")
     (rows, stamp), before = (next(study.results.glob(RESULTS[kind])) for kind in ("rows", "stamp")), finished(study)
     DAMAGES["half"](rows)
     DAMAGES["empty"](stamp)
@@ -49,24 +50,24 @@ def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(chaos):
     assert reference.unlike(study) == []
 
 
-def test_what_is_not_as_it_was_is_seen(chaos):
-    study = chaos.scratch.study("seen", like=chaos.reference.study)
-    assert chaos.reference.unlike(study) == []
-    first, second, third = sorted(chaos.reference.rows)[:3]
-    before = dict.fromkeys(chaos.reference.rows, "other bytes")
+def test_what_is_not_as_it_was_is_seen(reference):
+    study = reference.copied_study("seen")
+    assert reference.unlike(study) == []
+    first, second, third = sorted(reference.rows)[:3]
+    before = dict.fromkeys(reference.rows, "other bytes")
     changed = other(study.runs.store.rows(first))
     record = study.runs.store.record(first)
     shutil.rmtree(study.runs.store.folder / first)
     study.runs.store.write(first, changed, record)
     shutil.rmtree(study.runs.store.folder / second)
     (study.results / "02_in_context" / "odd.csv").write_text("1\n")
-    labels = chaos.reference.labels
-    amiss = chaos.reference.unlike(study)
+    labels = reference.labels
+    amiss = reference.unlike(study)
     assert f"{labels[first]} is marked finished with other rows" in amiss
     assert f"{labels[second]} is not finished" in amiss
     assert "02_in_context is not up to date: 1 of its trials are missing" in amiss
     assert "02_in_context/odd.csv is left over" in amiss
-    found = chaos.reference.amiss(study, before)
+    found = reference.amiss(study, before)
     assert f"{labels[second]} was finished and is lost" in found
     assert f"{labels[third]} was finished and is changed" in found
 
@@ -91,24 +92,43 @@ def test_units_are_compared_by_their_names_and_all_digits(published, tmp_path, c
     other(pd.read_parquet(folder / "rows.parquet")).to_parquet(folder / "rows.parquet")
     label = json.loads((folder / "record.json").read_text())["label"]
     shutil.rmtree(gone)
-    assert cli.main(["compare", str(copy), str(results / "runs")]) == 1
+    assert compare(str(copy), str(results / "runs")) == 1
     out = capsys.readouterr().out
     assert f"other rows: {label} (" in out and out.count("missing: ") == 1
     assert f"{number - 2} of {number} units equal row for row, 2 unequal" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["chaos", "--only", "kils"], "ONLY = 'kils': no such fault; there are: kills, signals, torn results"),
-        (["soak", "--study", "nosuch"], "STUDY = 'nosuch': no params/nosuch.yaml"),
-        (["compare", "nowhere", "nowhere"], "FOLDER = 'nowhere': no such folder"),
-    ],
-)
-def test_what_cannot_be_disturbed_or_compared_is_named(arguments, message, capsys):
-    assert cli.main(arguments) == 1
-    assert message in capsys.readouterr().err
+def test_what_cannot_be_soaked_or_compared_is_named(capsys):
+    assert soak.main(["--study", "nosuch"]) == 1
+    assert "error: STUDY = 'nosuch': no params/nosuch.yaml" in capsys.readouterr().err
+    with pytest.raises(ParamsError, match="FOLDER = 'nowhere': no such folder"):
+        compare("nowhere", "nowhere")
 
 
-def test_the_short_form_leaves_out_faults_there_are():
-    assert set(LONG) < set(FAULTS)
+def test_faults_are_chosen_by_name_and_the_short_form_leaves_out_what_takes_long():
+    faults = {"kills": False, "torn results": False, "torn model": True}
+    assert wanted(faults, "", False) == set(faults) and wanted(faults, "", True) == {"kills", "torn results"}
+    assert wanted(faults, "torn, kills", True) == set(faults)  # what is named is made
+    assert wanted(faults, "torn-model", True) == {"torn model"} and fault_of("test_torn_model[half-a]") == "torn model"
+    with pytest.raises(pytest.UsageError, match="ONLY = 'kil': no such fault; there are: kills, torn results, torn"):
+        wanted(faults, "kil", False)
+
+
+def test_faults_are_counted_one_by_one():
+    def counted(outcome, *states):
+        report = TestReport("a::b", ("a", 1, "b"), {}, outcome, None, "call", user_properties=[(s, "") for s in states])
+        return dict(counts_of(report))
+
+    assert counted("passed") == {"survived": 1} and counted("passed", "survived", "survived") == {"survived": 2}
+    assert counted("failed", "survived", "failed") == {"survived": 1, "failed": 1}
+    assert counted("failed", "survived") == {"survived": 1, "failed": 1} and counted("skipped") == {"skipped": 1}
+
+
+def test_what_is_injected_changes_functions_that_exist():
+    changed = []
+    for module in INJECTED.glob("[a-z]*.py"):
+        source = module.read_text()
+        for name in re.findall(r'^after\("([\w.]+)"', source, re.MULTILINE):
+            parts = re.findall(r"(?:work|finetune)\.(\w+) =|= (?:work|finetune)\.(\w+)", source)
+            changed += [hasattr(importlib.import_module(name), one or other) for one, other in parts]
+    assert len(changed) > 5 and all(changed)

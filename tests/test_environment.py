@@ -324,7 +324,8 @@ def test_every_link_within_the_repository_leads_somewhere(text):
 def test_every_marker_of_slow_tests_has_a_nightly_job():
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     markers = [line.partition(":")[0] for line in options["markers"]]
-    assert re.findall(r"not (\w+)", options["addopts"]) == markers
+    markers.remove("long")  # a part of chaos
+    assert sorted(re.findall(r"not (\w+)", options["addopts"])) == sorted(markers)
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "nightly.yml").read_text())["jobs"]
     run = [job["strategy"]["matrix"]["marker"] for job in jobs.values()]
     assert sorted(marker for matrix in run for marker in matrix) == sorted(markers)

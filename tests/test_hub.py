@@ -18,11 +18,10 @@ from study.data import public as public_data
 from study.data.public import PublicData, public_folder
 from study.lm import fetch as fetching
 from study.lm import hub
-from study.lm.fetch import HEADER, fetch, fetch_data
+from study.lm.fetch import HEADER, ensure, fetch, fetch_data
 from study.lm.loading import load, skeleton
+from study.lm.tokens import count_tokens
 from study.params import Model
-from study.paths import PACKAGE
-from study.runs.store import _imported
 
 NAME = "owner/tiny"
 FIRST, SECOND = "1" * 40, "e" * 40
@@ -170,7 +169,7 @@ def test_a_fetched_model_is_loaded_without_a_network(tiny, monkeypatch, model_fo
     model, tokenizer = load(Model(name=NAME, revision=FIRST, device="cpu"))
     other, _ = load(Model(name=str(model_folder), device="cpu"))
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(model.parameters(), other.parameters(), strict=True))
-    assert hub.count_tokens(Model(name=NAME), ["a"]) == [len(tokenizer("a", add_special_tokens=False).input_ids)]
+    assert count_tokens(Model(name=NAME), ["a"]) == [len(tokenizer("a", add_special_tokens=False).input_ids)]
     assert not tiny.asked
 
 
@@ -218,7 +217,7 @@ def test_a_pin_stays_until_a_revision_moves_it(tiny, model_folder):
 
 
 def test_a_model_without_a_pin_is_refused_with_the_remedy(tiny):
-    for use in (hub.model_folder, hub.identity, hub.ensure):
+    for use in (hub.model_folder, hub.identity, ensure):
         with pytest.raises(ParamsError, match=r"model.name = 'owner/tiny': neither .*make fetch MODEL=owner/tiny`"):
             use(Model(name=NAME))
     assert not tiny.asked
@@ -229,21 +228,21 @@ def test_a_pinned_model_that_is_not_here_is_fetched_by_ensure_alone(tiny, tmp_pa
     tiny.commits[SECOND] = {}
     with pytest.raises(ParamsError, match=r"not all files of revision '1+' are here; .*make fetch MODEL=owner/tiny"):
         hub.identity(Model(name=NAME))
-    hub.ensure(Model(name=NAME))
+    ensure(Model(name=NAME))
     assert NAME in capsys.readouterr().out
     shutil.rmtree(tmp_path / "cache")
     tiny.asked.clear()
-    hub.ensure(Model(name=NAME), weights=False)
-    hub.ensure(Model(name="bundled"))
+    ensure(Model(name=NAME), weights=False)
+    ensure(Model(name="bundled"))
     assert tiny.asked and not [asked for asked in tiny.asked if "safetensors" in str(asked)]
-    assert skeleton(Model(name=NAME)).num_parameters() > 0 and hub.count_tokens(Model(name=NAME), ["vazed"]) == [2]
+    assert skeleton(Model(name=NAME)).num_parameters() > 0 and count_tokens(Model(name=NAME), ["vazed"]) == [2]
     with pytest.raises(ParamsError, match="not all files"):
         hub.model_folder(Model(name=NAME))
-    hub.ensure(Model(name=NAME))
+    ensure(Model(name=NAME))
     (snapshot(tmp_path) / "tokenizer.json").unlink()
     offline(monkeypatch)
     with pytest.raises(ParamsError, match=r"MODEL = 'owner/tiny': HF_HUB_OFFLINE is set, .*unset it"):
-        hub.ensure(Model(name=NAME))
+        ensure(Model(name=NAME))
 
 
 def test_pickled_weights_are_refused(tiny):
@@ -281,10 +280,6 @@ def test_a_broken_pin_is_named(tiny):
     hub.LOCK.write_text(f"{NAME}: {{revision: main}}\n")
     with pytest.raises(ParamsError, match=r"models.lock.yaml, owner/tiny: .*\n  revision = 'main'"):
         hub.model_folder(Model(name=NAME))
-
-
-def test_how_models_are_fetched_is_no_part_of_finished_work():
-    assert "fetch.py" not in {path.name for path in _imported((PACKAGE / "hub.py").read_text())}
 
 
 @pytest.fixture

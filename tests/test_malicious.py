@@ -18,8 +18,9 @@ from bs4 import BeautifulSoup
 from safetensors.torch import load_file
 
 from study import cli
+from study.advice import recommend
 from study.config import ParamsError
-from study.documents import read, recommend
+from study.documents import read
 from study.documents.read import read_documents
 from study.evidence.verify import runs_listed
 from study.lm.generation import generate

@@ -26,7 +26,7 @@ from study.runs.runner import run
 from study.runs.store import Store
 if __name__ == "__main__":
     assert Path(study.__file__).is_relative_to(Path.cwd()), study.__file__
-    rows = run(load_params(Path("mine.yaml")), Store(Path("trials")), ["base"])
+    rows = run(load_params(Path("mine.yaml")), Store(Path("runs")), ["base"])
     print(rows.groupby("split", sort=False).size().to_dict(), rows["correct"].notna().all(), set(rows["world"]))
 """
 
@@ -82,7 +82,7 @@ def test_the_world_passes_the_tests_of_every_world_and_its_closure_is_the_solver
 
 def test_a_model_is_asked_about_the_world(copy):
     *_, last = python(copy, "trial.py").splitlines()
-    assert last == "{'trained direction': 6, 'rephrased': 6, 'reversal': 6} True {'housemates'}"
+    assert last == "{'as stated': 6, 'rephrased': 6, 'reversal': 6} True {'housemates'}"
 
 
 def test_its_settings_are_listed_and_held_to_their_bounds(copy):

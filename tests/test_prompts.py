@@ -17,10 +17,10 @@ TEMPLATE = (
 
 
 def test_the_bundled_model_is_told_in_the_words_it_was_pretrained_on():
-    assert OF_BUNDLED.behind(["a b.", "c d."]) == "a b. c d. so:"
+    assert OF_BUNDLED.in_context(["a b.", "c d."]) == "a b. c d. so:"
     assert OF_BUNDLED.from_one("a b.") == "a b. so:"
     assert OF_BUNDLED.from_all(["a b.", "c d."], "c d.") == "a b. c d. consider: c d. so:"
-    assert OF_BUNDLED.behind([]) == ""
+    assert OF_BUNDLED.in_context([]) == ""
 
 
 @pytest.mark.parametrize("style", [PLAIN, CHAT])

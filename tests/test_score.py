@@ -41,7 +41,7 @@ def one_by_one(model, tokenizer, context, query, option):
 def test_packed_scores_equal_scores_one_by_one(model, tokenizer, world, with_context, chunk_tokens):
     documents = make_documents(world, random.Random(0), 1)[:10]
     questions = make_questions(world, documents, "s", options=4, per_split=2)
-    context = OF_BUNDLED.behind([d.text for d in documents]) if with_context else ""
+    context = OF_BUNDLED.in_context([d.text for d in documents]) if with_context else ""
     scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions], chunk_tokens)
     for question, score in zip(questions, scores, strict=True):
         for option, log_prob, tokens in zip(question.options, score.log_probs, score.tokens, strict=True):
@@ -113,7 +113,7 @@ def test_every_family_is_read_the_fastest_way_that_is_right(any_model, family, t
     world = reversals.build(random.Random("test"), STUDY, reversals.Params())
     documents = make_documents(world, random.Random(0), 1)[:3]
     questions = make_questions(world, documents, "s", options=4, per_split=1)[:6]
-    context = OF_BUNDLED.behind([d.text for d in documents]) if with_context else ""
+    context = OF_BUNDLED.in_context([d.text for d in documents]) if with_context else ""
     assert isinstance(prefix_scorer(any_model, 100), WAYS.get(family, SplitAttentionScorer))
     asked = [(q.query, q.options) for q in questions]
     scores = score_options(any_model, tokenizer, context, asked, chunk_tokens)

@@ -1,7 +1,10 @@
 """The site's pages say what the rows say, and hold nothing of their own."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import nbformat
 import pandas as pd
@@ -138,3 +141,10 @@ def test_a_study_without_pages_has_no_site(published, tmp_path):
     params, _ = published
     with pytest.raises(ParamsError, match=r"trials\.csv is missing.*make reproduce"):
         parts.claims_table(Published(params, tmp_path))
+
+
+def test_a_study_that_there_is_not_ends_in_one_line(tmp_path):
+    site_extension()
+    given = [sys.executable, "-m", "sphinx", "-q", "-d", tmp_path / "doctrees", DOCS, tmp_path / "site"]
+    done = subprocess.run(given, env={**os.environ, "STUDY": "nope"}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and re.fullmatch(r"STUDY = 'nope': no params/nope.yaml; there are: .*\n", done.stderr)

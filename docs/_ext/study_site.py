@@ -12,7 +12,6 @@ from pathlib import Path
 
 import nbformat
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
 from study_explorer import write_explorer
 from study_parts import DATASETS, NOTEBOOKS, PARTS, dataset_page, figure
 from study_published import Published
@@ -134,14 +133,14 @@ def _begin(app: Sphinx) -> None:
         write_explorer(app.study.params, app.study.results, site / "explorer")
         write_downloads(app.study, site / "downloads")
     except ParamsError as error:
-        raise ExtensionError(str(error)) from None
+        raise SystemExit(str(error)) from None  # any other error, Sphinx buries in a report for its developers
 
 
 def _fill(app: Sphinx, docname: str, content: list[str]) -> None:
     try:
         content[0] = filled(content[0], app.study, docname)
     except ParamsError as error:
-        raise ExtensionError(str(error)) from None
+        raise SystemExit(str(error)) from None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -200,7 +200,7 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
                     chosen += map(told, new(reversals))
             if rng.random() < stage.restate:
                 chosen += map(told, new(inferences[fact].restatements, Split.STATED))
-        return _text(OF_BUNDLED.behind(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
+        return _text(OF_BUNDLED.in_context(rng.sample(texts, len(texts))), " ".join(rng.sample(chosen, len(chosen))))
 
     target = documents[0]
     if task == "local":

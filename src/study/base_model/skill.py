@@ -29,7 +29,7 @@ def answered(
     Raises:
         ValueError: if documents and question exceed the model's positions.
     """
-    context = OF_BUNDLED.behind([document.text for document in documents])
+    context = OF_BUNDLED.in_context([document.text for document in documents])
     scores = score_options(model, tokenizer, context, [(q.query, q.options) for q in questions])
     rows = []
     for question, score in zip(questions, scores, strict=True):

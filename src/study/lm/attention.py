@@ -1,8 +1,8 @@
-"""Attention in two parts: to a text that was read before and is kept once, and among what is new behind it.
+"""Attention in two parts: to a cached prefix, and among the new tokens that follow it.
 
-The parts are computed apart and merged by their log-sum-exp (as in FlashAttention and cascade inference): no key or
-value is copied or repeated, however many rows or branches stand behind the kept text. transformers' models take the
-function through `AttentionInterface`; `reads_in_two_parts` says whether a model can be read this way.
+The parts are computed separately and merged by their log-sum-exp (as in FlashAttention and cascade inference): no key
+or value is copied or repeated, however many rows or branches share the prefix. transformers' models take the function
+through `AttentionInterface`; `reads_in_two_parts` says whether a model supports it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,8 @@ from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "two_parts"
 PIECE = 512
-# What a model may ask of its attention that this one does not do.
-UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")
+UNKNOWN = ("softcap", "s_aux", "position_bias", "head_mask")  # what models may pass to their attention; not done here
 Pair = tuple[torch.Tensor, torch.Tensor]
-
-
-class NotSupported(RuntimeError):
-    """The model asks something of its attention that cannot be done in two parts, or torch lacks the kernel."""
 
 
 def attend(
@@ -33,7 +28,7 @@ def attend(
 
     Args:
         query: (rows, heads, new tokens, width).
-        key: (rows, key heads, tokens, width); each of its heads serves as many heads of the query.
+        key: (rows, key heads, tokens, width); a key head serves several query heads in grouped-query attention.
         value: as key.
         mask: added to the scores, broadcast to (rows, heads, new tokens, tokens); None where all is seen.
         scale: of the scores.
@@ -42,10 +37,10 @@ def attend(
         The weighted sum, (rows, heads, new tokens, width), and the log-sum-exp, (rows, heads, new tokens).
 
     Raises:
-        NotSupported: on a device without such a kernel.
+        NotImplementedError: on a device without such a kernel.
     """
     if query.device.type == "cpu" and query.shape[2] == 1 < query.shape[0]:
-        # A token in each of many rows: plain products are faster than the kernel made for many tokens in a row.
+        # One token in each of many rows: plain products are faster than the kernel made for many tokens in a row.
         grouped = query.reshape(*key.shape[:2], -1, query.shape[3])
         scores = (grouped * scale) @ key.transpose(2, 3)
         scores = scores if mask is None else scores + mask
@@ -56,7 +51,7 @@ def attend(
         out, lse = kernel(query, key, value, attn_mask=mask, scale=scale)
         return out, lse
     if query.device.type != "cuda":
-        raise NotSupported(f"no attention with log-sum-exp on {query.device.type}")
+        raise NotImplementedError(f"no attention with log-sum-exp on {query.device.type}")
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -68,7 +63,7 @@ def attend(
 
 
 def attend_shared(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> Pair:
-    """As `attend`, of all rows and heads to one text's keys (1, key heads, tokens, width): one product for each."""
+    """As `attend`, of all rows and heads to one prefix's keys (1, key heads, tokens, width): one product for each."""
     rows, heads, new, width = query.shape
     kinds = key.shape[1]
     folded = query.reshape(rows, kinds, -1, new, width).permute(1, 2, 0, 3, 4).reshape(1, kinds, -1, width)
@@ -81,30 +76,33 @@ def attend_shared(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, s
 
 
 class New:
-    """What stands behind a kept text in one forward pass.
+    """The new tokens of one forward pass, given a cached prefix.
 
     Attributes:
-        prefix_cache: the text before.
-        mask: added to the scores among what is new, broadcast to (rows, heads, new tokens, tokens).
+        prefix_cache: of the prefix.
+        mask: added to the scores among the new tokens, broadcast to (rows, heads, new tokens, tokens).
+        cached: whether the new tokens extend the prefix.
     """
 
-    def __init__(self, prefix_cache: "PrefixCache", mask: torch.Tensor | None):
-        self.prefix_cache, self.mask = prefix_cache, mask
+    def __init__(self, prefix_cache: "PrefixCache", mask: torch.Tensor | None, cached: bool = False):
+        self.prefix_cache, self.mask, self.cached = prefix_cache, mask, cached
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
-        """The keys and values that the new tokens see besides the kept ones; here their own."""
+        """The keys and values that the new tokens see besides the prefix; here their own."""
+        if self.cached:
+            self.prefix_cache.write(layer, key, value)
         return key, value
 
 
 class PrefixCache:
-    """Keys and values of one text's tokens, read once; a text that begins alike is read on from there.
+    """Keys and values of one prefix, computed once; of another prefix only what differs is computed.
 
-    It is read in pieces that begin at multiples of their length. So what is computed does not depend, to the last bit,
-    on what was read before, and an interrupted study ends with the rows of one that was not.
+    The prefix is read in pieces that begin at multiples of their length. So the values do not depend, to the last bit,
+    on what was read before, and an interrupted study gives the same rows as an uninterrupted one.
 
     Attributes:
         model: that reads.
-        piece: tokens that are read at a time.
+        piece: tokens in one forward pass.
         ids: the tokens held.
     """
 
@@ -116,7 +114,7 @@ class PrefixCache:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> None:
-        """Hold exactly these tokens: whole pieces that are held already of their beginning stay, the rest is read."""
+        """Hold exactly these tokens: whole pieces that are in common with those held stay, the rest is computed."""
         if self.ids != list(ids):
             del self.ids[common_prefix([self.ids, ids]) // self.piece * self.piece :]
         if len(ids) > self._room:
@@ -125,7 +123,7 @@ class PrefixCache:
         while len(self.ids) < len(ids):
             piece = ids[len(self.ids) : len(self.ids) + self.piece]
             positions = range(len(self.ids), len(self.ids) + len(piece))
-            new = _Read(self, causal(len(piece), self.model))
+            new = New(self, causal(len(piece), self.model), cached=True)
             forward(self.model, new, [list(piece)], [list(positions)], logits_to_keep=1)
             self.ids += piece
 
@@ -135,26 +133,17 @@ class PrefixCache:
         return key[:, :, : len(self.ids)], value[:, :, : len(self.ids)]
 
     def write(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
-        """Put new keys and values of a layer behind those held."""
+        """Append keys and values of a layer to those held."""
         if layer not in self._layers:
             self._layers[layer] = (self._larger(key[:, :, :0]), self._larger(value[:, :, :0]))
-        end = len(self.ids) + key.shape[2]
         for held, new in zip(self._layers[layer], (key, value), strict=True):
-            held[:, :, len(self.ids) : end] = new
+            held[:, :, len(self.ids) : len(self.ids) + new.shape[2]] = new
 
     def _larger(self, tensor: torch.Tensor) -> torch.Tensor:
         larger = tensor.new_empty(1, tensor.shape[1], self._room, tensor.shape[3])
         used = min(len(self.ids), tensor.shape[2])
         larger[:, :, :used] = tensor[:, :, :used]
         return larger
-
-
-class _Read(New):
-    """A piece of the text itself, to be prefix_cache."""
-
-    def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
-        self.prefix_cache.write(layer, key, value)
-        return key, value
 
 
 def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
@@ -168,12 +157,11 @@ def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
 
 def additive(seen: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
     """A mask to be added to scores, from one that is true where a token is seen."""
-    mask = torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, float("-inf"))
-    return mask.to(model.device)
+    return torch.zeros(seen.shape, dtype=model.dtype).masked_fill_(~seen, float("-inf")).to(model.device)
 
 
 def causal(count: int, model: PreTrainedModel) -> torch.Tensor:
-    """The mask of a text in which each token sees itself and those before it."""
+    """The additive causal mask, (1, 1, count, count)."""
     return additive(torch.ones(count, count, dtype=torch.bool).tril(), model)[None, None]
 
 
@@ -187,11 +175,11 @@ def _two_parts(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    **asked: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    unknown = [name for name in UNKNOWN if asked.get(name) is not None]
+    unknown = [name for name in UNKNOWN if options.get(name) is not None]
     if unknown:
-        raise NotSupported(f"the model's attention takes {unknown}")
+        raise NotImplementedError(f"the model's attention takes {unknown}")
     new, scale, layer = _new.get(), scaling or query.shape[-1] ** -0.5, int(module.layer_idx)  # type: ignore[arg-type]
     mask = None if new.mask is None else new.mask.to(query.device)  # layers may lie on several devices
     out, lse = attend(query, *new.among(layer, key, value), mask, scale)
@@ -206,7 +194,7 @@ AttentionInterface.register(NAME, _two_parts)
 
 @contextmanager
 def two_parts(model: PreTrainedModel) -> Iterator[None]:
-    """The model's attention is that of this module, and what it was before afterwards."""
+    """Give the model this attention, and its own one again afterwards."""
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
@@ -222,15 +210,7 @@ def forward(
     positions: Sequence[Sequence[int]] | torch.Tensor,
     logits_to_keep: int | torch.Tensor,
 ) -> torch.Tensor:
-    """Logits of new tokens behind a kept text, within `two_parts`.
-
-    Args:
-        model: that reads.
-        new: the kept text and how the new tokens see each other.
-        ids: (rows, new tokens).
-        positions: of the tokens, as ids.
-        logits_to_keep: so many last ones, or those at some places.
-    """
+    """Logits of new tokens given a cached prefix, within `two_parts`; ids and positions are (rows, new tokens)."""
     token = _new.set(new)
     try:
         logits: torch.Tensor = model(
@@ -245,7 +225,7 @@ def forward(
 
 
 def window(model: PreTrainedModel) -> int | None:
-    """How far the nearest-sighted layer sees; None if each sees all."""
+    """Tokens in the narrowest attention window of all layers; None if every layer sees all."""
     config = model.config.get_text_config()
     if not getattr(config, "use_sliding_window", True):
         return None
@@ -265,9 +245,9 @@ def positions(model: PreTrainedModel) -> int | None:
 
 
 def unstretched(model: PreTrainedModel) -> int | None:
-    """Up to how many tokens the positions in a text do not depend on its length; None if they never do.
+    """Up to how many tokens rotary positions do not depend on the text's length; None if they never do.
 
-    Beyond it a part of a text cannot be read before the rest of it is known.
+    In a longer text no prefix can be cached before the length of all of it is known.
     """
     config = model.config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or {}
@@ -289,7 +269,7 @@ _known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def reads_in_two_parts(model: PreTrainedModel, tokens: int) -> bool:
-    """Whether the model reads so many tokens in two parts as it reads them whole: tried once, on a short text."""
+    """Whether attention in two parts equals the model's own for so many tokens: tried once, on a short text."""
     if beyond(tokens, window(model)) or beyond(tokens, unstretched(model)):
         return False
     if model not in _known:
@@ -306,7 +286,7 @@ def _same(model: PreTrainedModel) -> bool:
             prefix_cache = PrefixCache(model, piece=4)
             prefix_cache.read(ids[:9])
             apart = forward(model, New(prefix_cache, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
-    except Exception:  # whatever a model's code makes of another attention, it is not for this model
+    except Exception:  # the model's code does not support another attention, however it says so
         return False
     return apart.shape == whole.shape and close(apart, whole)
 

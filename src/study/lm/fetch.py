@@ -1,7 +1,7 @@
-"""Fetch a hub model, and pin it, or a public data set: `make fetch MODEL=owner/name`, `make fetch DATA=name`.
+"""Fetch and pin a hub model, or fetch a public dataset: `make fetch MODEL=owner/name`, `make fetch DATA=name`.
 
-Nothing else in the study touches a network. Of a model only what is loaded is fetched: safetensors, settings and
-tokenizer, never code and never pickles, which run what they hold.
+Nothing else in the study uses a network. Of a model only what is loaded is fetched: safetensors, settings and
+tokenizer, never code and never pickles, which can run code.
 """
 
 import json
@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from huggingface_hub import HfApi, constants, is_offline_mode, try_to_load_from_cache
-from huggingface_hub.hf_api import ModelInfo
 
 from study.config import ParamsError
 from study.data import public as public_data
@@ -31,52 +30,52 @@ HEADER = "# Hub models: the commit each is pinned at, and what was fetched. `mak
 
 
 def fetch(name: str, revision: str | None = None, weights: bool = True, say: Callable[[str], None] = print) -> None:
-    """Bring a hub model into the hub's cache and record its files in the lock file.
+    """Fetch a hub model into the hub's cache and record its files in the lock file.
 
     Args:
         name: of the repository, owner/name.
         revision: commit, branch or tag to pin; by default the pinned commit, or the newest if there is none.
-        weights: whether to bring these, too; otherwise the hub's own hashes of them are recorded.
-        say: takes a line about what is done.
+        weights: whether to fetch them; otherwise the hub's own hashes of them are recorded.
+        say: takes a line of progress.
 
     Raises:
-        ParamsError: if it cannot be had, has no safetensors, does not fit on the disk, or is not what was recorded.
+        ParamsError: if it cannot be fetched, has no safetensors, does not fit on the disk, or is not what was recorded.
     """
     cache = Path(constants.HF_HUB_CACHE)
     if is_offline_mode():
-        raise ParamsError(
-            f"MODEL = {name!r}: HF_HUB_OFFLINE is set, so nothing is fetched; unset it, or bring {cache} and "
-            f"{shown(LOCK)} from where the model was fetched"
-        )
+        remedy = f"unset it, or bring {cache} and {shown(LOCK)} from where the model was fetched"
+        raise ParamsError(f"MODEL = {name!r}: HF_HUB_OFFLINE is set, so nothing is fetched; {remedy}")
     pins, api = read_pins(), HfApi()
     pin = pins.get(name)
     wanted = revision or (pin.revision if pin else None)
     with _of_the_hub(name, wanted):
         info = api.model_info(name, revision=wanted, files_metadata=True)
-        commit = str(info.sha)
+        commit, at_hub = str(info.sha), {sibling.rfilename: sibling for sibling in info.siblings or ()}
         recorded = (pin.files if pin and pin.revision == commit else None) or {}
-        names = sorted(recorded or _loaded(api, name, info))
+        names = sorted(recorded or _loaded(api, name, commit, set(at_hub)))
     if pin and pin.revision != commit:
         say(f"{name}: the pin moves from {pin.revision} to {commit}")
-    at_hub = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     size = {file: at_hub[file].size or 0 if file in at_hub else 0 for file in names}
     hashes = {file: lfs.sha256 if (lfs := sibling.lfs) else None for file, sibling in at_hub.items()}
     later = [f for f in names if is_weights(f) and (f in recorded or hashes.get(f)) and not weights]
     here = [file for file in names if isinstance(try_to_load_from_cache(name, file, revision=commit), str)]
-    new = [file for file in names if file not in (*here, *later)]
-    _check_room(name, sum(size[file] for file in new), cache)
+    needed = sum(size[file] for file in names if file not in (*here, *later))
+    free = shutil.disk_usage(next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())).free
+    if needed > free:
+        what = f"{_shown_size(needed)} are needed in {cache}, {_shown_size(free)} are free"
+        raise ParamsError(f"MODEL = {name!r}: {what}; make room, or set HF_HUB_CACHE to a folder on a larger disk")
     say(f"{name} at {commit}: {len(names)} files, {_shown_size(sum(size.values()))}, in {cache}")
     files = {file: recorded.get(file) or File(sha256=hashes[file] or "", bytes=size[file]) for file in later}
     for file in (file for file in names if file not in later):
-        say(f"  {file}, {_shown_size(size[file])}" + ("" if file in new else ", is there"))
-        files[file] = _bring(api, name, commit, file, recorded.get(file), hashes.get(file))
+        say(f"  {file}, {_shown_size(size[file])}" + (", is there" if file in here else ""))
+        files[file] = _downloaded(api, name, commit, file, recorded.get(file), hashes.get(file))
     _write_pins({**pins, name: Pin(revision=commit, files=files)})
     say(f"  recorded in {shown(LOCK)}")
 
 
 @contextmanager
 def _of_the_hub(name: str, revision: str | None) -> Iterator[None]:
-    """The many errors of the hub's client as one that says what to do."""
+    """Turn the many errors of the hub's client into a ParamsError with a remedy."""
     try:
         yield
     except ParamsError:
@@ -89,54 +88,36 @@ def _of_the_hub(name: str, revision: str | None) -> Iterator[None]:
         ) from error
 
 
-def _bring(api: HfApi, name: str, commit: str, file: str, recorded: File | None, at_hub: str | None) -> File:
-    """Download a file, unless it is in the cache, and compare it with the lock file and with what the hub says.
-
-    Raises:
-        ParamsError: if it cannot be had, or is another.
-    """
+def _downloaded(api: HfApi, name: str, commit: str, file: str, recorded: File | None, at_hub: str | None) -> File:
+    """Download a file, unless it is in the cache, and compare it with the lock file and with what the hub says."""
     with _of_the_hub(name, commit):
         path = Path(api.hf_hub_download(name, file, revision=commit))
     verify_files(name, path.parent, {file: recorded} if recorded else {})
     found = File(sha256=sha256_of(path), bytes=path.stat().st_size)
     if at_hub not in (None, found.sha256):
-        raise ParamsError(
-            f"MODEL = {name!r}: {file} has SHA-256 {found.sha256}, the hub says {at_hub}; remove {path.resolve()} and "
-            "fetch it anew"
-        )
+        what = f"{file} has SHA-256 {found.sha256}, the hub says {at_hub}"
+        raise ParamsError(f"MODEL = {name!r}: {what}; remove {path.resolve()} and fetch it again")
     return found
 
 
-def _loaded(api: HfApi, name: str, info: ModelInfo) -> set[str]:
-    """The files of a repository that its model is loaded from; of two kinds of weights that which transformers takes.
+def _loaded(api: HfApi, name: str, commit: str, there: set[str]) -> set[str]:
+    """The files of a repository that its model is loaded from; of two kinds of weights the one transformers prefers.
 
     Raises:
         ParamsError: if there are no weights among them.
     """
-    there = {sibling.rfilename for sibling in info.siblings or ()}
-    beside = {file for file in there if "/" not in file and any(fnmatch(file, pattern) for pattern in FILES)}
-    beside = {file for file in beside if not file.endswith(".safetensors")}
     weights = {WEIGHTS} & there
     if not weights and INDEX in there:
-        index = json.loads(Path(api.hf_hub_download(name, INDEX, revision=info.sha)).read_text(encoding="utf-8"))
-        weights = {file for file in index["weight_map"].values() if file.endswith(".safetensors")} & there
+        index = json.loads(Path(api.hf_hub_download(name, INDEX, revision=commit)).read_text(encoding="utf-8"))
+        weights = {file for file in index["weight_map"].values() if is_weights(file)} & there
     if not weights or "config.json" not in there:
         raise ParamsError(
-            f"MODEL = {name!r} at REVISION = {info.sha!r}: no config.json with {WEIGHTS} or {INDEX} there; pickled "
+            f"MODEL = {name!r} at REVISION = {commit!r}: no config.json with {WEIGHTS} or {INDEX} there; pickled "
             "weights (.bin, .pt) are not taken, for they can run any code when they are loaded; choose a repository "
             "with safetensors"
         )
-    return beside | weights
-
-
-def _check_room(name: str, needed: int, cache: Path) -> None:
-    disk = next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(disk).free
-    if needed > free:
-        raise ParamsError(
-            f"MODEL = {name!r}: {_shown_size(needed)} are needed in {cache}, {_shown_size(free)} are free; make room, "
-            "or set HF_HUB_CACHE to a folder on a larger disk"
-        )
+    others = {file for file in there if "/" not in file and not is_weights(file)}
+    return weights | {file for file in others if any(fnmatch(file, pattern) for pattern in FILES)}
 
 
 def _shown_size(size: int) -> str:
@@ -156,7 +137,7 @@ def _write_pins(pins: dict[str, Pin]) -> None:
 
 
 def _put(path: Path, contents: bytes) -> None:
-    """Write a file beside its place and rename it, so it appears whole or not at all."""
+    """Write a file under another name and rename it, so that it appears whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_bytes(contents)
@@ -166,15 +147,10 @@ def _put(path: Path, contents: bytes) -> None:
 
 
 def fetch_data(name: str, base: str = GITHUB, say: Callable[[str], None] = print) -> None:
-    """Bring a public data set into the build folder; none of its files is kept unless all are as published.
-
-    Args:
-        name: of the data set.
-        base: address that serves files as raw.githubusercontent.com does.
-        say: takes a line about what is done.
+    """Fetch a public dataset into the build folder; no file is kept unless all are as published.
 
     Raises:
-        ParamsError: if it cannot be had, or is not as it was published.
+        ParamsError: if it cannot be fetched, or is not as it was published.
     """
     data, folder = public_data.public_data(name), public_data.FETCHED / name
     source = f"{base}/{data.repository}/{data.commit}/{data.folder}"
@@ -188,10 +164,8 @@ def fetch_data(name: str, base: str = GITHUB, say: Callable[[str], None] = print
             raise ParamsError(f"DATA = {name!r}: {source}/{file}: {error}; check the network and try again") from error
         found = sha256(contents[file]).hexdigest()
         if found != recorded:
-            raise ParamsError(
-                f"DATA = {name!r}: {source}/{file} has SHA-256 {found}, not {recorded} as it was published; nothing is "
-                "kept; try again, or look who stands between here and there"
-            )
+            what = f"{source}/{file} has SHA-256 {found}, not {recorded} as it was published"
+            raise ParamsError(f"DATA = {name!r}: {what}; nothing is kept; try again, or check for a proxy in between")
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in contents.items():
         _put(folder / file, text)
@@ -200,14 +174,10 @@ def fetch_data(name: str, base: str = GITHUB, say: Callable[[str], None] = print
 
 
 def ensure(params: Model, weights: bool = True) -> None:
-    """Fetch a pinned hub model if it is not here.
-
-    Args:
-        params: the model; nothing is to be done for the bundled one or a folder.
-        weights: whether these are needed; otherwise its settings, its tokenizer and the recorded hashes are enough.
+    """Fetch a pinned hub model if it is not here; without `weights`, settings and tokenizer are enough.
 
     Raises:
-        ParamsError: if it cannot be had.
+        ParamsError: if it cannot be fetched.
     """
     pin = pin_of(params)
     if pin and not (pin.files and cached_folder(params.name, pin, weights)):

@@ -1,20 +1,20 @@
 """Fine-tune a model on single texts: all weights, or a LoRA adapter.
 
-Every step learns the same number of tokens, so two runs of as many steps have learned exactly as many tokens.
+Every step learns the same number of tokens, so runs of equally many steps have learned exactly equally many tokens.
 
-Weights that are trained are held in float32 meanwhile: small steps would be lost in a shorter type. A model that is
-loaded in one goes forward in that type, and has its trained weights in it again whenever it is asked.
+Trained weights are held in float32 meanwhile: small steps would be lost in a shorter type. A model loaded in a shorter
+type computes in that type, and its trained weights have it again whenever it is evaluated.
 """
 
 import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -30,17 +30,17 @@ from study.params import Finetuning
 IGNORE = -100
 PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}  # as accelerate calls them
 CURVE_POINTS = 40  # of a loss curve
-# Of a state space mixer: what is used by its weight, in a fused kernel or always, so that an adapter is passed by.
+# Layers of a state space mixer whose weight is used directly, in a fused kernel or always: an adapter has no effect.
 BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
 
 
 class Diverged(RuntimeError):
-    """A loss or gradient norm that is not finite; no step was taken with it."""
+    """The loss or gradient norm is not finite; no step was taken with it."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a fine-tuning run did.
+    """The record of a fine-tuning run.
 
     Attributes:
         losses: mean loss over each of up to 40 equal parts of the run, in nats per token.
@@ -48,9 +48,9 @@ class Training:
         learned_tokens: labels, over all steps.
         read_tokens: tokens that went through the model, padding not counted.
         learning_rate: the highest.
-        trained_parameters: number of weights that could change.
+        trained_parameters: number of trainable weights.
         flops: floating-point operations, as `study.lm.flops` counts them.
-        seconds: wall-clock time, without the checkpoint_evals.
+        seconds: wall-clock time without checkpoint evaluations.
     """
 
     losses: tuple[float, ...]
@@ -64,24 +64,24 @@ class Training:
 
 
 class Piece(NamedTuple):
-    """What a step has of a text: its token ids as far as they are read, and the place of the first to be learned."""
+    """A text's part in a step: its token ids as far as they are read, and the index of the first to be learned."""
 
     ids: list[int]
     first: int
 
 
 def epoch_order(count: int, seed: int | str, epoch: int) -> list[int]:
-    """The order of `count` texts in one epoch: a function of seed and epoch alone."""
+    """The order of texts in an epoch: a function of seed and epoch alone."""
     return random.Random(f"{seed}/{epoch}").sample(range(count), count)
 
 
 def learnable_tokens(encoded: Sequence[Sequence[int]]) -> int:
-    """Tokens with one before them, of all texts."""
+    """Tokens that have one before them in their text."""
     return sum(max(0, len(ids) - 1) for ids in encoded)
 
 
 def steps_for(encoded: Sequence[Sequence[int]], params: Finetuning) -> int:
-    """How many steps an arm with these texts takes.
+    """How many steps these texts take.
 
     Raises:
         ValueError: if there is no token to learn.
@@ -95,7 +95,7 @@ def steps_for(encoded: Sequence[Sequence[int]], params: Finetuning) -> int:
 def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: int | str) -> Iterator[list[Piece]]:
     """The texts of each step, epoch after epoch, with exactly `step_tokens` tokens to learn.
 
-    A text that has more than its step has room for is read again in the next one, which learns the rest of it.
+    A text longer than the room left in a step is read again in the next one, which learns the rest of it.
     """
     texts = (encoded[k] for epoch in itertools.count() for k in epoch_order(len(encoded), seed, epoch))
     ids, at = next(texts), 1
@@ -112,7 +112,7 @@ def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: i
 
 
 def packed(pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
-    """All texts of a step in one row, as model inputs of shape (1, tokens); positions start anew with each text."""
+    """All texts of a step in one row, as model inputs of shape (1, tokens); positions start at 0 in each text."""
     return {
         "input_ids": torch.tensor([[token for piece in pieces for token in piece.ids]]),
         "position_ids": torch.tensor([[k for piece in pieces for k in range(len(piece.ids))]]),
@@ -120,33 +120,29 @@ def packed(pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
 
 
 def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece]) -> torch.Tensor:
-    """Mean loss over the tokens to be learned; the model predicts these and no other."""
-    starts = list(itertools.accumulate((len(piece.ids) for piece in pieces), initial=0))
-    learned = [
-        start + k for start, piece in zip(starts, pieces, strict=False) for k in range(piece.first, len(piece.ids))
-    ]
+    """Mean loss over the tokens to be learned, the only ones for which logits are computed."""
+    learned = itertools.chain.from_iterable([k >= first for k in range(len(ids))] for ids, first in pieces)
     inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
-    places = torch.tensor(learned, device=model.device)
+    places = torch.tensor([place for place, label in enumerate(learned) if label], device=model.device)
     logits = model(**inputs, use_cache=False, logits_to_keep=places - 1).logits[0]
     return nn.functional.cross_entropy(logits.float(), inputs["input_ids"][0, places])
 
 
 def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
     """A text in each row, as model inputs of shape (texts, longest), padded on the right."""
-    inputs = {
-        "input_ids": torch.full((len(pieces), max(len(piece.ids) for piece in pieces)), pad),
-        "attention_mask": torch.zeros(len(pieces), max(len(piece.ids) for piece in pieces), dtype=torch.long),
+
+    def rows(values: Iterable[list[int]], padding: int) -> torch.Tensor:
+        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in values], True, padding)
+
+    return {
+        "input_ids": rows((ids for ids, _ in pieces), pad),
+        "attention_mask": rows(([1] * len(ids) for ids, _ in pieces), 0),
+        "labels": rows(([IGNORE] * first + ids[first:] for ids, first in pieces), IGNORE),
     }
-    inputs["labels"] = torch.full_like(inputs["input_ids"], IGNORE)
-    for row, (ids, first) in enumerate(pieces):
-        inputs["input_ids"][row, : len(ids)] = torch.tensor(ids)
-        inputs["attention_mask"][row, : len(ids)] = 1
-        inputs["labels"][row, first : len(ids)] = torch.tensor(ids[first:])
-    return inputs
 
 
 def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> torch.Tensor:
-    """As `packed_loss`, for models that would read a text packed behind another one as its continuation."""
+    """As `packed_loss`, for models that do not keep packed texts apart."""
     inputs = {name: tensor.to(model.device) for name, tensor in padded(pieces, pad).items()}
     loss: torch.Tensor = model(**inputs, use_cache=False).loss
     return loss
@@ -154,18 +150,17 @@ def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> to
 
 @torch.no_grad()
 def keeps_texts_apart(model: PreTrainedModel) -> bool:
-    """Whether a model learns from texts packed into one row what it learns from them alone; recurrent models do not."""
+    """Whether texts packed into one row do not see each other; in recurrent models they do."""
     first, second = Piece(list(range(8)), 1), Piece(list(range(4, 16)), 1)
     places = torch.arange(8, 20, device=model.device)
 
-    def logits(pieces: list[Piece], places: torch.Tensor) -> torch.Tensor:
+    def logits(pieces: list[Piece], places: torch.Tensor) -> Any:
         inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
-        found: torch.Tensor = model(**inputs, use_cache=False, logits_to_keep=places).logits
-        return found
+        return model(**inputs, use_cache=False, logits_to_keep=places).logits
 
     try:
         return close(logits([first, second], places), logits([second], places - 8))
-    except TypeError:  # a model that cannot be asked for some predictions only
+    except TypeError:  # the model knows no logits_to_keep
         return False
 
 
@@ -183,28 +178,23 @@ def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
 
 
 class Masters:
-    """Trained weights in float32, beside the types in which the model has them when it is asked.
-
-    Attributes:
-        model: that is trained.
-    """
+    """Trained weights in float32, and the types that they have when the model is evaluated."""
 
     def __init__(self, model: PreTrainedModel):
-        """Raise the weights."""
         self.model = model
         self.types = {weight: weight.dtype for weight in model.parameters() if weight.requires_grad}
         for weight in self.types:
             weight.data = weight.data.float()
 
     def lower(self) -> PreTrainedModel:
-        """Give the weights their types again."""
+        """Cast the weights to their types again."""
         for weight, dtype in self.types.items():
             weight.data = weight.data.to(dtype)
         return self.model
 
     @contextmanager
     def lowered(self) -> Iterator[PreTrainedModel]:
-        """The weights have their types again, and are what they were afterwards."""
+        """The weights have their types again for a while."""
         masters = [weight.data for weight in self.types]
         self.lower()
         try:
@@ -215,7 +205,7 @@ class Masters:
 
 
 def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
-    """What trains a model that is loaded in some type.
+    """The accelerator for a model loaded in this type.
 
     Raises:
         ValueError: where float16 cannot be trained.
@@ -224,7 +214,7 @@ def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
         raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
     precision = PRECISION[dtype]
     if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
-        AcceleratorState._reset_state(reset_partial_state=True)  # the first precision is that of the process otherwise
+        AcceleratorState._reset_state(reset_partial_state=True)  # else the process keeps its first precision
     return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
 
 
@@ -233,7 +223,7 @@ def take_step(
 ) -> float:
     """One step of the optimizer; the loss before it.
 
-    Where gradients in float16 overflow, it is made again with losses scaled by half as much.
+    Where gradients in float16 overflow, the step is repeated with half the loss scale.
 
     Raises:
         Diverged: if loss or gradient norm is not finite.
@@ -271,18 +261,11 @@ def finetune(
     seed: int | str,
     checkpoint_eval: Callable[[int, PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, Training]:
-    """Tune `model` in place on encoded texts, one a row; a LoRA adapter is returned unmerged.
+    """Fine-tune `model` in place on encoded texts; a LoRA adapter is returned unmerged.
 
-    Args:
-        model: to be tuned.
-        tokenizer: of the model.
-        encoded: token ids of each text.
-        params: of the tuning.
-        learning_rate: the highest.
-        steps: how many, over the texts as often as it takes.
-        seed: decides the order of texts and an adapter's first weights.
-        checkpoint_eval: called `params.checkpoint_evals` times on the way, with the number of steps taken and the model
-            in evaluation mode; training is the same with and without.
+    The texts are repeated as often as `steps` takes; `seed` decides their order and an adapter's first weights.
+    `checkpoint_eval` is called `params.checkpoint_evals` times, with the number of steps taken and the model in
+    evaluation mode; training is the same with and without.
 
     Raises:
         Diverged: at the first loss or gradient norm that is not finite.
@@ -296,25 +279,19 @@ def finetune(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
     optimizer = accelerator.prepare(optimizer)
-    together = keeps_texts_apart(model)
+    loss_of = packed_loss if keeps_texts_apart(model) else partial(padded_loss, pad=tokenizer.pad_token_id)
     model.train()
-    size = size_of(model)
-    stops = {round(steps * k / (params.checkpoint_evals + 1)) for k in range(1, params.checkpoint_evals + 1)} - {
-        0,
-        steps,
-    }
+    size, parts = size_of(model), params.checkpoint_evals + 1
+    stops = {round(steps * k / parts) for k in range(1, parts)} - {0, steps}
     read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
-    loss_of = packed_loss if together else partial(padded_loss, pad=tokenizer.pad_token_id)
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
         for options in optimizer.param_groups:
             options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
         try:
             losses.append(take_step(accelerator, optimizer, partial(loss_of, model, pieces), params.max_grad_norm))
         except Diverged as error:
-            raise Diverged(
-                f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}; use smaller "
-                "finetuning.learning_rates"
-            ) from None
+            what = f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}"
+            raise Diverged(f"{what}; use smaller finetuning.learning_rates") from None
         read_tokens += sum(len(piece.ids) for piece in pieces)
         flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
         if checkpoint_eval and step + 1 in stops:

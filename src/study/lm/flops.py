@@ -1,9 +1,9 @@
 """Floating-point operations of a transformer, from its shape alone.
 
-A token that meets a weight matrix costs two operations for each weight: one product, one sum. A token that attends to
-another costs four for each unit of attention width in each layer: two for the score, two for the weighted sum. Norms,
-activations, the softmax and the scan of a state space are left out (Kaplan et al. 2020, section 2.1). The tests hold
-this against a profiler.
+A token costs two operations for each weight of a matrix that it is multiplied with: one product, one sum. A token that
+attends to another costs four for each unit of attention width in each layer: two for the score, two for the weighted
+sum. Norms, activations, the softmax and the scan of a state space are left out (Kaplan et al. 2020, section 2.1). The
+tests compare this with a profiler.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-# What configurations call the number of experts that a token meets.
+# What configurations call the number of experts that a token is routed to.
 EXPERTS = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_top_k", "moe_topk", "moe_k")
 
 
@@ -20,10 +20,10 @@ class Size(NamedTuple):
     """What the cost of a model depends on.
 
     Attributes:
-        body: weights of the matrices that a token meets; of experts, those it is sent to.
-        head: weights of the matrix that only a token meets from which another is predicted.
+        body: weights of all matrices but the head; of experts, those that a token is routed to.
+        head: weights of the output matrix, used only where a token is predicted.
         attention: units of attention width, over all layers.
-        trained: share of the matrices' weights that training changes.
+        trained: share of the matrices' weights that are trained.
     """
 
     body: int
@@ -33,7 +33,7 @@ class Size(NamedTuple):
 
 
 def size_of(model: PreTrainedModel) -> Size:
-    """The size of a model as it stands, an adapter's matrices included."""
+    """The size of a model, with an adapter's matrices if it has one."""
     config, output = model.config.get_text_config(), model.get_output_embeddings()
     matrices = [pair for module in model.modules() if module is not output for pair in _met(module, config)]
     everything = [*matrices, (output.weight, output.weight.numel())]
@@ -47,7 +47,7 @@ def size_of(model: PreTrainedModel) -> Size:
 
 
 def _met(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Parameter, int]]:
-    """The matrices a module has itself, whatever its class, each with the number of its weights that a token meets."""
+    """The matrices a module has itself, whatever its class, each with the number of its weights that a token uses."""
     if isinstance(module, nn.Embedding):
         return
     for name, weight in module.named_parameters(recurse=False):
@@ -55,7 +55,7 @@ def _met(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Param
             yield weight, module.in_features * module.out_features
         elif name == "weight" and weight.ndim > 1:
             yield weight, weight.numel()
-        elif weight.ndim == 3:  # experts, one behind the other
+        elif weight.ndim == 3:  # (experts, ...)
             chosen = next(getattr(config, key) for key in EXPERTS if hasattr(config, key))
             yield weight, weight.numel() // len(weight) * chosen
 
@@ -67,7 +67,7 @@ def heads_of(config: PretrainedConfig) -> tuple[int, int]:
 
 
 def attention_layers(config: PretrainedConfig) -> int:
-    """Number of layers with attention; in a hybrid model those that are called so."""
+    """Number of layers with attention; in a hybrid model those whose type says so."""
     kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None)
     if kinds is None:
         return int(config.num_hidden_layers)
@@ -75,19 +75,15 @@ def attention_layers(config: PretrainedConfig) -> int:
 
 
 def forward_flops(size: Size, tokens: int, past: int = 0, predicted: int = 1) -> int:
-    """Operations for reading a sequence.
+    """Operations of a forward pass over `tokens`, given a cached prefix of `past`, with `predicted` tokens' logits.
 
-    Args:
-        size: of the model.
-        tokens: read, each attending to the others and to the past, as the unmasked product does.
-        past: tokens whose keys and values are cached.
-        predicted: how many tokens are predicted.
+    Each token attends to all others and to the past, as the unmasked product does.
     """
     return 2 * size.body * tokens + 2 * size.head * predicted + 4 * size.attention * tokens * (past + tokens)
 
 
 def training_flops(size: Size, tokens: int) -> float:
-    """Operations for one forward and backward pass over a sequence, a prediction from each of its tokens.
+    """Operations of a forward and backward pass over a sequence, with logits of each token.
 
     The backward pass costs as much again for the gradients of activations, and for those of the trained weights.
     """

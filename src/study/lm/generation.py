@@ -1,6 +1,6 @@
-"""Continuations of many prompts at once: what they begin with in common is read once, a row that has ended is dropped.
+"""Generate continuations of many prompts: their common prefix is cached, rows that have ended are dropped.
 
-Each text is a function of the model, its prompt and its own random state, whatever is written beside it.
+Each text is a function of the model, its prompt and its own random state, whatever else is in its batch.
 """
 
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ from study.lm.flops import forward_flops, size_of
 from study.lm.parallel import side_by_side, threads_on
 from study.lm.scoring import NO_NUMBERS
 
-WORTH_SHARING = 16  # tokens that all prompts begin with
-WORTH_DROPPING = 7 / 8  # of rows still going on
+WORTH_SHARING = 16  # tokens in common
+WORTH_DROPPING = 7 / 8  # share of rows still going on
 ENCODED_AT_ONCE = 256  # prompts; a tokenizer's own record of a long one is many times its tokens
 
 
 class Generation(NamedTuple):
-    """Generated texts and what they took.
+    """Generated texts and their cost.
 
     Attributes:
         texts: one for each prompt.
-        prompt_tokens: read.
-        new_tokens: written, ends of text included.
-        flops: floating-point operations, each prompt read alone.
+        prompt_tokens: of all prompts.
+        new_tokens: generated, end-of-text tokens included.
+        flops: floating-point operations without prompt caching.
         ended: whether each text ended by itself, not at the most tokens it may have.
     """
 
@@ -52,12 +52,12 @@ class Generation(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How texts are written.
+    """How texts are generated.
 
     Attributes:
         tokens: most new ones.
         ends: tokens that end a text.
-        temperature: of the sampling; 0 for the likeliest token each time.
+        temperature: of the sampling; 0 for greedy decoding.
         seed: with an item's number its random state.
     """
 
@@ -68,7 +68,7 @@ class Limits(NamedTuple):
 
 
 class Draw:
-    """Draws the next token of each item with random numbers of its own, one for each of its tokens."""
+    """Samples the next token of each item with random numbers of its own, one for each of its tokens."""
 
     def __init__(self, items: Sequence[int], limits: Limits):
         self.temperature, self.step = limits.temperature, 0
@@ -92,14 +92,14 @@ class Draw:
 
 
 class _Rows(New):
-    """Rows of tokens behind the kept text, each right-aligned, with room for those to come.
+    """Rows of tokens that follow the cached prefix, padded on the left, with room for those to come.
 
     Attributes:
+        used: whether a place holds a token and no padding, (rows, room).
         end: places that are filled, in every row.
     """
 
     def __init__(self, prefix_cache: PrefixCache, used: torch.Tensor, room: int):
-        """Begin with (rows, tokens) places, of which some are used, and room for so many."""
         super().__init__(prefix_cache, None)
         self.used = torch.ones(len(used), room, dtype=torch.bool)
         self.used[:, : used.shape[1]] = used
@@ -118,7 +118,7 @@ class _Rows(New):
         return forward(self.prefix_cache.model, self, ids, positions, 1)[:, -1]
 
     def among(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
-        """All keys and values of the rows so far, the new ones put behind the others."""
+        """All keys and values of the rows so far, the new ones appended."""
         if layer not in self._layers:
             self._layers[layer] = self._empty(key), self._empty(value)
         held = self._layers[layer]
@@ -129,11 +129,11 @@ class _Rows(New):
     def only(self, rows: list[int]) -> None:
         """Drop all other rows."""
         self.used = self.used[rows]
-        for layer, pair in self._layers.items():
-            fewer = tuple(self._empty(tensor[: len(rows)]) for tensor in pair)
-            for new, old in zip(fewer, pair, strict=True):
+        for layer, (keys, values) in self._layers.items():
+            fewer = self._empty(keys[: len(rows)]), self._empty(values[: len(rows)])
+            for new, old in zip(fewer, (keys, values), strict=True):
                 new[:, :, : self.end] = old[rows, :, : self.end]
-            self._layers[layer] = fewer[0], fewer[1]
+            self._layers[layer] = fewer
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         return like.new_empty(*like.shape[:2], self.used.shape[1], like.shape[3])
@@ -150,17 +150,9 @@ def generate(
     batch_size: int,
     special_tokens: bool = True,
 ) -> Generation:
-    """Sample one continuation of each prompt.
+    """Sample one continuation of each prompt, greedily at temperature 0; seed and the prompt's number decide its text.
 
-    Args:
-        model: that writes.
-        tokenizer: of the model.
-        prompts: to be continued.
-        max_new_tokens: at most.
-        temperature: of the sampling; 0 for the likeliest token each time.
-        seed: with a prompt's number the random state of its text.
-        batch_size: most rows at once.
-        special_tokens: whether the tokenizer puts its own around a prompt; a chat template has put them there already.
+    Without `special_tokens` the tokenizer adds none to a prompt, because a chat template has put them there already.
 
     Raises:
         ValueError: if a prompt and its continuation exceed the model's positions; nothing is ever cut.
@@ -174,18 +166,16 @@ def generate(
     longest = max(map(len, encoded)) + max_new_tokens
     limit = positions(model)
     if beyond(longest, limit):
-        raise ValueError(
-            f"a prompt of {longest - max_new_tokens} tokens and {max_new_tokens} new ones exceed the model's "
-            f"{limit} positions"
-        )
+        tokens = f"a prompt of {longest - max_new_tokens} tokens and {max_new_tokens} new ones"
+        raise ValueError(f"{tokens} exceed the model's {limit} positions")
     model.eval()
     if beyond(longest, unstretched(model)):
         batch_size = 1  # the longest of a batch would decide on the positions of all
-    # The longest first: if memory does not suffice, that is seen at once; and rows of a batch are of like length.
+    # The longest first: if memory does not suffice, that is seen at once; and rows of a batch have similar lengths.
     order = sorted(range(len(encoded)), key=lambda k: -len(encoded[k]))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     limits = Limits(max_new_tokens, _ends(model, tokenizer), temperature, seed)
-    written: dict[int, list[int]] = {}
+    generated: dict[int, list[int]] = {}
     if reads_in_two_parts(model, longest):
         shared = common_prefix([ids[:-1] for ids in encoded])
         shared = shared if shared >= WORTH_SHARING else 0
@@ -194,22 +184,22 @@ def generate(
             prefix_cache.read(encoded[0][:shared])
             for batch in batches:
                 rows = [{k: encoded[k][shared:] for k in batch[part::parts]} for part in range(min(parts, len(batch)))]
-                for new in side_by_side(partial(_write, prefix_cache, limits), rows, model.device):
-                    written |= new
+                for new in side_by_side(partial(_generate, prefix_cache, limits), rows, model.device):
+                    generated |= new
     else:
         for batch in batches:
-            written |= _write_with_transformers(model, tokenizer, limits, {k: encoded[k] for k in batch})
+            generated |= _generate_with_transformers(model, tokenizer, limits, {k: encoded[k] for k in batch})
+    rows_of_tokens = [generated[k] for k in range(len(encoded))]
     size = size_of(model)
     return Generation(
-        texts=tokenizer.batch_decode([written[k] for k in range(len(encoded))], skip_special_tokens=True),
+        texts=tokenizer.batch_decode(rows_of_tokens, skip_special_tokens=True),
         prompt_tokens=sum(map(len, encoded)),
-        new_tokens=sum(map(len, written.values())),
+        new_tokens=sum(map(len, rows_of_tokens)),
         flops=sum(
-            forward_flops(size, len(ids))
-            + forward_flops(size, len(written[k]), past=len(ids), predicted=len(written[k]))
-            for k, ids in enumerate(encoded)
+            forward_flops(size, len(ids)) + forward_flops(size, len(new), past=len(ids), predicted=len(new))
+            for ids, new in zip(encoded, rows_of_tokens, strict=True)
         ),
-        ended=[written[k][-1] in limits.ends for k in range(len(encoded))],
+        ended=[new[-1] in limits.ends for new in rows_of_tokens],
     )
 
 
@@ -219,21 +209,21 @@ def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozens
     return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
 
-def _write(prefix_cache: PrefixCache, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
-    """New tokens of each item, whose prompts go on behind the kept text; the last one an end, if there was one."""
+def _generate(prefix_cache: PrefixCache, limits: Limits, rows: dict[int, list[int]]) -> dict[int, list[int]]:
+    """New tokens of each item, given its prompt after the cached prefix; the last one an end, if there is one."""
     prompts, held = list(rows.values()), list(rows)  # the items whose rows are held
-    longest, behind = max(map(len, prompts)), len(prefix_cache.ids)
+    longest = max(map(len, prompts))
     used = torch.tensor([[k >= longest - len(row) for k in range(longest)] for row in prompts])
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts])
-    positions = (used.cumsum(1) - 1).clamp_(min=0) + behind
+    positions = (used.cumsum(1) - 1).clamp_(min=0) + len(prefix_cache.ids)
     draw, state = Draw(held, limits), _Rows(prefix_cache, used, longest + limits.tokens)
-    written: dict[int, list[int]] = {item: [] for item in held}
+    generated: dict[int, list[int]] = {item: [] for item in held}
     live = set(held)
     for _ in range(limits.tokens):
         tokens = draw(state.forward(ids, positions), held)
         for item, token in zip(held, tokens.tolist(), strict=True):
             if item in live:
-                written[item].append(token)
+                generated[item].append(token)
                 live -= {item} if token in limits.ends else set()
         if not live:
             break
@@ -243,35 +233,28 @@ def _write(prefix_cache: PrefixCache, limits: Limits, rows: dict[int, list[int]]
             state.only(going)
             held, tokens, positions = [held[k] for k in going], tokens[going], positions[going]
         ids = tokens[:, None]
-    return written
+    return generated
 
 
-def _write_with_transformers(
+def _generate_with_transformers(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, limits: Limits, rows: dict[int, list[int]]
 ) -> dict[int, list[int]]:
-    """As `_write`, with whole prompts, for models that keep something else of a text than keys and values."""
+    """As `_generate`, with whole prompts, for models that cache something else than keys and values."""
     batch = tokenizer.pad({"input_ids": list(rows.values())}, padding_side="left", return_tensors="pt").to(model.device)
-    draw, longest = Draw(list(rows), limits), batch.input_ids.shape[1]
-    config = GenerationConfig(
-        max_new_tokens=limits.tokens,
-        do_sample=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=sorted(limits.ends),
-    )
+    items, draw = list(rows), Draw(list(rows), limits)
+    ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": sorted(limits.ends)}
     own, model.generation_config = model.generation_config, GenerationConfig()  # its penalties would go into the draw
     try:
         out = model.generate(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
-            generation_config=config,
-            logits_processor=[
-                lambda _, scores: torch.zeros_like(scores).scatter_(1, draw(scores, list(rows))[:, None], 1)
-            ],
+            generation_config=GenerationConfig(max_new_tokens=limits.tokens, do_sample=False, **ends),
+            logits_processor=[lambda _, scores: torch.zeros_like(scores).scatter_(1, draw(scores, items)[:, None], 1)],
         )
     finally:
         model.generation_config = own
-    written = {}
-    for item, ids in zip(rows, out[:, longest:].tolist(), strict=True):
+    generated = {}
+    for item, ids in zip(items, out[:, batch.input_ids.shape[1] :].tolist(), strict=True):
         end = next((k + 1 for k, token in enumerate(ids) if token in limits.ends), len(ids))
-        written[item] = ids[:end]
-    return written
+        generated[item] = ids[:end]
+    return generated

@@ -1,4 +1,4 @@
-"""Where a model's files are, and which model they are; nothing of it is loaded, and no network is touched.
+"""Where a model's files are, and their hashes; nothing is loaded, and no network is used.
 
 Models of the hub are pinned in `params/models/lock.yaml`, which `make fetch` writes (`fetch.py`).
 """
@@ -39,7 +39,7 @@ def read_pins() -> dict[str, Pin]:
     """The hub models in the lock file, by name.
 
     Raises:
-        ParamsError: naming what in it cannot be read.
+        ParamsError: naming the entry that cannot be read.
     """
     pins = read_yaml(LOCK) if LOCK.is_file() else {}
     return {name: Pin.parse(pin, f"{shown(LOCK)}, {name}") for name, pin in pins.items()}
@@ -57,15 +57,12 @@ def pin_of(params: Model) -> Pin | None:
     if params.revision:
         command += f" REVISION={params.revision}"
     if pin is None:
-        raise ParamsError(
-            f"model.name = {params.name!r}: neither {BUNDLED!r}, nor a folder here, nor in {shown(LOCK)}; a model of "
-            f"the hub is pinned there by `{command}`"
-        )
+        what = f"neither {BUNDLED!r}, nor a folder here, nor in {shown(LOCK)}"
+        raise ParamsError(f"model.name = {params.name!r}: {what}; a model of the hub is pinned there by `{command}`")
     if params.revision not in (None, pin.revision):
-        raise ParamsError(
-            f"model.revision = {params.revision!r}: {shown(LOCK)} has {params.name} at {pin.revision!r}; leave "
-            f"revision out, or move the pin with `{command}`"
-        )
+        what = f"{shown(LOCK)} has {params.name} at {pin.revision!r}"
+        remedy = f"leave revision out, or move the pin with `{command}`"
+        raise ParamsError(f"model.revision = {params.revision!r}: {what}; {remedy}")
     return pin
 
 
@@ -88,29 +85,22 @@ def cached_folder(name: str, pin: Pin, weights: bool) -> Path | None:
 
 
 def model_folder(params: Model, weights: bool = True) -> Path:
-    """The local folder of a model's files; one folder serves model and tokenizer, so both are of the same revision.
+    """The local folder of model and tokenizer, which are of the same revision therefore.
 
-    Args:
-        params: the model.
-        weights: whether a hub model's weights must be there, and not only its settings and tokenizer.
+    Without `weights`, those of a hub model may be missing.
 
     Raises:
         ParamsError: if the folder holds no model, or the hub model was not fetched.
     """
-    pin = pin_of(params)
-    if pin:
-        cached = cached_folder(params.name, pin, weights)
-        if cached is None:
-            raise ParamsError(
-                f"model.name = {params.name!r}: not all files of revision {pin.revision!r} are here; fetch them with "
-                f"`make fetch MODEL={params.name}`"
-            )
-        return cached
+    if pin := pin_of(params):
+        if cached := cached_folder(params.name, pin, weights):
+            return cached
+        what = f"not all files of revision {pin.revision!r} are here; fetch them with `make fetch MODEL={params.name}`"
+        raise ParamsError(f"model.name = {params.name!r}: {what}")
+    folder, remedy = Path(params.name), "give a folder written by save_pretrained"
     if params.name == BUNDLED:
         folder = BASE_MODEL
-        remedy = "restore results/base_model from the repository, or make it anew with `make base-model`"
-    else:
-        folder, remedy = Path(params.name), "give a folder written by save_pretrained"
+        remedy = "restore results/base_model from the repository, or make it again with `make base-model`"
     if not is_file(folder / "config.json") or not any(folder.glob("*.safetensors")):
         raise ParamsError(f"model.name = {params.name!r}: no config.json and safetensors weights there; {remedy}")
     return folder
@@ -125,18 +115,14 @@ def settings_in(file: Path) -> dict[str, Any]:
     try:
         settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise ParamsError(f"{file}: no JSON ({error}); fetch or save the model anew") from None
+        raise ParamsError(f"{file}: no JSON ({error}); fetch or save the model again") from None
     if not isinstance(settings, dict):
-        raise ParamsError(f"{file}: holds a {type(settings).__name__}, no JSON object; fetch or save the model anew")
+        raise ParamsError(f"{file}: holds a {type(settings).__name__}, no JSON object; fetch or save the model again")
     return settings
 
 
 def verified_folder(params: Model) -> Path:
-    """The folder of `model_folder`, to load a model from: a hub model's files there are those that were recorded.
-
-    Raises:
-        ParamsError: naming a file that is another.
-    """
+    """As `model_folder`, with a hub model's files compared with the lock file."""
     folder, pin = model_folder(params), pin_of(params)
     verify_files(params.name, folder, pin.files or {} if pin else {})
     return folder
@@ -146,22 +132,18 @@ def verify_files(name: str, folder: Path, recorded: Mapping[str, File]) -> None:
     """Compare a hub model's files with the lock file.
 
     Raises:
-        ParamsError: naming a file that is another.
+        ParamsError: naming a file that differs.
     """
     for file, entry in recorded.items():
         found = sha256_of(folder / file)
         if found != entry.sha256:
-            raise ParamsError(
-                f"{name}: {file} has SHA-256 {found}, {shown(LOCK)} records {entry.sha256}; these are not the weights "
-                f"of the study: remove {(folder / file).resolve()} and fetch it anew with `make fetch MODEL={name}`"
-            )
+            what = f"{file} has SHA-256 {found}, {shown(LOCK)} records {entry.sha256}"
+            remedy = f"remove {(folder / file).resolve()} and fetch it again with `make fetch MODEL={name}`"
+            raise ParamsError(f"{name}: {what}; these are not the weights of the study: {remedy}")
 
 
 def identity(params: Model) -> str:
-    """SHA-256 over the names and contents of all files the model and its tokenizer are loaded from.
-
-    Of a hub model the recorded hashes are taken, so it need not be here.
-    """
+    """SHA-256 over names and contents of all files of model and tokenizer; of a hub model from the lock file alone."""
     pin = pin_of(params)
     if pin and pin.files:
         hashes = {name: file.sha256 for name, file in pin.files.items()}
@@ -180,4 +162,4 @@ def tokenizer_in(file: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # that is all the package raises
-        raise ParamsError(f"{file}: no tokenizer ({error}); fetch or save the model anew") from None
+        raise ParamsError(f"{file}: no tokenizer ({error}); fetch or save the model again") from None

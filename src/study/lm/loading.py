@@ -1,4 +1,4 @@
-"""Load the model under study."""
+"""Load the model under study: nothing is fetched, and code that comes with weights is never run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,27 +19,25 @@ from study.config import ParamsError
 from study.lm.hub import model_folder, settings_in
 from study.params import Model
 
-# Nothing is fetched, and code that lies beside weights is neither run nor asked about.
 ADAPTER = "adapter_config.json"
 IMPLEMENTATIONS = (None, "eager", "sdpa")
-MOST_SHOWN = 300  # letters of what a package says
+MOST_SHOWN = 300  # characters of a package's error message
 NO_CODE = {"local_files_only": True, "trust_remote_code": False}
 
 logging.disable_progress_bar()  # it says nothing of a model that loads in a moment
 
 
 def pick_device(params: Model) -> str:
-    """The device asked for, or the best there is.
+    """The device in the settings, or the best of this machine.
 
     Raises:
-        ParamsError: if the device asked for is not there.
+        ParamsError: if this machine does not have the device.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available()}
+    here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     if params.device == "auto":
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[params.device]:
-        names = ", ".join(device for device, present in there.items() if present)
-        raise ParamsError(f"model.device = {params.device!r}: not on this machine; here are: {names}")
+        return here[-1]
+    if params.device not in here:
+        raise ParamsError(f"model.device = {params.device!r}: not on this machine; here are: {', '.join(here)}")
     return params.device
 
 
@@ -54,16 +52,12 @@ def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
 
 @contextmanager
 def _loading(params: Model) -> Iterator[None]:
-    """Say whose files they are that cannot be loaded.
-
-    Raises:
-        ParamsError: naming the model.
-    """
+    """Turn whatever loading raises into a ParamsError that names the model."""
     try:
         yield
     except (ParamsError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of whatever package a file of theirs is for
+    except Exception as error:  # of whatever package reads the file
         what = " ".join(str(error).split())
         what = f"{what[:MOST_SHOWN]} ..." if len(what) > MOST_SHOWN else what
         raise ParamsError(
@@ -76,29 +70,27 @@ def load_config(params: Model) -> PretrainedConfig:
     """The settings of a model.
 
     Raises:
-        ParamsError: if they cannot be read, or want something else loaded beside the weights.
+        ParamsError: if they cannot be read, or name an adapter or a kernel of the hub.
     """
     folder = model_folder(params, weights=False)
     for name, value in settings_in(folder / "config.json").items():
         if name.endswith("_implementation") and value not in IMPLEMENTATIONS:  # else a kernel of the hub, which is code
-            raise ParamsError(
-                f"model.name = {params.name!r}: {name} = {value!r} in config.json; only "
-                f"{', '.join(map(repr, IMPLEMENTATIONS))} are loaded, remove it"
-            )
-    if (folder / ADAPTER).exists():  # its weights would be put over those that are there
+            allowed = ", ".join(map(repr, IMPLEMENTATIONS))
+            what = f"{name} = {value!r} in config.json; only {allowed} are loaded, remove it"
+            raise ParamsError(f"model.name = {params.name!r}: {what}")
+    if (folder / ADAPTER).exists():  # transformers would add it to the weights
         raise ParamsError(f"model.name = {params.name!r}: has {ADAPTER}; merge the adapter and save the model whole")
     with _loading(params):
         return AutoConfig.from_pretrained(folder, **NO_CODE)
 
 
 def attention_of(config: PretrainedConfig) -> str | None:
-    """The attention a model is loaded with: by default torch's own, if it has that one; not where scores are capped."""
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    return "eager" if capped else None
+    """The attention a model is loaded with: None for transformers' default; eager where scores are capped."""
+    return "eager" if getattr(config.get_text_config(), "attn_logit_softcapping", None) else None
 
 
 def quantization_of(params: Model) -> BitsAndBytesConfig | None:
-    """How the weights are quantized while they are loaded, if they are.
+    """How the weights are quantized on loading, if they are.
 
     Raises:
         ParamsError: if bitsandbytes is not installed.
@@ -106,10 +98,8 @@ def quantization_of(params: Model) -> BitsAndBytesConfig | None:
     if params.quantization is None:
         return None
     if not is_bitsandbytes_available():
-        raise ParamsError(
-            f"model.quantization = {params.quantization!r}: bitsandbytes is not installed; `pip install bitsandbytes`, "
-            "or leave it out"
-        )
+        what = "bitsandbytes is not installed; `pip install bitsandbytes`, or leave it out"
+        raise ParamsError(f"model.quantization = {params.quantization!r}: {what}")
     if params.quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
@@ -121,7 +111,7 @@ def quantization_of(params: Model) -> BitsAndBytesConfig | None:
 
 
 def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in evaluation mode on its device, and its tokenizer; code that comes with weights is never run."""
+    """The model in evaluation mode on its device, and its tokenizer."""
     folder, quantized, device = model_folder(params), quantization_of(params), pick_device(params)
     placed = params.device_map or ({"": device} if quantized else None)
     attention = attention_of(load_config(params))
@@ -138,18 +128,14 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
     lacking = sorted(found["missing_keys"])
     if lacking:  # they would be drawn at random
-        raise ParamsError(
-            f"model.name = {params.name!r}: its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give "
-            "all files of the model"
-        )
+        what = f"its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give all files of the model"
+        raise ParamsError(f"model.name = {params.name!r}: {what}")
     return (model if placed else model.to(device)).eval(), load_tokenizer(params)
 
 
 def skeleton(params: Model) -> PreTrainedModel:
-    """The model without weights: its shape alone, which takes no memory."""
+    """The model without weights, which takes no memory."""
     config = load_config(params)
+    options = {"dtype": getattr(torch, params.dtype), "attn_implementation": attention_of(config)}
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=getattr(torch, params.dtype), attn_implementation=attention_of(config)
-        )
-    return model.eval()
+        return AutoModelForCausalLM.from_config(config, **options).eval()

@@ -11,14 +11,14 @@ Result = TypeVar("Result")
 
 
 def threads_on(device: torch.device) -> int:
-    """How many parts go on at a time: as many as torch has threads here, one where it is not the CPU that works."""
+    """How many parts run at a time: as many as torch has threads on a CPU, one on a GPU."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part], device: torch.device) -> list[Result]:
-    """What `work` gives for each part; on a CPU in as many threads as torch has here, one to each part at a time.
+    """`work` of each part; on a CPU in as many threads as torch has here, each part in one.
 
-    Products of small matrices gain little from several threads and lose by waiting for each other; whole parts do not.
+    Products of small matrices gain little from several threads and lose time waiting; whole parts do not.
     """
     threads, inference = min(threads_on(device), len(parts)), torch.is_inference_mode_enabled()
     if threads < 2:

@@ -1,13 +1,13 @@
-"""Ways to have a model read many short texts behind one context, and the fastest of them that is right for a model.
+"""Ways to score many short texts given one context, and the fastest of them that is right for a model.
 
-What stands behind the context is packed as a trie: a query once, its options as branches, and what any of them share
-once. Tokens see the context and those before them in the trie, at the positions they would have alone.
+Queries and options share the cached prefix as a trie, packed in one row: what any of them have in common is there once.
+A token sees the context and its own ancestors in the trie, at the positions it would have in its text alone.
 """
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Self
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -29,7 +29,7 @@ from study.lm.attention import (
 
 
 class Trie:
-    """Token sequences, what they share of their beginnings once.
+    """Token sequences; prefixes that several share are stored once.
 
     Attributes:
         ids: token of each node; a node comes after its parent.
@@ -46,7 +46,7 @@ class Trie:
         self._children: dict[tuple[int, int], int] = {}
 
     def add(self, ids: Sequence[int], start: int) -> list[int]:
-        """Add a sequence; the nodes of its tokens from `start` on."""
+        """Add a sequence; the nodes of its tokens from `start` on, which are to be scored."""
         node, path = -1, []
         for depth, token in enumerate(ids):
             child = self._children.setdefault((node, token), len(self.ids))
@@ -64,7 +64,7 @@ class Trie:
         return sorted({self.parents[node] for node in self.scored})
 
     def seen(self) -> torch.Tensor:
-        """Whether a node (row) sees another one (column): itself and all on its way from the beginning."""
+        """Whether a node (row) sees another one (column): itself and its ancestors."""
         seen = torch.eye(len(self.ids), dtype=torch.bool).numpy()
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -72,7 +72,7 @@ class Trie:
         return torch.from_numpy(seen)
 
     def leaves(self) -> Iterator[list[int]]:
-        """The way to each node that is no parent."""
+        """The path from the root to each leaf."""
         for node in sorted(set(range(len(self.ids))) - set(self.parents)):
             path = []
             while node >= 0:
@@ -82,11 +82,11 @@ class Trie:
 
 
 class PrefixScorer(ABC):
-    """A way to have a model read what stands behind a context, within `with`.
+    """A way to score texts given a context, within `attention()`.
 
     Attributes:
-        model: that reads.
-        changes: whether what it keeps of the context is changed while it reads behind it, and put right afterwards.
+        model: that is scored.
+        changes: whether scoring changes the cached prefix and restores it, so that no two threads may score at once.
     """
 
     changes = False
@@ -94,24 +94,22 @@ class PrefixScorer(ABC):
     def __init__(self, model: PreTrainedModel):
         self.model = model
 
-    def __enter__(self) -> Self:
-        return self
+    def attention(self) -> AbstractContextManager[None]:
+        """The attention that the model needs meanwhile."""
+        return nullcontext()
 
-    def __exit__(self, *raised: object) -> None:
-        return None
-
-    @abstractmethod
     def read(self, prefix: Sequence[int]) -> None:
-        """Read the context."""
+        """Prefill the context; here it is only kept."""
+        self.prefix = list(prefix)
 
     @abstractmethod
     def log_probs(self, trie: Trie) -> dict[int, float]:
-        """Log-probability of each scored node behind the context."""
+        """Log-probability of each scored node given the context."""
 
 
-def _of_nodes(trie: Trie, predicting: list[int], logits: torch.Tensor) -> dict[int, float]:
-    """Log-probabilities of scored nodes, from the logits of their parents, (parents, vocabulary)."""
-    nodes, row_of = list(trie.scored), {node: row for row, node in enumerate(predicting)}
+def _of_nodes(trie: Trie, nodes: Sequence[int], predicting: Sequence[int], logits: torch.Tensor) -> dict[int, float]:
+    """Log-probabilities of nodes from the logits of their parents, (parents, vocabulary)."""
+    row_of = {node: row for row, node in enumerate(predicting)}
     rows = torch.tensor([row_of[trie.parents[node]] for node in nodes], device=logits.device)
     tokens = torch.tensor([trie.ids[node] for node in nodes], device=logits.device)
     totals = logits.float().logsumexp(-1).double()
@@ -119,20 +117,23 @@ def _of_nodes(trie: Trie, predicting: list[int], logits: torch.Tensor) -> dict[i
     return dict(zip(nodes, values.tolist(), strict=True))
 
 
+def _along(trie: Trie, path: list[int], logits: torch.Tensor) -> dict[int, float]:
+    """Log-probabilities of the scored nodes of a path from the logits of all its nodes."""
+    places = [k for k, node in enumerate(path) if node in trie.scored]
+    before = [k - 1 for k in places]
+    return _of_nodes(trie, [path[k] for k in places], [path[k] for k in before], logits[before])
+
+
 class SplitAttentionScorer(PrefixScorer):
-    """Attention to the kept context and among the trie apart; a context is read on from the one before."""
+    """Attends to the cached prefix and to the trie separately; a context may extend the one before."""
 
     def __init__(self, model: PreTrainedModel, prefix_cache: PrefixCache | None = None):
         super().__init__(model)
         self.prefix_cache = prefix_cache or PrefixCache(model)
 
-    def __enter__(self) -> Self:
-        self.attention = two_parts(self.model)
-        self.attention.__enter__()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.attention.__exit__(None, None, None)
+    def attention(self) -> AbstractContextManager[None]:
+        """As in `PrefixScorer`."""
+        return two_parts(self.model)
 
     def read(self, prefix: Sequence[int]) -> None:
         """As in `PrefixScorer`."""
@@ -145,20 +146,45 @@ class SplitAttentionScorer(PrefixScorer):
         new = New(self.prefix_cache, additive(trie.seen(), self.model)[None, None])
         rows = torch.tensor(predicting, device=self.model.device)
         logits = forward(self.model, new, [trie.ids], [positions], rows)
-        return _of_nodes(trie, predicting, logits[0])
+        return _of_nodes(trie, list(trie.scored), predicting, logits[0])
 
 
-class MaskedScorer(PrefixScorer):
-    """The model's own attention and cache, with one mask for context and trie."""
+class WholeTextScorer(PrefixScorer):
+    """Reads the whole text for each option, without prompt caching: every model can do that."""
 
-    changes = True
+    def log_probs(self, trie: Trie) -> dict[int, float]:
+        """As in `PrefixScorer`."""
+        found: dict[int, float] = {}
+        for path in trie.leaves():
+            ids = torch.tensor([self.prefix + [trie.ids[node] for node in path]], device=self.model.device)
+            found |= _along(trie, path, self.model(input_ids=ids, use_cache=False).logits[0, len(self.prefix) :])
+        return found
+
+
+class CopiedCacheScorer(PrefixScorer):
+    """Each text alone, given a copy of the context's state: for sliding windows and recurrent models."""
 
     def read(self, prefix: Sequence[int]) -> None:
         """As in `PrefixScorer`."""
         self.held, self.cache = len(prefix), DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(prefix)], device=self.model.device)
         if len(prefix):
-            self.model(input_ids=ids, past_key_values=self.cache, logits_to_keep=1)
+            ids = torch.tensor([list(prefix)], device=self.model.device)
+            self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+
+    def log_probs(self, trie: Trie) -> dict[int, float]:
+        """As in `PrefixScorer`."""
+        found: dict[int, float] = {}
+        for path in trie.leaves():
+            ids = torch.tensor([[trie.ids[node] for node in path]], device=self.model.device)
+            state = copy.deepcopy(self.cache)
+            found |= _along(trie, path, self.model(input_ids=ids, past_key_values=state, use_cache=True).logits[0])
+        return found
+
+
+class MaskedScorer(CopiedCacheScorer):
+    """The model's own attention and cache, with one mask for context and trie."""
+
+    changes = True
 
     def log_probs(self, trie: Trie) -> dict[int, float]:
         """As in `PrefixScorer`."""
@@ -175,70 +201,22 @@ class MaskedScorer(PrefixScorer):
         finally:  # out of memory half-way, some layers have been added to
             for layer in self.cache.layers:
                 layer.crop(min(0, self.held - layer.get_seq_length()))
-        return _of_nodes(trie, predicting, logits[0])
+        return _of_nodes(trie, list(trie.scored), predicting, logits[0])
 
 
-class CopiedCacheScorer(PrefixScorer):
-    """Each sequence alone behind a copy of the state that the context leaves: for windows and recurrent models."""
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `PrefixScorer`."""
-        self.cache = DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(prefix)], device=self.model.device)
-        if len(prefix):
-            self.model(input_ids=ids, past_key_values=self.cache, use_cache=True)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `PrefixScorer`."""
-        found: dict[int, float] = {}
-        for path in trie.leaves():
-            ids = torch.tensor([[trie.ids[node] for node in path]], device=self.model.device)
-            state = copy.deepcopy(self.cache)
-            found |= _along(trie, path, self.model(input_ids=ids, past_key_values=state, use_cache=True).logits[0])
-        return found
-
-
-class WholeTextScorer(PrefixScorer):
-    """The whole sequence for each option, and nothing prefix_cache: what every model can do."""
-
-    def read(self, prefix: Sequence[int]) -> None:
-        """As in `PrefixScorer`."""
-        self.prefix = list(prefix)
-
-    def log_probs(self, trie: Trie) -> dict[int, float]:
-        """As in `PrefixScorer`."""
-        found: dict[int, float] = {}
-        for path in trie.leaves():
-            ids = torch.tensor([self.prefix + [trie.ids[node] for node in path]], device=self.model.device)
-            found |= _along(trie, path, self.model(input_ids=ids, use_cache=False).logits[0, len(self.prefix) :])
-        return found
-
-
-def _along(trie: Trie, path: list[int], logits: torch.Tensor) -> dict[int, float]:
-    part = Trie()
-    part.add([trie.ids[node] for node in path], 0)
-    part.scored = {k: None for k, node in enumerate(path) if node in trie.scored}
-    if not part.scored:
-        return {}
-    rows = part.predicting()
-    return {path[k]: value for k, value in _of_nodes(part, rows, logits[rows]).items()}
-
-
-_ways: WeakKeyDictionary[nn.Module, type[PrefixScorer]] = WeakKeyDictionary()
+_ways: WeakKeyDictionary[nn.Module, list[type[PrefixScorer]]] = WeakKeyDictionary()
 
 
 def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache | None = None) -> PrefixScorer:
-    """The fastest way to read texts of so many tokens that gives what reading them alone gives, found by trying."""
+    """The fastest way to score texts of so many tokens that equals scoring them alone, found by a trial."""
     if reads_in_two_parts(model, tokens):
         return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
-        ways: tuple[type[PrefixScorer], ...] = (MaskedScorer, CopiedCacheScorer)
-        _ways[model] = next((way for way in ways if _gives_the_same(way(model))), WholeTextScorer)
-    if beyond(tokens, unstretched(model)):
-        return WholeTextScorer(model)
-    if _ways[model] is MaskedScorer and beyond(tokens, window(model)):
-        return CopiedCacheScorer(model) if _gives_the_same(CopiedCacheScorer(model)) else WholeTextScorer(model)
-    return _ways[model](model)
+        _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
+    ways = [] if beyond(tokens, unstretched(model)) else _ways[model]
+    if beyond(tokens, window(model)):
+        ways = [way for way in ways if way is not MaskedScorer]
+    return next(iter(ways), WholeTextScorer)(model)
 
 
 @torch.inference_mode()
@@ -253,7 +231,7 @@ def _gives_the_same(way: PrefixScorer) -> bool:
         way.read(prefix)
         way.log_probs(trie)
         found = way.log_probs(trie)  # the state must be what it was
-    except Exception:  # whatever a model's code makes of it, it is not for this model
+    except Exception:  # the model's code does not support this way, however it says so
         return False
     values = torch.tensor([[found[node], expected[node]] for node in expected]).to(way.model.dtype)
     return close(values[:, 0], values[:, 1])

@@ -1,4 +1,4 @@
-"""How a model wants to be spoken to, told from its settings and its tokenizer's files."""
+"""Which prompts suit a model, by its settings and its tokenizer's files."""
 
 import json
 from functools import cache
@@ -12,9 +12,9 @@ MOST_TOKENS = 2**32  # of any vocabulary
 
 
 def speaks(params: Model) -> str:
-    """The style of prompts for a model: the bundled ones' own language, chat for one that was tuned to it, plain text.
+    """The style of prompts: the bundled model's own language, chat for a chat model, or plain text.
 
-    A template alone does not make a model one to chat with: it must also end its texts as the template ends a turn.
+    A template alone does not make a chat model: it must also end its texts as the template ends a turn.
     """
     return _speaks(model_folder(params, weights=False))
 

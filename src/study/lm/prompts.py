@@ -1,7 +1,7 @@
-"""What models are told: to read the facts, to infer from one statement, to infer from all about one, to ask.
+"""The prompts: documents in context, questions, and requests for inferences from one statement or from all documents.
 
-The bundled model is pretrained on the words here, so that the study asks it in its own language; for all other models
-the wording is in params/prompts/english.yaml, to be read and changed.
+The bundled model is pretrained on the words here; for all other models the wording is in params/prompts/english.yaml,
+to be read and changed.
 """
 
 import re
@@ -21,16 +21,16 @@ FULL, BARE = "full", "bare"
 
 
 class Prompts(NamedTuple):
-    """The wording for one kind of model; what stands in braces is filled in.
+    """The wording for one kind of model, with slots in braces.
 
     Attributes:
-        between: what parts two documents.
-        context: {documents} in context, to be followed by what is asked or inferred.
+        between: separator of documents.
+        context: {documents} in context, to be followed by a question or an inference.
         question: a {question} of a person, to be followed by its answer.
-        local: one {statement} in view: what follows from it?
-        global_: all {documents} in view: what follows from the {target} together with the rest?
-        draft: a {target} in view: what can be asked about it?
-        ends_at: what a written text holds from here on is not read; "" for all of it.
+        local: given one {statement}, what follows from it?
+        global_: given all {documents}, what follows from the {target} together with the rest?
+        draft: given a {target}, what can be asked about it?
+        ends_at: generated text is cut here; "" for never.
         chat: whether prompts are put into the tokenizer's chat template.
     """
 
@@ -43,7 +43,7 @@ class Prompts(NamedTuple):
     ends_at: str = ""
     chat: bool = False
 
-    def behind(self, documents: Sequence[str]) -> str:
+    def in_context(self, documents: Sequence[str]) -> str:
         """Documents in context; nothing if there are none."""
         return _filled(self.context, documents=self.between.join(documents)) if documents else ""
 
@@ -52,11 +52,11 @@ class Prompts(NamedTuple):
         return _filled(self.question, question=question)
 
     def from_one(self, statement: str) -> str:
-        """The local prompt."""
+        """The per-statement prompt."""
         return _filled(self.local, statement=statement)
 
     def from_all(self, documents: Sequence[str], target: str) -> str:
-        """The global prompt."""
+        """The whole-corpus prompt."""
         return _filled(self.global_, documents=self.between.join(documents), target=target)
 
     def drafting(self, target: str) -> str:
@@ -65,7 +65,7 @@ class Prompts(NamedTuple):
 
 
 def _filled(wording: str, **slots: str) -> str:
-    """The wording with its slots filled; braces within what fills them are left alone."""
+    """The wording with its slots filled; braces in the documents are left alone."""
     return re.sub(r"{(\w+)}", lambda slot: slots.get(slot[1], slot[0]), wording)
 
 
@@ -78,16 +78,11 @@ OF_BUNDLED = Prompts(
     draft=f"{{target}} {THEREFORE}",
 )
 
-
-# What must be in each text of the file; global is a word of Python's, so it has another name in `Prompts`.
+# Each prompt of the file needs the slots of the bundled one; global is a keyword, so it has another name in `Prompts`.
 SLOTS = {
-    "between": (),
-    "context": ("documents",),
-    "question": ("question",),
-    "local": ("statement",),
-    "global": ("documents", "target"),
-    "draft": ("target",),
-    "ends_at": (),
+    name.rstrip("_"): re.findall(r"{(\w+)}", wording)
+    for name, wording in OF_BUNDLED._asdict().items()
+    if name != "chat"
 }
 
 
@@ -96,31 +91,28 @@ def prompts_in(style: str, wording: str) -> Prompts:
     """The prompts of a style (bundled, plain, chat) in a wording (full, bare).
 
     Raises:
-        ParamsError: if the file lacks one of them, or a slot that it needs, or holds another.
+        ParamsError: if a prompt or a slot in it is missing from the file, or a prompt is unknown.
     """
     if style == BUNDLED:
         return OF_BUNDLED
     texts = {**_texts(style, FULL), **_texts(style, wording)}
     for name, slots in SLOTS.items():
         text = texts.get(name)
-        missing = [slot for slot in slots if not isinstance(text, str) or f"{{{slot}}}" not in text]
+        missing = [f"{{{slot}}}" for slot in slots if not isinstance(text, str) or f"{{{slot}}}" not in text]
         if not isinstance(text, str) or missing:
-            raise ParamsError(
-                f"{shown(PROMPTS)}: {style}.{wording}.{name} = {text!r}: give a text"
-                + (f" that holds {' and '.join(f'{{{slot}}}' for slot in missing)}" if missing else "")
-            )
+            wanted = "give a text" + (f" that holds {' and '.join(missing)}" if missing else "")
+            raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording}.{name} = {text!r}: {wanted}")
     return Prompts(global_=texts.pop("global"), **texts, chat=style == CHAT)
 
 
 def _texts(style: str, wording: str) -> dict[str, str]:
-    """What the file says under a style and a wording."""
+    """The file's prompts under a style and a wording."""
     here: object = read_yaml(PROMPTS)
     for place in (style, wording):
         here = here.get(place, {}) if isinstance(here, dict) else here
-    if not isinstance(here, dict) or (unknown := sorted(set(here) - set(SLOTS), key=str)):
-        what = f"{unknown[0]}: no such prompt" if isinstance(here, dict) else f"= {here!r}: no mapping of prompts"
-        raise ParamsError(
-            f"{shown(PROMPTS)}: {style}.{wording}{'.' if isinstance(here, dict) else ' '}{what}; there are: "
-            f"{', '.join(SLOTS)}"
-        )
+    there = f"there are: {', '.join(SLOTS)}"
+    if not isinstance(here, dict):
+        raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording} = {here!r}: no mapping of prompts; {there}")
+    if unknown := sorted(set(here) - set(SLOTS), key=str):
+        raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording}.{unknown[0]}: no such prompt; {there}")
     return here

@@ -1,4 +1,4 @@
-"""Log-likelihood of each option of each question, the context read once."""
+"""Log-likelihood of each option of each question, the context prefilled once."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from study.lm.flops import attention_layers, heads_of
 from study.lm.parallel import side_by_side
 from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
 
-CHUNK_TOKENS = 256  # more cost more: each token of a chunk is held against all of them
+CHUNK_TOKENS = 256  # more cost more: each token of a chunk attends to all of them
 CHUNK_LOGITS = 2**22  # predictions times vocabulary
 FEWEST_TOKENS = 16
 NO_NUMBERS = "scores that are no numbers; the weights are not finite, or too large for model.dtype: use float32"
@@ -29,7 +29,7 @@ class OptionScores(NamedTuple):
 
 
 class TokenizedQuestion(NamedTuple):
-    """A question as tokens: each option's behind the common prefix, and where in these the option itself begins."""
+    """A question as tokens: those of query and option after the common prefix, and where in these the option begins."""
 
     options: list[list[int]]
     start: int
@@ -47,20 +47,13 @@ def score_options(
     """Score the options of (query, options) pairs after a context ("" for none).
 
     An option's tokens are those of context + query + option beyond the longest token prefix it shares with
-    context + query, so a tokenizer that merges across the boundary is scored right.
-
-    Args:
-        model: in evaluation mode afterwards.
-        tokenizer: of the model.
-        context: before each question.
-        questions: queries with their options.
-        chunk_tokens: in one forward pass behind the context; fewer where memory is short.
-        prefix_cache: of the model, its weights the same; a context that begins alike is continued from there.
-        by: how the model reads; by default the fastest way that gives the same.
+    context + query, so a tokenizer that merges across the boundary is scored right. One forward pass takes
+    `chunk_tokens`, fewer where memory is short. What a `prefix_cache` of this model with these weights has in common
+    with the context is not computed again. The default scorer is the fastest one that is right for the model.
 
     Raises:
         ValueError: if a text does not fit the model's positions, or an option adds no token of its own.
-        MemoryError: if context and questions do not fit the memory there is.
+        MemoryError: if context and questions do not fit in memory.
         FloatingPointError: if a score is not a number.
     """
     if not questions:
@@ -72,8 +65,9 @@ def score_options(
         raise ValueError(f"context and question take {longest} tokens, but the model has {limit} positions")
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
-    order = sorted(range(len(tokenized)), key=lambda k: tokenized[k].options)  # what begins alike stands together
-    with torch.inference_mode(), by or prefix_scorer(model, longest, prefix_cache) as by:
+    order = sorted(range(len(tokenized)), key=lambda k: tokenized[k].options)  # common prefixes in the same chunk
+    by = by or prefix_scorer(model, longest, prefix_cache)
+    with torch.inference_mode(), by.attention():
         by.read(prefix)
         parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
         found: dict[int, OptionScores] = {}
@@ -81,7 +75,7 @@ def score_options(
         for scores in together(partial(_scored, by, tokenized), parts):
             found |= scores
     lost = [k for k, score in found.items() if any(map(math.isnan, score.log_probs))]
-    if lost:  # the first of several that are no numbers would be taken for the likeliest
+    if lost:  # argmax would take the first of them for the likeliest
         raise FloatingPointError(f"{len(lost)} of {len(tokenized)} questions have {NO_NUMBERS}")
     return [found[k] for k in range(len(tokenized))]
 
@@ -102,7 +96,9 @@ def tokens_of(
     stem_ids = tokenizer([text[tail_from:] for text in stems], **kwargs).input_ids
     whole_ids = iter(tokenizer([text[tail_from:] for text in wholes], **kwargs).input_ids)
     groups = [[next(whole_ids) for _ in options] for _, options in questions]
-    starts, begin = [], start_of_text(tokenizer)
+    starts = []
+    # The token before an option that has nothing else before it, where the tokenizer itself puts none there.
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     for number, (query, options) in enumerate(questions):
         start = min(common_prefix([stem_ids[number], ids]) for ids in groups[number])
         if not head and not start and begin is not None:
@@ -112,7 +108,7 @@ def tokens_of(
         starts.append(start)
     # The token that predicts an option's first token is not part of the prefix.
     shared = min(common_prefix([ids for group in groups for ids in group]), *(start - 1 for start in starts), 2**62)
-    if shared < 0:  # an option begins right behind the head
+    if shared < 0:  # an option begins right after the head
         shared, head, rest = 0, head[:-1], head[-1:]
         groups = [[rest + ids for ids in group] for group in groups]
         starts = [start + 1 for start in starts]
@@ -123,18 +119,10 @@ def tokens_of(
     return head + groups[0][0][:shared], tokenized
 
 
-def start_of_text(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The token before an option that has nothing else before it, where the tokenizer itself puts none there."""
-    begin: int | None = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return begin
-
-
 def _head(tokenizer: PreTrainedTokenizerBase, lead: str, samples: Sequence[str]) -> tuple[list[int], int]:
-    """Tokens of the most of a long lead, which need not be found again for each text that begins with it.
+    """Tokens of most of a long lead, so that it is tokenized once, and the character up to which they go.
 
-    Returns:
-        The tokens, and the character up to which they go: tokens of the rest of a text follow them. Nothing and 0, if
-        the tokenizer does not cut there, or the lead is short.
+    Nothing and 0, if the tokenizer merges across that place, or the lead is short.
     """
     space = lead.rstrip().rfind(" ")
     for cut in (space, space + 1) if space > 0 else ():
@@ -148,26 +136,28 @@ def _head(tokenizer: PreTrainedTokenizerBase, lead: str, samples: Sequence[str])
 def chunks(
     tokenized: Sequence[TokenizedQuestion], order: Sequence[int], tokens: int, predictions: int
 ) -> Iterator[list[int]]:
-    """Numbers of questions that are read together: as many as make a trie of so many tokens and predictions."""
+    """Numbers of questions for one forward pass each: as many as make a trie of so many tokens and predictions."""
     chunk: list[int] = []
     trie = Trie()
     for number in order:
-        for ids in tokenized[number].options:
-            trie.add(ids, tokenized[number].start)
+        _add(trie, tokenized[number])
         if chunk and (len(trie.ids) > tokens or len(trie.predicting()) > predictions):
             yield chunk
             chunk, trie = [], Trie()
-            for ids in tokenized[number].options:
-                trie.add(ids, tokenized[number].start)
+            _add(trie, tokenized[number])
         chunk.append(number)
     if chunk:
         yield chunk
 
 
+def _add(trie: Trie, question: TokenizedQuestion) -> list[list[int]]:
+    return [trie.add(ids, question.start) for ids in question.options]
+
+
 def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> dict[int, OptionScores]:
     """Scores of a chunk's questions by their number; half a chunk at a time if memory does not suffice."""
     trie = Trie()
-    paths = {k: [trie.add(ids, tokenized[k].start) for ids in tokenized[k].options] for k in chunk}
+    paths = {k: _add(trie, tokenized[k]) for k in chunk}
     try:
         found = by.log_probs(trie)
     except Exception as error:
@@ -183,24 +173,24 @@ def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Seq
 
 
 def vocabulary(model: PreTrainedModel) -> int:
-    """Number of tokens that are predicted."""
+    """Number of rows of the output embedding."""
     return int(model.get_output_embeddings().weight.shape[0])
 
 
 def memory_needed(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
-    """Bytes above the model for scoring behind a prefix of so many tokens, so many at a time."""
+    """Bytes besides the model's own for scoring `chunk_tokens` at a time given a prefix of so many tokens."""
     config, item = model.config.get_text_config(), model.dtype.itemsize
     (heads, width), hidden = heads_of(config), config.hidden_size
     keys = (getattr(config, "num_key_value_heads", None) or heads) * width
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    kept = 2 * attention_layers(config) * keys * prefix * item
-    passing = (8 * hidden + 3 * inner + 4 * heads * width) * max(chunk_tokens, min(prefix, 512)) * item
+    cached = 2 * attention_layers(config) * keys * prefix * item
+    activations = (8 * hidden + 3 * inner + 4 * heads * width) * max(chunk_tokens, min(prefix, 512)) * item
     logits = min(CHUNK_LOGITS, chunk_tokens * vocabulary(model)) * (item + 8)
-    return int(kept + passing + logits)
+    return int(cached + activations + logits)
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
+    """Bytes that can still be allocated on a device."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
@@ -208,16 +198,14 @@ def free_memory(device: torch.device) -> int:
 
 
 def chunk_that_fits(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
-    """`chunk_tokens`, halved until what is needed is there.
+    """`chunk_tokens`, halved until it fits in memory.
 
     Raises:
-        MemoryError: if it is not there however small a chunk is.
+        MemoryError: if no chunk fits, however small.
     """
     free = free_memory(model.device)
-    needed = memory_needed(model, prefix, chunk_tokens)
-    while needed > free and chunk_tokens > FEWEST_TOKENS:
+    while (needed := memory_needed(model, prefix, chunk_tokens)) > free and chunk_tokens > FEWEST_TOKENS:
         chunk_tokens //= 2
-        needed = memory_needed(model, prefix, chunk_tokens)
     if needed > free:
         raise MemoryError(
             f"a context of {prefix} tokens takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on "

@@ -1,4 +1,4 @@
-"""How many tokens texts have; a fast tokenizer is read without torch."""
+"""Token counts of texts; a fast tokenizer is loaded without torch."""
 
 from collections.abc import Sequence
 

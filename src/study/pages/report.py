@@ -236,7 +236,7 @@ def example_prompt(experiment: Experiment) -> str:
     material = experiment.material(experiment.params.world_names[0], experiment.params.seeds[0])
     question = next(q for q in material.questions if q.split is Split.REVERSAL)
     texts = [document.text for document in material.documents]
-    context = prompts_of(experiment.params).behind([f"[{len(texts) - 4} documents more]", *texts[-4:]])
+    context = prompts_of(experiment.params).in_context([f"[{len(texts) - 4} documents more]", *texts[-4:]])
     return f"{context.rstrip()} {question.query}\n" + "\n".join(f"   {option.strip()}" for option in question.options)
 
 

@@ -165,7 +165,7 @@ class Workload:
         splitting = next(iter(params.arms.values())).splitting
         self.documents = count_tokens(params.model, texts)
         self.single = count_tokens(params.model, training_texts(material.documents, splitting))
-        self.context = sum(count_tokens(params.model, [prompts.behind(texts)]))
+        self.context = sum(count_tokens(params.model, [prompts.in_context(texts)]))
         self.context = min(self.context, params.questions.context_tokens or self.context)
         queries = count_tokens(params.model, [question.query for question in material.questions])
         wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])

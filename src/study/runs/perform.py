@@ -288,7 +288,7 @@ def evaluate(
         count = min(spec.shots, len(given))
         given = tuple(nested_subset(given, count, f"{trial.world}/{trial.seed}"))
     documents = in_context(trial, model, tokenizer, given, exam.questions)
-    context = prompts.behind([document.text for document in documents])
+    context = prompts.in_context([document.text for document in documents])
     started = time.monotonic()
     scores = score_options(
         model, tokenizer, context, [(q.query, q.options) for q in questions], prefix_cache=prefix_cache
@@ -345,7 +345,7 @@ def in_context(
         limits.append(max(1, limit - longest - MARGIN))
 
     def tokens_of(some: Sequence[Document]) -> int:
-        return len(tokenizer(prompts.behind([document.text for document in some])).input_ids)
+        return len(tokenizer(prompts.in_context([document.text for document in some])).input_ids)
 
     least = min((limit for limit in limits if limit), default=None)
     return fitting(documents, tokens_of, least, f"{trial.world}/{trial.seed}") if documents else ()
