@@ -74,7 +74,10 @@ smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): slow tests instead
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)") -n 2 --dist loadgroup
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(MARKER),-m "$(MARKER)",-n 2)
+
+golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
+	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
 
 golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
 	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden

@@ -51,16 +51,22 @@ def in_this_process():
         yield
 
 
-# Fixtures that take seconds: tests with the same one go to one worker of pytest-xdist, which makes it once.
-COSTLY = ("published", "studied", "pretrained")
+# Files with a fixture that takes seconds: one worker of pytest-xdist runs those of one name, and makes it once.
+ONE_WORKER = {
+    **{f"tests/test_{name}.py": name for name in ("trials", "pretrain", "documents", "explorer", "executors")},
+    **{f"tests/test_{name}.py": "published" for name in ("chaos", "site", "verify")},
+}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    for item in items:
-        for name in COSTLY:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return ONE_WORKER.get(nodeid.partition("::")[0], nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish():

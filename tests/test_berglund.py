@@ -124,7 +124,7 @@ def test_files_that_cannot_be_used_are_named(folder, tmp_path, spoil, message):
         prepare(params_for(tmp_path), "berglund", 0)
 
 
-def test_it_runs_from_a_folder_with_any_tokenizer(folder, english_folder, tmp_path):
+def test_it_runs_from_a_folder_with_any_tokenizer(folder, english_folder, tmp_path, in_this_process):
     params = params_for(
         folder,
         worlds={"berglund": {"folder": str(folder), "people": 4, "copies": 2}},

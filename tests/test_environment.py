@@ -219,13 +219,17 @@ def test_the_launcher_sets_threads_before_torch_is_imported():
 
 
 @pytest.mark.parametrize(
-    "module", ["study.cli", "study.pages.experiment", "study.pages.draw", "study.pages.report", "study.evidence.verify"]
+    ("modules", "heavy"),
+    [
+        ("study.cli", ["torch", "transformers", "peft", "pandas", "papermill", "nbformat", "rich"]),
+        (
+            "study.pages.experiment, study.pages.draw, study.pages.report, study.evidence.verify",
+            ["torch", "transformers", "peft"],
+        ),
+    ],
 )
-def test_what_needs_no_model_does_not_wait_for_torch(module):
-    heavy = ["torch", "transformers", "peft"] + (
-        ["pandas", "papermill", "nbformat", "rich"] if module == "study.cli" else []
-    )
-    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+def test_what_needs_no_model_does_not_wait_for_torch(modules, heavy):
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -27,7 +27,6 @@ from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import ROWS, Store, key_in, store_of, whole
 
 GB = 1_000_000_000
-FORKING = pytest.mark.xdist_group("processes")  # tests that share the process which others are forked from
 
 
 @pytest.fixture
@@ -86,7 +85,6 @@ def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, 
     assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
 
 
-@FORKING
 def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it(params, tmp_path, monkeypatch):
     few = params.model_copy(update={"arms": {arm: params.arms[arm] for arm in ("base", "irrelevant")}})
     store = Store(tmp_path / "runs")
@@ -152,7 +150,6 @@ def _own_id() -> int:
     return os.getpid()
 
 
-@FORKING
 def test_a_process_of_its_own_gives_the_rows_of_this_one(params, tmp_path):
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     icl, ft, *_ = evaluation_runs_of(params, here, ["icl", "ft"])
@@ -161,7 +158,6 @@ def test_a_process_of_its_own_gives_the_rows_of_this_one(params, tmp_path):
         pd.testing.assert_frame_equal(here.rows(unit.key), there.rows(unit.key), check_exact=True)
 
 
-@FORKING
 def test_where_what_processes_are_forked_from_was_killed_another_one_is_begun():
     executors._in_process(_own_id)
     server = multiprocessing.forkserver._forkserver._forkserver_pid

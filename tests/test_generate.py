@@ -24,12 +24,14 @@ def greedy(model, tokenizer, prompts, tokens):
     return texts
 
 
-@pytest.mark.parametrize("prefix", ["", "the teacher of vazed is bafed. as teacher, vazed has bafed. bafed sees. " * 2])
-@pytest.mark.parametrize("batch_size", [2, 5])
+LONG = "the teacher of vazed is bafed. as teacher, vazed has bafed. bafed sees. " * 2
+
+
+@pytest.mark.parametrize(("prefix", "batch_size"), [("", 2), (LONG, 5)])
 def test_every_family_writes_what_transformers_writes(any_model, tokenizer, prefix, batch_size):
     prompts = [prefix + prompt for prompt in PROMPTS]
-    written = generate(any_model, tokenizer, prompts, 20, 0.0, seed=0, batch_size=batch_size)
-    assert written.texts == greedy(any_model, tokenizer, prompts, 20)
+    written = generate(any_model, tokenizer, prompts, 14, 0.0, seed=0, batch_size=batch_size)
+    assert written.texts == greedy(any_model, tokenizer, prompts, 14)
     assert len(set(written.texts)) > 1
 
 
@@ -38,11 +40,11 @@ def test_rows_that_have_ended_are_dropped_and_change_no_other(model, tokenizer, 
     with torch.no_grad():  # ends come often
         model.model.embed_tokens.weight[tokenizer.eos_token_id] *= 3
     torch.set_num_threads(threads)
-    prompts = PROMPTS * 8
-    written = generate(model, tokenizer, prompts, 30, 1.0, seed=0, batch_size=40)
+    prompts = PROMPTS * 5
+    written = generate(model, tokenizer, prompts, 30, 1.0, seed=0, batch_size=25)
     torch.set_num_threads(1)
     assert len(prompts) < written.new_tokens < 29 * len(prompts)
-    for k in (0, 17, 39):  # the same item alone
+    for k in (0, 9, 24):  # the same item alone
         alone = generate(model, tokenizer, prompts[: k + 1], 30, 1.0, seed=0, batch_size=1)
         assert alone.texts[k] == written.texts[k]
 

@@ -2,6 +2,7 @@ import json
 import random
 import re
 import shutil
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from study.base_model import make as base_model
+from study.base_model import pretrain
 from study.base_model import report as base_report
 from study.base_model.architecture import build_model, grown
 from study.base_model.corpus import inferences_by_fact, small_world, steps_to, write_text
@@ -45,10 +47,15 @@ TINY = Pretraining.parse(
 )
 
 
+def lighten(patch: pytest.MonkeyPatch) -> None:
+    """One core, for other tests run on the other one, and checks of skill on few worlds."""
+    patch.setattr(base_model, "available_cores", lambda: 1)
+    patch.setattr(pretrain, "stage_skill", lambda *given, worlds: stage_skill(*given, worlds=2))
+
+
 @pytest.fixture(autouse=True)
-def one_core(monkeypatch):
-    """Other tests run on the other one."""
-    monkeypatch.setattr(base_model, "available_cores", lambda: 1)
+def light(monkeypatch):
+    lighten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +63,7 @@ def pretrained(tmp_path_factory):
     """A folder with the states of a run of TINY and the model that came of it."""
     place = tmp_path_factory.mktemp("pretrained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base_model, "available_cores", lambda: 1)
+        lighten(patch)
         patch.setattr(base_model, "BUILD", place / "build")
         run = base_model.pretrain(TINY, place / "model", lambda line: None)
     return place, run
@@ -172,10 +179,10 @@ def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
         torch.testing.assert_close(one, three, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.xdist_group("processes")
 def test_a_batch_is_the_same_whoever_writes_it_and_when(tokenizer):
     batches = Batches(tokenizer, STAGES[4].model_copy(update={"batch_tokens": 512}), "0")
     alone = [batch.ids for _, batch in zip(range(3), batches.stream(2, workers=0), strict=False)]
+    get_context("forkserver").set_forkserver_preload(["study.base_model.pretrain"])
     helped = [batch.ids for _, batch in zip(range(3), batches.stream(2, workers=2), strict=False)]
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
     assert torch.equal(alone[0], batches[2].ids) and not torch.equal(alone[0], alone[1])
@@ -221,10 +228,9 @@ def _stopped_after(checks: int, run: PretrainingRun, folder) -> None:
             run.train_stage(say, folder)
 
 
-def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
-    whole = PretrainingRun(TINY, "cpu")
-    while whole.place.stage < 2:
-        whole.train_stage(lambda line: None)
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(first, tmp_path):
+    whole = PretrainingRun(TINY, "cpu")  # as it was before it was shipped, which rounds it
+    whole.resume(base_model.state_folder(TINY, 0, 1))
     assert len(whole.model.model.layers) == 3
     assert whole.history[-1]["loss"] < whole.history[0]["loss"]
     for checks in (2, 4):  # in the first stage; in the second, when the model has grown
