@@ -14,8 +14,9 @@ from study.lm.hub import model_folder
 from study.pages.execute import execute
 from study.pages.experiment import open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
-from study.params import load_params
+from study.params import ARMS, load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
+from study.worlds.world import Split
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
@@ -51,6 +52,13 @@ def test_the_parameters_of_a_notebook_are_the_launcher_s(path):
     tagged = [cell for cell in cells(path, "code") if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert re.findall(r"^(\w+) = ", tagged[0].source, re.M) == ["PARAMS_FILE", "RESULTS"]
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
+def test_a_split_or_an_arm_that_a_cell_names_exists(path):
+    source = "\n".join(cell.source for cell in cells(path, "code"))
+    assert set(re.findall(r'\["split"\] == "(.+?)"', source)) <= set(map(str, Split))
+    assert set(re.findall(r'"((?:ft|icl|base|hybrid)[^"]*)"', source)) <= set(ARMS)
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)

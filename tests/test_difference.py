@@ -165,7 +165,7 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_pat
     printed = capsys.readouterr().out
     assert "  finetuning.epochs: 5 -> 1\n" in printed
     assert "None of 4 differences lies beyond noise." in printed and "not published" in printed
-    assert re.search(r"reversals +trained direction +base +0\.\d\d +0\.\d\d +\+0\.00 \[", printed)
+    assert re.search(r"reversals +as stated +base +0\.\d\d +0\.\d\d +\+0\.00 \[", printed)
 
 
 def test_a_side_that_is_all_right_still_hides_something():

@@ -287,7 +287,7 @@ def test_the_bundled_model_drafts_questions_for_a_person_to_edit(tmp_path, monke
     text = (docs / "coaches.md").read_text()
     assert drafts and all(d.options[d.answer] in text and d.document == "coaches.md" for d in drafts)
     out = capsys.readouterr().out
-    assert "read and mend them" in out and "make documents STUDY=documents DOCS=" in out
+    assert "review and edit them" in out and "make documents STUDY=documents DOCS=" in out
     assert cli.main(["documents", "--docs", str(docs)]) == 1  # an edited draft is never overwritten
     assert "is there already" in capsys.readouterr().err
 

@@ -90,7 +90,7 @@ def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it
     store = Store(tmp_path / "runs")
     monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
     with pytest.raises(
-        RuntimeError, match="(?s)2 of 4 units failed.*family / seed 0 / base: its process was killed, 3"
+        RuntimeError, match="(?s)2 of 4 runs failed.*family / seed 0 / base: its process was killed, 3"
     ):
         run(few, store, say=lambda line: None)
     assert (tmp_path / "tries").read_text() == "x" * runner.TRIES

@@ -182,7 +182,7 @@ def test_an_arm_pays_where_its_cost_a_question_falls_below_the_other_s():
     table = spent(89, 91)
     cost = table[table["context"] == "kept"].set_index(["arm", "questions"])["GFLOP a question"]
     assert cost["ft", 89] > cost["icl", 89] and cost["ft", 91] < cost["icl", 91]
-    assert set(table["items"]) == {32}  # the trained direction is no deduction
+    assert set(table["items"]) == {32}  # facts as stated are no deduction
 
 
 def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypatch):

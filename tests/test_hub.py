@@ -302,7 +302,7 @@ def test_public_data_is_fetched_as_it_was_published(public):
         "b.jsonl": b"two\n",
     }
     (public_folder("pair") / "b.jsonl").write_bytes(b"two!")
-    with pytest.raises(ParamsError, match="b.jsonl is not as it was published; fetch it anew"):
+    with pytest.raises(ParamsError, match="b.jsonl is not as it was published; fetch it again"):
         public_folder("pair")
 
 
@@ -319,4 +319,4 @@ def test_of_wrong_public_data_nothing_is_left(public, text, message):
 def test_the_verb_fetch_needs_a_name(capsys):
     assert main(["fetch"]) == 1 and "neither MODEL nor DATA is given" in capsys.readouterr().err
     assert main(["fetch", "--data", "moon"]) == 1
-    assert "DATA = 'moon': no such data set; there are: reversal_curse" in capsys.readouterr().err
+    assert "DATA = 'moon': no such dataset; there are: reversal_curse" in capsys.readouterr().err

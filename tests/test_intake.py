@@ -255,14 +255,14 @@ def test_deep_nesting_is_read_or_refused(tmp_path):
         ("a.html", "<script>alert(1)</script>", r"a.html: holds no text"),
         ("a.jsonl", "\n", r"a.jsonl: holds no text"),
         ("a.txt", b"Owls\nhunt caf\xe9.", r"a.txt, line 2: byte 0xe9 is no UTF-8; save the file as UTF-8"),
-        ("a.html", "<p>Owls <![<b> hunt.", r"a.html: cannot be read as HTML \(.*expected name token.*\); mend it"),
+        ("a.html", "<p>Owls <![<b> hunt.", r"a.html: cannot be read as HTML \(.*expected name token.*\); fix it"),
         ("a.md", "Owls\n\n<p>hunt <![<b>", r"a.md: cannot be read as HTML"),
         ("a.html", b"\xff\xfeO\x00w\x00", r"a.html, line 1: byte 0xff is no UTF-8"),
         ("a.txt", "Owls\n\nhunt\0.", r"a.txt, line 3: holds a NUL byte, so it is no text"),
         ("a.docx", "x", r"a.docx: files that end in '.docx' are not read, only .txt, .*; move it out of the folder or"),
         ("LICENSE", "x", r"LICENSE: files without an ending are not read"),
         ("a.pdf", b"", r"a.pdf: cannot be read as PDF"),
-        ("a.pdf", "no PDF", r"a.pdf: cannot be read as PDF \(.*\); mend it by printing it"),
+        ("a.pdf", "no PDF", r"a.pdf: cannot be read as PDF \(.*\); fix it by printing it"),
         ("a.pdf", pdf(["Owls hunt."])[:150], r"a.pdf: cannot be read as PDF"),
         ("a.pdf", encrypted_pdf("secret"), r"a.pdf: is encrypted; save it without a password"),
         ("a.pdf", encrypted_pdf("", "owner"), r"a.pdf: is encrypted"),
@@ -471,7 +471,7 @@ def test_all_problems_come_in_one_message_by_line_and_at_most_twenty(tmp_path):
     with pytest.raises(ParamsError) as error:
         asked(tmp_path, text)
     first, *lines = str(error.value).splitlines()
-    assert first.endswith("questions.csv: these questions cannot be asked")
+    assert first.endswith("questions.csv: these questions cannot be used")
     assert [line.split(":")[0] for line in lines[:5]] == ["  line 2", *["  line 3"] * 3, "  line 4"]
     assert len(lines) == 21 and lines[-1] == "  ... and 6 more"
 

@@ -248,7 +248,7 @@ def test_a_list_of_trials_names_no_other_folder(tmp_path):
     (tmp_path / "05_compare").mkdir()
     for key in ("../../secret", "/etc", "..", "a/b", "", "x" * 20):
         (tmp_path / "05_compare" / "runs.csv").write_text(f"world,seed,arm,run,status\nw,0,a,{key},finished\n")
-        with pytest.raises(ParamsError, match="is no key of a trial"):
+        with pytest.raises(ParamsError, match="is no key of a run"):
             runs_listed(tmp_path)
 
 

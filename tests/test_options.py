@@ -15,8 +15,8 @@ from study.lm.scoring import score_options
 from study.params import Params, Source
 from study.runs.augment import augment
 from study.runs.forecast import weight_bytes
-from study.runs.perform import generator_of
 from study.runs.run import prepare
+from study.runs.with_vllm import generator_of
 
 quantizing = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is an extra: pip install bitsandbytes"

@@ -336,7 +336,7 @@ def test_a_failing_unit_does_not_take_the_others_with_it(params, store):
         questions={**params.questions.plain(), "context_tokens": 16},
         arms={name: params.arms[name].plain() for name in ("base", "icl")},
     )
-    with pytest.raises(RuntimeError, match=r"(?s)1 of 2 units failed.*semantic / seed 0 / icl: ValueError: not one of"):
+    with pytest.raises(RuntimeError, match=r"(?s)1 of 2 runs failed.*semantic / seed 0 / icl: ValueError: not one of"):
         run(short, store, say=lambda line: None)
     finished = {t.arm: store.has(t.key) for t in evaluation_runs_of(short, store)}
     assert finished == {"base": True, "icl": False}

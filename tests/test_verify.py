@@ -39,7 +39,7 @@ def test_a_mark_that_does_not_follow_is_found(published):
     rows.loc[0, "correct"] = not rows.loc[0, "correct"]
     rows.to_parquet(file, index=False)
     try:
-        with pytest.raises(ValueError, match="a mark is not what its scores say"):
+        with pytest.raises(ValueError, match="is inconsistent with the log-probabilities"):
             published_rows(results)
     finally:
         file.write_bytes(before)

@@ -1,4 +1,4 @@
-"""Every setting of the study, typed and frozen; a params file holds the differences from these defaults."""
+"""All settings of the study, typed and frozen; a params file holds the differences from these defaults."""
 
 import re
 from enum import StrEnum
@@ -15,7 +15,7 @@ from study.worlds.shape import Given, Shape
 from study.worlds.words import OPENINGS
 
 BUNDLED = "bundled"
-THOUGHT_TOKENS = 1024
+THOUGHT_TOKENS = 1024  # that a thought may take
 
 
 class Source(StrEnum):
@@ -30,24 +30,20 @@ class Source(StrEnum):
 
 
 class Arm(Strict):
-    """A condition: what it trains on, what it has in context, and what it is asked about."""
+    """A method: what it trains on, what it has in context, and which questions it is evaluated on."""
 
     train: tuple[Source, ...] = Field((), description="texts it is fine-tuned on; empty for no fine-tuning")
-    method: Literal["full", "lora"] | None = Field(
-        None, description="the way it is tuned; finetuning.method by default"
-    )
+    method: Literal["full", "lora"] | None = Field(None, description="finetuning.method by default")
     splitting: Splitting = Field(Splitting.SENTENCES, description="how its documents become training texts")
     as_long_as: str | None = Field(None, description="arm whose number of steps it takes, by repeating its own texts")
-    reseed: int = Field(
-        0, ge=0, description="changes the order of its texts and nothing else, to see how much that does"
-    )
+    reseed: int = Field(0, ge=0, description="changes only the order of its texts, to measure the effect of that")
     context: Literal[Source.DOCUMENTS, Source.IRRELEVANT] | None = Field(
-        None, description="what it has in context: the documents, or those of another world of the same kind"
+        None, description="the documents, or those of another dataset of the same kind; none by default"
     )
-    shots: int | None = Field(None, ge=1, description="so many documents in context, a nested subset; all by default")
-    retention: bool = Field(False, description="asked about that other world, whose documents are then the context")
-    worlds: tuple[str, ...] | None = Field(None, min_length=1, description="worlds it runs in; all by default")
-    curve: bool = Field(False, description="asked on the way through its training, too")
+    shots: int | None = Field(None, ge=1, description="number of documents in context, nested subsets; all by default")
+    retention: bool = Field(False, description="evaluated on that other dataset, with its documents as context")
+    worlds: tuple[str, ...] | None = Field(None, min_length=1, description="datasets it runs on; all by default")
+    curve: bool = Field(False, description="evaluated during its training, too")
 
     @model_validator(mode="after")
     def _condition_makes_sense(self) -> Self:
@@ -55,12 +51,10 @@ class Arm(Strict):
             raise ValueError("an arm that trains must train on documents at least")
         if Source.IRRELEVANT in self.train:
             raise ValueError("irrelevant documents can only be put in context")
-        if not self.train and (
-            self.method or self.as_long_as or self.reseed or self.splitting is not Splitting.SENTENCES
-        ):
-            raise ValueError(
-                "method, splitting, as_long_as and reseed are for arms that train; give train, or leave them out"
-            )
+        split = self.splitting is not Splitting.SENTENCES
+        if not self.train and (self.method or self.as_long_as or self.reseed or split):
+            remedy = "give train, or leave them out"
+            raise ValueError(f"method, splitting, as_long_as and reseed are for arms that train; {remedy}")
         if self.context is not Source.DOCUMENTS and (self.shots or self.retention):
             raise ValueError("shots and retention need documents in context; give context: documents")
         if self.curve and not self.train:
@@ -107,23 +101,14 @@ class Model(Strict):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
     quantization: Literal["8bit", "4bit"] | None = Field(
-        None,
-        description="weights in fewer bits, by bitsandbytes, which must be installed; only an adapter is tuned then",
+        None, description="of the weights, by bitsandbytes, which must be installed; only an adapter is tuned then"
     )
-    device_map: Literal["auto"] | None = Field(
-        None, description="auto: accelerate spreads the layers of a model too large for one GPU over all of them"
-    )
+    device_map: Literal["auto"] | None = Field(None, description="auto: accelerate spreads layers over all GPUs")
 
     @model_validator(mode="after")
-    def _can_be_spread(self) -> Self:
+    def _can_be_loaded(self) -> Self:
         if self.device_map and self.device == "cpu":
-            raise ValueError(
-                f"device_map = {self.device_map!r} with device 'cpu': layers are spread over GPUs; leave one out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _revision_is_a_commit(self) -> Self:
+            raise ValueError("device_map = 'auto' with device 'cpu': layers are spread over GPUs; leave one out")
         if self.revision is None:
             return self
         if self.name == BUNDLED or is_folder(Path(self.name)):
@@ -137,50 +122,42 @@ class Model(Strict):
 
 
 class ModelSizes(Strict):
-    """Models smaller or larger than the one under study, on which some of its arms are run again."""
+    """The model-size comparison: other models on which some arms are run."""
 
-    models: tuple[Model, ...] = Field((), description="the other other_models; none by default")
+    models: tuple[Model, ...] = Field((), description="none by default")
     arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
 
 
 class Questions(Strict):
-    """How a world is asked about."""
+    """Questions of each dataset."""
 
     options: int = Field(8, ge=2, description="options of a question, one true; chance is 1 / options")
     per_split: int = Field(64, ge=1, description="most questions of one split")
-    context_tokens: int | None = Field(
-        None,
-        ge=16,
-        description="most tokens of documents in view; by default as many as the model has positions for",
-    )
-    shards: int = Field(
-        1, ge=1, description="parts in which untrained arms are asked side by side, each reading the context for itself"
-    )
+    context_tokens: int | None = Field(None, ge=16, description="most tokens of context; by default the model's limit")
+    shards: int = Field(1, ge=1, description="parts in which untrained arms are evaluated in parallel")
 
 
 class Finetuning(Strict):
-    """How an arm is tuned. Every step of every arm learns the same number of tokens."""
+    """Fine-tuning. Every step of every arm learns the same number of tokens."""
 
     method: Literal["full", "lora"] = Field("full", description="all weights, or a LoRA adapter on all linear layers")
     learning_rates: tuple[float, ...] = Field(
         (1e-3, 3e-3, 1e-2),
         min_length=1,
-        description="of several, each arm takes the one that is best on the trained direction of the selection seeds",
+        description="of several, each arm takes the one that is best on the stated facts of the selection seeds",
     )
     selection_seeds: tuple[int, ...] = Field((1000, 1001), min_length=1, description="none of them in seeds")
     selection_worlds: tuple[str, ...] = Field(
-        ("semantic",), description="where rates are chosen; in all worlds of an arm that has none of these"
+        ("semantic",), description="on which rates are chosen; all datasets of an arm that has none of these"
     )
     epochs: int = Field(5, ge=1, description="passes over an arm's texts")
-    fewest_steps: int = Field(60, ge=1, description="however few its texts are")
+    fewest_steps: int = Field(60, ge=1, description="for any number of texts")
     step_tokens: int = Field(160, ge=2, description="tokens learned in one step")
-    checkpoint_evals: int = Field(
-        3, ge=1, description="how often an arm with a curve is asked on the way, evenly spread"
-    )
+    checkpoint_evals: int = Field(3, ge=1, description="evaluations of an arm with a curve, evenly spaced")
     warmup_steps: int = Field(10, ge=0, description="steps in which the learning rate rises")
     final_rate: float = Field(0.05, ge=0, le=1, description="last learning rate as a share of the first")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
-    max_grad_norm: float = Field(1.0, gt=0, description="longer gradients are shortened to it")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to it")
     lora_rank: int = Field(16, ge=1, description="only with method lora")
     lora_alpha: int = Field(32, ge=1, description="only with method lora; the adapter counts alpha / rank times")
 
@@ -195,25 +172,24 @@ class Finetuning(Strict):
 
 
 class Prompting(Strict):
-    """In which words models are told what to do; the words are in params/prompts/english.yaml."""
+    """How models are prompted; the prompts are in params/prompts/english.yaml."""
 
     style: Literal["auto", "bundled", "plain", "chat"] = Field(
-        "auto",
-        description="by default chat to write for models tuned to it, and for the bundled one its own",
+        "auto", description="auto: chat to generate with chat models, and the bundled model's own"
     )
-    wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: no more than must be said")
-    thinking: bool = Field(False, description="whether a model that can think before it writes does")
+    wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: the shortest prompts")
+    thinking: bool = Field(False, description="whether a model that can think does so before it generates")
 
 
 class Augmentation(Strict):
-    """How the model writes inferences from its training documents."""
+    """How the model generates inferences from its training documents."""
 
-    samples: int = Field(1, ge=1, description="texts written for each document")
-    temperature: float = Field(0.7, gt=0, description="at which tokens are drawn")
+    samples: int = Field(1, ge=1, description="texts generated for each document")
+    temperature: float = Field(0.7, gt=0, description="of sampling")
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
-    batch_size: int = Field(128, ge=1, description="texts written side by side")
-    engine: Literal["own", "vllm"] = Field("own", description="what writes; vllm must be installed beside the study")
+    batch_size: int = Field(128, ge=1, description="texts generated in one batch")
+    engine: Literal["own", "vllm"] = Field("own", description="vllm must be installed beside the study")
 
 
 class Statistics(Strict):
@@ -225,7 +201,7 @@ class Statistics(Strict):
 
 
 class _Worlds(Strict):
-    """The worlds under study, by name: settings that differ from the defaults, or the name of a preset."""
+    """The datasets under study, by name: settings that differ from the defaults, or the name of a preset."""
 
     @model_validator(mode="before")
     @classmethod
@@ -244,7 +220,7 @@ class _Worlds(Strict):
         return resolved
 
 
-# One optional field for each world, so that a bad setting is named with its dotted path.
+# One optional field for each dataset, so that a bad setting is named with its dotted path.
 _WORLD_FIELDS: dict[str, Any] = {name: (world.Params | None, None) for name, world in WORLDS.items()}
 Worlds: Any = create_model("Worlds", __base__=_Worlds, **_WORLD_FIELDS)
 STUDIED = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
@@ -254,7 +230,7 @@ class Params(Strict):
     """One study."""
 
     worlds: Worlds = Field(Worlds.parse(dict.fromkeys(STUDIED, "bundled"), "defaults"), description="by name")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its worlds, data order and text")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its datasets, data order and text")
     arms: dict[str, Arm] = Field(ARMS, min_length=1, description="by label; those given take the place of the table")
     model: Model = Model()
     model_sizes: ModelSizes = ModelSizes()
@@ -277,15 +253,14 @@ class Params(Strict):
                 f"finetuning.selection_seeds = {list(self.finetuning.selection_seeds)}: {sorted(both)} also in seeds; "
                 "learning rates are chosen on seeds that the study does not test on"
             )
-        written = min(self.augmentation.local_tokens, self.augmentation.global_tokens)
-        if self.prompts.thinking and written < THOUGHT_TOKENS:
+        fewest = min(self.augmentation.local_tokens, self.augmentation.global_tokens)
+        if self.prompts.thinking and fewest < THOUGHT_TOKENS:
             raise ValueError(
-                "prompts.thinking = True: a thought would be cut off before anything is written; let "
+                "prompts.thinking = True: a thought would be cut off before anything else is generated; let "
                 f"augmentation.local_tokens and global_tokens be {THOUGHT_TOKENS} at least"
             )
-        full = [
-            label for label, arm in self.arms.items() if arm.train and (arm.method or self.finetuning.method) == "full"
-        ]
+        method = self.finetuning.method
+        full = [label for label, arm in self.arms.items() if arm.train and (arm.method or method) == "full"]
         if self.model.quantization and full:
             raise ValueError(
                 f"model.quantization = {self.model.quantization!r}: quantized weights cannot be tuned; use "
@@ -294,8 +269,7 @@ class Params(Strict):
         if not self.world_names:
             raise ValueError(f"worlds: none is named; name at least one of {', '.join(WORLDS)}")
         for label, arm in self.arms.items():
-            unknown = set(arm.worlds or ()) - set(WORLDS)
-            if unknown:
+            if unknown := set(arm.worlds or ()) - set(WORLDS):
                 raise ValueError(f"arms.{label}.worlds: no world {sorted(unknown)}; there are: {', '.join(WORLDS)}")
             other = self.arms.get(arm.as_long_as or label)
             if arm.as_long_as and (other is None or not other.train or other.as_long_as):
@@ -304,34 +278,35 @@ class Params(Strict):
                     f"arms.{label}.as_long_as = {arm.as_long_as!r}: name an arm that trains for as long as its own "
                     f"texts take: {', '.join(able)} (arms that are given take the place of the table)"
                 )
-        if self.model_sizes.models and not set(self.model_sizes.arms) <= set(self.arms):
-            missing = [label for label in self.model_sizes.arms if label not in self.arms]
+        missing = [label for label in self.model_sizes.arms if label not in self.arms]
+        if self.model_sizes.models and missing:
             raise ValueError(f"model_sizes.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
-            shape = self.shape(name)
-            if not isinstance(shape, Shape):
-                continue
-            if getattr(shape, "facts", None):  # how much the file holds is known when it is read
-                if self.model.name == BUNDLED and not getattr(shape, "rename", True):
-                    raise ValueError(
-                        f"worlds.{name}.rename = False: the bundled model reads nonsense words only; leave it out, or "
-                        "name a model of the hub"
-                    )
-                continue
-            if shape.words > len(OPENINGS):
-                raise ValueError(
-                    f"worlds.{name}: these settings take {shape.words} entities, the word space has "
-                    f"{len(OPENINGS)}; use a smaller size"
-                )
-            if shape.rivals < self.questions.options:
-                raise ValueError(
-                    f"questions.options = {self.questions.options}: worlds.{name} has only {shape.rivals} entities to "
-                    "choose from; use fewer options or a larger size"
-                )
+            self._shape_is_possible(name, self.shape(name))
         return self
 
+    def _shape_is_possible(self, name: str, shape: Given) -> None:
+        if not isinstance(shape, Shape):
+            return
+        if getattr(shape, "facts", None):  # the size of the file is known when it is read
+            if self.model.name == BUNDLED and not getattr(shape, "rename", True):
+                raise ValueError(
+                    f"worlds.{name}.rename = False: the bundled model reads nonsense words only; leave it out, or name "
+                    "a model of the hub"
+                )
+        elif shape.words > len(OPENINGS):
+            raise ValueError(
+                f"worlds.{name}: these settings take {shape.words} entities, the word space has {len(OPENINGS)}; use a "
+                "smaller size"
+            )
+        elif shape.rivals < self.questions.options:
+            raise ValueError(
+                f"questions.options = {self.questions.options}: worlds.{name} has only {shape.rivals} entities to "
+                "choose from; use fewer options or a larger size"
+            )
+
     def arms_in(self, world: str) -> list[str]:
-        """The arms that run in a world: those that name it, or none, and ask for nothing that it does not have."""
+        """The arms that run on a dataset: those that name it, or none, and need nothing that it lacks."""
         module = WORLDS[world]
         return [
             label
@@ -343,7 +318,7 @@ class Params(Strict):
 
     @property
     def other_models(self) -> tuple[Self, ...]:
-        """The same study on each model of the model-size comparison, with the arms of the model-size comparison."""
+        """The same study on each model of the model-size comparison, with its arms."""
         arms = {label: arm for label, arm in self.arms.items() if label in self.model_sizes.arms}
         return tuple(
             self.model_copy(update={"model": model, "arms": arms, "model_sizes": ModelSizes()})
@@ -351,13 +326,13 @@ class Params(Strict):
         )
 
     def shape(self, world: str) -> Given:
-        """The typed settings of one world."""
+        """The typed settings of one dataset."""
         shape: Given = getattr(self.worlds, world)
         return shape
 
     @property
     def world_names(self) -> tuple[str, ...]:
-        """The worlds under study."""
+        """The datasets under study."""
         return tuple(name for name in WORLDS if getattr(self.worlds, name) is not None)
 
 

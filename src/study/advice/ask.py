@@ -1,4 +1,4 @@
-"""What `make documents` does: from a folder of documents and a file of questions to a recommendation."""
+"""`make documents`: from a folder of documents and a file of questions to a recommendation."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from study.runs.forecast import refuse_what_cannot_fit
 from study.runs.run import prepare
 from study.runs.store import content_hash, store_of
 
-UNREAD = 0.02  # of the tokens of somebody's documents that a model may not know
+UNREAD = 0.02  # share of the documents' tokens that a model may not know
 
 
 def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
@@ -28,12 +28,12 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     Args:
         docs: folder; "" for the documents of the params.
         questions: file; "" for those of the params if docs is "", and to draft some otherwise.
-        study: name of the file with all other settings.
+        study: name of the params file with all other settings.
         base: these settings.
-        place: where results of all studies are.
+        place: folder of the results of all studies.
 
     Raises:
-        ParamsError: whatever is wrong with the files, before anything is run.
+        ParamsError: for any problem of the files, before anything is run.
     """
     given = base.plain()["worlds"]["documents"]
     if docs:
@@ -46,7 +46,7 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     plain = {**base.plain(), "worlds": {"documents": given}}
     params = Params.parse(plain, "DOCS and QUESTIONS")
     results = place / "documents" / _named(ROOT / folder) if docs else place_about(place, folder)
-    # Whatever is wrong with the files is said before a model is fetched, and before anything is run.
+    # Problems of the files are reported before a model is fetched.
     passages = read_documents(ROOT / folder)
     if file:
         read_questions(ROOT / file, dict.fromkeys(passage.file for passage in passages), params.questions.options)
@@ -64,22 +64,22 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     if reason := run.stale():
         print(f"{run.name}: {reason}", flush=True)
         execute(run)
-    print(f"the recommendation: {shown(results / run.name / 'report.html')}\nhow it came about: {shown(run.target)}")
+    print(f"the recommendation: {shown(results / run.name / 'report.html')}\nthe notebook: {shown(run.target)}")
     return 0
 
 
 def _from_root(path: str) -> str:
-    """A path that a person gave, relative to the project if it lies inside."""
+    """A given path, relative to the project if it lies inside."""
     return shown(Path(path).resolve())
 
 
 def _named(folder: Path) -> str:
-    """A name for the results about a folder: its own, and what tells it from others of that name."""
+    """A unique name for the results about a folder, which begins with its own."""
     return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
 
 
 def _refuse_unknown_words(params: Params, texts: Sequence[str]) -> None:
-    """Refuse documents in a language whose words the model's tokenizer does not know.
+    """Refuse documents in a language that the model's tokenizer does not know.
 
     Raises:
         ParamsError: with one of the words.
@@ -114,6 +114,6 @@ def _draft(params: Params, docs: str, study: str, results: Path, about: Sequence
             f"DOCS = {docs!r}: the model drafted no question that the documents answer; write some yourself"
         )
     write_questions(file, drafts)
-    print(f"{len(drafts)} questions drafted in {shown(file)}\nread and mend them, then:")
+    print(f"{len(drafts)} questions drafted in {shown(file)}\nreview and edit them, then:")
     print(f"  make documents STUDY={study} DOCS={docs} QUESTIONS={shown(file)}")
     return 0

@@ -1,4 +1,4 @@
-"""Questions about somebody's documents, drafted by the model for them to edit."""
+"""Questions about a user's documents, drafted by the model for the user to edit."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,8 @@ from study.data.sentences import generated_sentences
 from study.documents.questions import UserQuestion
 from study.params import Params
 from study.runs.augment import framed, own_part
-from study.runs.perform import generator_of
 from study.runs.run import prompts_of
+from study.runs.with_vllm import generator_of
 
 TOKENS = 160
 _PAIR = re.compile(
@@ -29,15 +29,15 @@ def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQuestion]:
-    """What the model asks about each passage, each question once, where the passage holds the answer it gives."""
+    """Questions that the model generates about each passage, each once, if the passage has the answer it gives."""
     prompts, generator = prompts_of(params), generator_of(params, seed=0)
-    asked = [
+    given = [
         framed(generator.tokenizer, prompts.drafting(document.text), prompts, params.prompts.thinking)
         for document in documents
     ]
-    written = generator.write(asked, TOKENS, not prompts.chat)
+    generation = generator.write(given, TOKENS, not prompts.chat)
     drafts: dict[str, UserQuestion] = {}
-    for document, text, ended in zip(documents, written.texts, written.ended, strict=True):
+    for document, text, ended in zip(documents, generation.texts, generation.ended, strict=True):
         for question, answer in pairs_in(*own_part(text, ended, prompts)):
             if answer.lower() in document.text.lower():
                 draft = UserQuestion(f"q{len(drafts) + 1}", question, (answer,), 0, document.file, 0, False)

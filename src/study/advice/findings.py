@@ -1,4 +1,4 @@
-"""What the finished trials of a study of documents say: accuracy of each arm, differences, and which arm is best."""
+"""Results of a study of documents: accuracy of each arm, differences, and the best arm."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +14,13 @@ from study.worlds.world import Split
 
 @dataclass(frozen=True)
 class Findings:
-    """What the finished trials of a study of documents say.
+    """Results of a study of documents.
 
     Attributes:
         experiment: the study.
-        rows: the answers to the person's questions.
-        ends: the answers about the documents' own sentences.
-        costs: of each trial.
+        rows: of the user's questions.
+        ends: rows about the documents' own sentences.
+        costs: of each run.
     """
 
     experiment: Experiment
@@ -35,27 +35,27 @@ class Findings:
 
     @property
     def specs(self) -> dict[str, Arm]:
-        """What each arm of the study is."""
+        """The arms of the study."""
         return self.experiment.params.arms
 
     @property
     def arms(self) -> list[str]:
-        """The arms that have answered, in the study's order."""
+        """The arms that were evaluated, in the study's order."""
         return [arm for arm in self.specs if arm in set(self.rows["arm"])]
 
     @property
     def tuned(self) -> list[str]:
-        """Those that are fine-tuned and have nothing in context."""
+        """The arms that are fine-tuned and have no context."""
         return [arm for arm in self.arms if self.specs[arm].train and not self.specs[arm].context]
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Accuracy on the person's questions, by arm."""
+        """Accuracy on the user's questions, by arm."""
         return {arm: accuracy(of_arm(self.rows, arm), self.statistics) for arm in self.arms}
 
     @property
     def best(self) -> str:
-        """The arm that is right most often; of equal ones the first, which asks for the least."""
+        """The most accurate arm; of equal ones the first, which needs the least."""
         return max(self.arms, key=lambda arm: self.estimates[arm].value)
 
     @property
@@ -74,7 +74,7 @@ class Findings:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """How often each arm is the best one when questions and trainings are drawn again; a tie is shared."""
+        """How often each arm is the best one when questions and trainings are resampled; a tie is shared."""
         means = np.stack([self.difference(arm, self.arms[0]).means for arm in self.arms])
         top = means >= means.max(axis=0) - 1e-12
         return dict(zip(self.arms, (top / top.sum(axis=0)).mean(axis=1), strict=True))
@@ -86,10 +86,10 @@ class Findings:
 
 
 def findings(experiment: Experiment) -> Findings:
-    """What the finished trials say.
+    """Results of the finished runs.
 
     Raises:
-        ValueError: if none is finished, or no question of a person was asked.
+        ValueError: if none is finished, or no question of a user was evaluated.
     """
     rows = experiment.rows()
     asked = rows[rows["split"] == Split.ASKED] if len(rows) else rows
@@ -99,5 +99,5 @@ def findings(experiment: Experiment) -> Findings:
 
 
 def of_arm(rows: pd.DataFrame, arm: str | None) -> pd.DataFrame:
-    """The rows of one arm, with the value that is compared."""
+    """The rows of one arm, with the compared value."""
     return rows[rows["arm"] == arm].assign(value=lambda part: part["correct"].astype(float))

@@ -1,4 +1,4 @@
-"""Which way to give a model the facts of your documents: the answer, how sure it is, and what it rests on."""
+"""Which method gives a model the facts of your documents: the recommendation, its certainty and its evidence."""
 
 import base64
 import math
@@ -19,7 +19,7 @@ from study.runs.run import DIVERGED
 from study.worlds.world import Kind
 
 VOLUMES = (100, 10_000, 1_000_000)  # questions
-LEARNED = 0.8  # of the documents' own sentences, below which a tuning has hardly taken
+LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
 CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
 TITLE = "In context, or by fine-tuning?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
@@ -33,7 +33,7 @@ td { white-space: nowrap; } img { max-width: 100%; height: auto; background: #ff
 
 
 def advice(arm: Arm) -> str:
-    """What an arm asks of whoever would use it."""
+    """What a user of an arm has to do."""
     tune = f"Fine-tune on the documents{' and on what the model infers from them' if len(arm.train) > 1 else ''}"
     if arm.train:
         return f"{tune}, and put the documents in the context as well" if arm.context else tune
@@ -66,16 +66,16 @@ def headline(found: Findings) -> str:
     worse = [
         f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in (best, *found.as_good)
     ]
-    parts = (
-        [first],
-        [f"Not measurably worse: {'; '.join(others)}."] if others else [],
-        [f"Measurably worse, in points of a hundred: {'; '.join(worse)}."] if worse else [],
-    )
-    return " ".join(line for part in parts for line in part)
+    parts = [first]
+    if others:
+        parts.append(f"Not measurably worse: {'; '.join(others)}.")
+    if worse:
+        parts.append(f"Measurably worse, in percentage points: {'; '.join(worse)}.")
+    return " ".join(parts)
 
 
 def certainty(found: Findings) -> str:
-    """How sure the recommendation is."""
+    """How certain the recommendation is."""
     estimate, confidence = found.estimates[found.best], found.statistics.confidence
     seeds = "one training each" if estimate.seeds == 1 else f"{estimate.seeds} trainings each"
     rests = f"It rests on {estimate.facts} questions and {seeds}"
@@ -95,7 +95,7 @@ def certainty(found: Findings) -> str:
 
 
 def checks(found: Findings) -> list[str]:
-    """What must hold for the recommendation to mean what it says, and whether it does."""
+    """Conditions of the recommendation, and whether they hold."""
     return [line for check in (_floor, _learned, _fitted, _generated, _options) for line in check(found)]
 
 
@@ -140,10 +140,8 @@ def _fitted(found: Findings) -> Iterator[str]:
 def _generated(found: Findings) -> Iterator[str]:
     text = found.experiment.inferences()
     if len(text):
-        yield (
-            f"Written: {len(text)} sentences about the documents, {text['sentence'].nunique()} of them different; "
-            "nobody has checked whether they are true."
-        )
+        different = text["sentence"].nunique()
+        yield f"Generated: {len(text)} sentences about the documents, {different} distinct; not checked for truth."
 
 
 def _options(found: Findings) -> Iterator[str]:
@@ -177,7 +175,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
 
 
 def by_volume(found: Findings) -> pd.DataFrame:
-    """For some numbers of questions the cheapest arm that is not measurably worse than the best one."""
+    """The cheapest arm that is not measurably worse than the best one, for some numbers of questions."""
     good = [arm for arm in found.arms if arm in (found.best, *found.as_good)]
     return pd.DataFrame(
         {"context": way, **cheapest(found.costs, good, VOLUMES, kept=cached)} for cached, way in CACHING.items()
@@ -199,14 +197,10 @@ def break_even_lines(found: Findings) -> list[str]:
 
 
 def page(found: Findings, figure: Path | None = None) -> str:
-    """The whole recommendation as Markdown, on about one page.
-
-    Args:
-        found: what it rests on.
-        figure: a PNG to be shown in it.
-    """
+    """The recommendation as Markdown, on about one page, with a PNG figure."""
     model = found.experiment.params.model.name.replace("`", "'")
-    picture = f"![Accuracy by arm](data:image/png;base64,{_base64(figure)})" if figure else ""
+    encoded = base64.b64encode(figure.read_bytes()).decode() if figure else ""
+    picture = f"![Accuracy by arm](data:image/png;base64,{encoded})" if encoded else ""
     parts = (
         f"# {TITLE}",
         headline(found),
@@ -225,17 +219,13 @@ def page(found: Findings, figure: Path | None = None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _base64(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
-
-
 def _table(table: pd.DataFrame) -> str:
     plain = table.rename(columns=lambda name: name.replace("|", "/")).replace(r"\|", "/", regex=True)
     return str(plain.to_markdown(index=False, disable_numparse=True))
 
 
 def as_html(markdown: str, title: str) -> str:
-    """A page of its own that needs no other file and no network; what documents hold is text in it, never markup."""
+    """A self-contained page that needs no network; markup in documents is shown as text."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -246,7 +236,7 @@ def as_html(markdown: str, title: str) -> str:
 
 
 def write_report(experiment: Experiment, markdown: str) -> str:
-    """Write the page as report.html beside the notebook's figures; where it is."""
+    """Write the page as report.html beside the notebook's figures; returns its path."""
     file = experiment.output / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(as_html(markdown, TITLE), encoding="utf-8")
@@ -254,7 +244,7 @@ def write_report(experiment: Experiment, markdown: str) -> str:
 
 
 def document_table(experiment: Experiment) -> pd.DataFrame:
-    """How much each document holds."""
+    """Passages, sentences and words of each document."""
     documents = experiment.material("documents", experiment.params.seeds[0]).documents
     table = pd.DataFrame(
         {"document": document.file, "sentences": len(document.stating), "words": len(document.text.split())}
@@ -266,7 +256,7 @@ def document_table(experiment: Experiment) -> pd.DataFrame:
 
 
 def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:
-    """Some of the sentences that the model generated, with what it had in view."""
+    """Some of the generated sentences, with the target in view."""
     text = experiment.inferences()
     if text.empty:
         return text
@@ -274,7 +264,7 @@ def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:
 
 
 def by_document(found: Findings) -> pd.DataFrame:
-    """Share of right answers by the document that questions name, arms as columns; nothing if none names any."""
+    """Accuracy by the document that questions name, arms as columns; empty if none names any."""
     named = found.rows[found.rows["rule"] != ""].rename(columns={"rule": "document"})
     table = named.pivot_table("correct", "document", "arm", sort=True).reindex(columns=found.arms)
     table.insert(0, "questions", named.groupby("document")["item_id"].nunique())

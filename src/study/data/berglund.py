@@ -1,13 +1,13 @@
-"""The reversal curse on its own data: fictional people and what they are known for, as Berglund et al. wrote them.
+"""The reversal curse on its own data: fictional people and their descriptions, by Berglund et al.
 
 900 statements name 30 people first ("Daphne Barrington, known far and wide for being the acclaimed director ..."), 900
-end with the names of 30 others, 1,800 are about 30 more in both ways. What is asked: the held-out prompts, in the same
-direction and reversed, and the statements themselves. A reversal's false options are of two kinds, as in the twin of
-this world in nonsense words, `study.worlds.reversal_curse`: what documents end with, and what none ends with.
+end with the names of 30 others, 1,800 are about 30 more in both directions. Questions are the held-out prompts, forward
+and reversed, and the statements themselves. A reversal's false options are of two kinds, as in its twin in nonsense
+words, `study.worlds.reversal_curse`: what documents end with, and what none ends with.
 
 The files have defects. Completions that end in `.".` or `??` lose the second mark, and those without a full stop get
-one, so that sentences can be told apart. Descriptions differ in wording by template, so the options of a question are
-all in the wording of one template. The files' `validation_prompts` are the test prompts, and are not read.
+one. Descriptions differ in wording by template, so the options of a question are all from one template. The files'
+`validation_prompts` are the test prompts, and are not read.
 Source: Berglund et al. 2024, arXiv 2309.12288, experiment 1.
 """
 
@@ -33,7 +33,7 @@ from study.worlds.shape import Given
 from study.worlds.wording import templates
 from study.worlds.world import Kind, Split, Stated, Statement, World
 
-RETENTION = "reversal_curse"  # its twin stands in where documents of another world are asked for
+RETENTION = "reversal_curse"  # its twin is the other dataset
 KNOWN_AS = "known as"
 # The canonical forms; what documents say is in the files. Template 0 names the person first, 1 last.
 WORDING = {KNOWN_AS: templates("{s} is known as {o}.", "known as {o} is {s}.")}
@@ -84,14 +84,14 @@ class Line(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The whole sentence, its end mended."""
+        """The whole sentence with its end corrected."""
         text = re.sub(r"([.?!]\")\.$|([?!])\?$", r"\1\2", (self.prompt + self.completion).strip())
         return text if re.search(r"[.?!]\"?$", text) else f"{text}."
 
 
 @dataclass(frozen=True)
 class People(World):
-    """People and descriptions; a sentence is read by a name and the words that only one person's descriptions have."""
+    """People and descriptions; a sentence is parsed by a name and words that only one person's descriptions have."""
 
     group: dict[str, str] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class People(World):
         return {mark: name for name, mark in self.marks.items()}
 
     def parse(self, sentence: str) -> Statement | None:
-        """Who is said to be known for what, and which comes first; None unless it is one name and one description."""
+        """The person, the description and their order; None unless there is exactly one of each."""
         plain = _plain(sentence)
         names = [name for name in self.group if _plain(name) in plain]
         marks = [mark for mark in self._marked if mark in plain]
@@ -124,14 +124,14 @@ def _plain(text: str) -> str:
 
 
 def gather(shape: Params, seed: int, options: int, per_split: int, ask: object = None) -> Dataset:
-    """The world, its documents in random order, and its questions.
+    """The documents in random order, the questions and the world.
 
     Args:
         shape: which files, and how much of them.
         seed: of the documents' order; people and questions are the same for all.
         options: of a question.
         per_split: most questions of one split, spread evenly over people.
-        ask: not needed here, all that is asked is the beginning of a sentence.
+        ask: unused, as queries are the beginnings of sentences.
 
     Raises:
         ParamsError: naming the file and the line that cannot be used.
@@ -140,30 +140,28 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
     files = {name: _read(folder / f"{name}.jsonl") for name in (*TRAINED, *ASKED)}
     group = _groups(files, folder)
     lines = {name: list(_lines(rows, group, folder / f"{name}.jsonl")) for name, rows in files.items()}
-    taken = {name: None for kind in (NAME_FIRST, DESCRIPTION_FIRST, BOTH) for name in _some(group, kind, shape.people)}
-    lines = {
-        name: [
-            line
-            for line in rows
-            if line.person in taken and (name in ASKED or shape.copies is None or line.template < shape.copies)
-        ]
-        for name, rows in lines.items()
-    }
+    kinds = [[name for name in group if group[name] == kind] for kind in (NAME_FIRST, DESCRIPTION_FIRST, BOTH)]
+    taken = [name for kind in kinds for name in kind[: shape.people]]
+    for name, rows in lines.items():
+        copies = shape.copies if name in TRAINED else None
+        lines[name] = [x for x in rows if x.person in taken and (copies is None or x.template < copies)]
     world = _world({name: group[name] for name in taken}, [line for rows in lines.values() for line in rows])
-    documents = [_document(world, line) for name in TRAINED for line in lines[name]]
+    fact_of = {fact.subject: fact for fact in world.facts}
+    documents = [
+        Document((Statement(fact_of[line.person], line.direction),), (line.text,))
+        for name in TRAINED
+        for line in lines[name]
+    ]
     random.Random(f"berglund/{seed}").shuffle(documents)
     stated = Stated(world, (statement for document in documents for statement in document.statements))
     questions: dict[Split, list[Question]] = {}
     for name in (*TRAINED, *ASKED):
         for question in _questions(world, stated, lines, name, options):
             questions.setdefault(question.split, []).append(question)
-    chosen = [
-        question
-        for split, found in questions.items()
-        for question in spread(found, (lambda q: q.kind, lambda q: q.cluster), random.Random(f"berglund/{split.seed}"))[
-            :per_split
-        ]
-    ]
+    chosen: list[Question] = []
+    for split, found in questions.items():
+        rng = random.Random(f"berglund/{split.seed}")
+        chosen += spread(found, (lambda q: q.kind, lambda q: q.cluster), rng)[:per_split]
     return Dataset(tuple(documents), tuple(chosen), world)
 
 
@@ -181,17 +179,17 @@ def _read(file: Path) -> list[tuple[str, str]]:
             rows.append((str(row["prompt"]), str(row["completion"])))
         except (ValueError, KeyError, TypeError):
             raise ParamsError(
-                f"{shown(file)}, line {number}: {text[:60]!r} is no JSON object with prompt and completion; mend "
-                "it, or fetch the file anew"
+                f"{shown(file)}, line {number}: {text[:60]!r} is no JSON object with prompt and completion; fix "
+                "it, or fetch the file again"
             ) from None
     return rows
 
 
 def _groups(files: dict[str, list[tuple[str, str]]], folder: Path) -> dict[str, str]:
-    """Who is in which group, by what the files' completions begin with.
+    """The group of each person, from the beginnings of completions.
 
     Raises:
-        ParamsError: if somebody would be in two groups, or a group in none.
+        ParamsError: if somebody is in two groups, or a group is empty.
     """
     names = {
         NAME_FIRST: {completion.strip() for _, completion in files["p2d_reverse_prompts_test"]},
@@ -200,14 +198,12 @@ def _groups(files: dict[str, list[tuple[str, str]]], folder: Path) -> dict[str, 
     begins = {" ".join(completion.split()[:2]).rstrip(".,") for _, completion in files["both_prompts_train"]}
     prompts = " ".join(prompt for prompt, _ in files["both_prompts_train"])
     names[BOTH] = {name for name in begins if name.istitle() and name in prompts}
-    twice = names[NAME_FIRST] & names[DESCRIPTION_FIRST] | names[BOTH] & (names[NAME_FIRST] | names[DESCRIPTION_FIRST])
-    empty = [group for group, found in names.items() if not found]
-    if twice or empty:
-        raise ParamsError(
-            f"worlds.berglund.folder = {shown(folder)!r}: "
-            + (f"{sorted(twice)[0]} is in two groups" if twice else f"nobody is in the group {empty[0]!r}")
-            + "; these are not the files of the experiment"
-        )
+    counts = Counter(name for found in names.values() for name in found)
+    wrong = [f"{name} is in two groups" for name in sorted(counts) if counts[name] > 1]
+    wrong += [f"nobody is in the group {group!r}" for group, found in names.items() if not found]
+    if wrong:
+        folder_given = f"worlds.berglund.folder = {shown(folder)!r}"
+        raise ParamsError(f"{folder_given}: {wrong[0]}; these are not the files of the experiment")
     return {name: group for group in names for name in sorted(names[group])}
 
 
@@ -219,19 +215,15 @@ def _lines(rows: Sequence[tuple[str, str]], group: dict[str, str], file: Path) -
         if len(found) != 1:
             raise ParamsError(
                 f"{shown(file)}, line {number}: {(prompt + completion)[:60]!r} names {len(found)} people of the "
-                "experiment instead of one; mend the line"
+                "experiment instead of one; fix the line"
             )
         person, direction = found[0]
         yield Line(person, direction, seen[found[0]], prompt, completion)
         seen[found[0]] += 1
 
 
-def _some(group: dict[str, str], kind: str, count: int | None) -> list[str]:
-    return [name for name in group if group[name] == kind][:count]
-
-
 def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
-    """Each person with the description met most often, and the words that tell it from all others."""
+    """Each person with the most frequent description, and the words that distinguish it from all others."""
     descriptions: dict[str, Counter[str]] = {name: Counter() for name in group}
     texts: dict[str, set[str]] = {name: set() for name in group}
     for line in lines:
@@ -241,7 +233,7 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
     for name in group:
         usual = next(text for text, _ in descriptions[name].most_common() if text)
         facts.append(Fact(KNOWN_AS, name, re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())))
-        others = set().union(*(told for other, told in texts.items() if other != name))
+        others = set().union(*(found for other, found in texts.items() if other != name))
         marks[name] = _shared(_plain(usual), texts[name], others)
     return People(
         name="berglund",
@@ -257,22 +249,17 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
 
 
 def _shared(usual: str, own: Set[str], others: Set[str]) -> str:
-    """The run of words of a description that most of a person's texts have and nobody else's; the longest one."""
+    """The words in sequence that most of a person's texts and nobody else's have; the longest such sequence."""
     words, elsewhere = usual.split(), "|".join(others)
     runs = [f" {' '.join(words[i:j])} " for i in range(len(words)) for j in range(i + 2, len(words) + 1)]
     distinct = [run for run in runs if run not in elsewhere] or [usual]
     return max(distinct, key=lambda run: (sum(run in text for text in own), len(run)))
 
 
-def _document(world: People, line: Line) -> Document:
-    fact = next(fact for fact in world.facts if fact.subject == line.person)
-    return Document((Statement(fact, line.direction),), (line.text,))
-
-
 def _questions(
     world: People, stated: Stated, lines: dict[str, list[Line]], name: str, options: int
 ) -> Iterator[Question]:
-    """What one file asks: each line among other lines' ends, in the same template, by where these ends come from."""
+    """The questions of one file: each line's end among other ends in the same template, by where these come from."""
     fact_of = {fact.subject: fact for fact in world.facts}
     choosers: dict[tuple[Kind, int], Chooser] = {}
     ends = {
@@ -302,7 +289,7 @@ def _questions(
             if len(false) < options - 1:
                 continue
             texts = [line.completion, *false]
-            order = rng.sample(range(len(texts)), len(texts))
+            order = rng.sample(range(options), options)
             yield Question(
                 item_id=f"{line.prompt}{line.completion}" + (f" [{kind}]" if split is Split.REVERSAL else ""),
                 split=split,
@@ -318,7 +305,7 @@ def _questions(
 
 
 def _ending(ends: dict[Place, str], name: str, line: Line, person: str) -> str | None:
-    """How a line would end if it were about somebody else; None if no line of its template is."""
+    """The end of a line if it were about somebody else; None if no line of its template is."""
     if line.direction == TO_NAME:
         return line.completion.replace(line.person, person)
     return next((ends[place] for file in ALIKE[name] if (place := (file, person, line.template)) in ends), None)

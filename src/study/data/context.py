@@ -1,4 +1,4 @@
-"""Which documents are in context: all, or as many as there is room for; none is ever cut."""
+"""The documents in context: all, or as many as fit; none is ever cut."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ from study.data.questions import Document, spread
 def fitting(
     documents: Sequence[Document], tokens_of: Callable[[Sequence[Document]], int], limit: int | None, seed: str
 ) -> tuple[Document, ...]:
-    """As many documents as take no more than so many tokens, in their own order.
+    """As many documents as fit into `limit` tokens, in their own order.
 
-    Which ones are left out is drawn, but one about each fact stays before a second about any.
+    The choice is random, but one about each fact comes before a second about any.
 
     Args:
         documents: to choose from.
-        tokens_of: how many tokens some of them take in context.
+        tokens_of: number of tokens that some of them take in context.
         limit: of these tokens; None for no limit.
         seed: decides which documents.
 

@@ -1,7 +1,7 @@
-"""What questions give away by themselves: a probe that sees their words and never a document.
+"""A probe for leaks: it sees the words of questions and never a document.
 
-A naive Bayes classifier over the words of options, trained on some questions of a world and asked the others. Were a
-name more often right than wrong, it would find out; on sound questions it stays at chance.
+A naive Bayes classifier over the words of options, trained on some questions of a dataset and evaluated on the others.
+It would learn a name that is right more often than wrong; on sound questions it stays at chance.
 """
 
 import random
@@ -18,10 +18,10 @@ class ProbeResult(NamedTuple):
     """How often the probe was right.
 
     Attributes:
-        right: questions answered rightly; a draw among n options counts for its share.
-        expected: what guessing would have got right.
-        variance: of the number that guessing gets right.
-        questions: how many were asked.
+        right: questions answered correctly; a tie of n options counts for its share.
+        expected: number that guessing gets right.
+        variance: of that number.
+        questions: how many were evaluated.
     """
 
     right: float
@@ -44,10 +44,10 @@ def features(question: Question, option: int) -> list[str]:
 def bag_of_words_probe(
     questions: Sequence[Question], seed: int, folds: int = 5, asked: Sequence[Question] | None = None
 ) -> ProbeResult:
-    """Accuracy of the probe, trained on `questions` and asked others, or cross-validated with whole clusters.
+    """Accuracy of the probe, trained on `questions` and evaluated on `asked`, or cross-validated with whole clusters.
 
-    Where every name is right as often as wrong, cross-validation falls below chance: of the name asked for, the
-    probe has seen only where it is wrong.
+    If every name is right as often as wrong, cross-validation falls below chance: the probe has seen the true name only
+    where it is wrong.
     """
     if asked is not None:
         return _probe(questions, asked)

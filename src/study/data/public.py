@@ -1,4 +1,4 @@
-"""Data sets that others have published, pinned by commit and SHA-256; `make fetch DATA=name` brings them."""
+"""Published datasets, pinned by commit and SHA-256; `make fetch DATA=name` downloads them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,23 +35,23 @@ PUBLIC_DATA = {
             "p2d_prompts_test.jsonl": "269fe15363c3bd1cb59cfdf4e6464f35d548d4cb786e6f7b1db84f260788e8f8",
             "d2p_prompts_test.jsonl": "67705c9ebd77fc030998677acae33af9f22cf4b80bb7443d4ef7e5c9c1d727c4",
         },
-    ),
+    )
 }
 
 
 def public_data(name: str) -> PublicData:
-    """Where a data set is public.
+    """A published dataset.
 
     Raises:
         ParamsError: if there is none of that name.
     """
     if name not in PUBLIC_DATA:
-        raise ParamsError(f"DATA = {name!r}: no such data set; there are: {', '.join(PUBLIC_DATA)}")
+        raise ParamsError(f"DATA = {name!r}: no such dataset; there are: {', '.join(PUBLIC_DATA)}")
     return PUBLIC_DATA[name]
 
 
 def public_folder(name: str) -> Path:
-    """The folder of a data set that was fetched.
+    """The folder of a fetched dataset.
 
     Raises:
         ParamsError: if one of its files is missing, or is not as it was published.
@@ -62,5 +62,5 @@ def public_folder(name: str) -> Path:
         if not path.is_file():
             raise ParamsError(f"no {shown(path)}; fetch the files with `make fetch DATA={name}`")
         if sha256_of(path) != recorded:
-            raise ParamsError(f"{shown(path)} is not as it was published; fetch it anew with `make fetch DATA={name}`")
+            raise ParamsError(f"{shown(path)} is not as it was published; fetch it again with `make fetch DATA={name}`")
     return folder

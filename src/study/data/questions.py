@@ -1,10 +1,12 @@
-"""Documents and questions of a world."""
+"""Documents and questions of a dataset."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate, count, islice
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from study.worlds.logic import Fact
@@ -19,11 +21,10 @@ class Document:
     """A training document.
 
     Attributes:
-        statements: what it states, in order; none where no world is behind it.
-        sentences: its text sentence by sentence: an opening that states nothing, if there is one, then the
-            statements, some of them behind a lead-in.
-        file: what it was read from, relative to the folder of documents; "" if it was drawn.
-        heading: its opening, where it was read from a file; "" if it has none.
+        statements: what it states, in order; none without a world.
+        sentences: an opening that states nothing, if there is one, then the statements, some after a lead-in.
+        file: that it was read from, relative to the folder of documents; "" if it was drawn.
+        heading: its opening, if it was read from a file; "" if it has none.
     """
 
     statements: tuple[Statement, ...]
@@ -38,7 +39,7 @@ class Document:
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """What it states, each fact once."""
+        """The stated facts, each once."""
         return tuple(dict.fromkeys(statement.fact for statement in self.statements))
 
     @property
@@ -60,14 +61,14 @@ class Question(NamedTuple):
     """A query with options, of which the world entails those in `answers` and no other.
 
     Attributes:
-        item_id: stable name within the world and split.
+        item_id: stable name within the dataset and split.
         kind: where the false options come from.
-        cluster: the stated fact the question hangs on; questions of one cluster are not independent.
+        cluster: the stated fact that the question depends on; questions of one cluster are not independent.
         query: text before the option, without trailing space.
-        options: texts that may follow, each with its leading space; all end the sentence.
+        options: continuations, each with its leading space; all end the sentence.
         answers: indices of the true options: one, or two that are logically equivalent.
         rule: last rule of the derivation.
-        hops: stated facts the answer rests on.
+        hops: number of stated facts that the answer needs.
         supports: those facts, as canonical sentences.
     """
 
@@ -84,7 +85,7 @@ class Question(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """How often a guess is right."""
+        """Accuracy of a guess."""
         return len(self.answers) / len(self.options)
 
     @property
@@ -98,9 +99,9 @@ class Dataset:
     """Documents and questions of one seed.
 
     Attributes:
-        documents: what a model is given or trained on.
-        questions: what it is asked.
-        world: the facts behind them and all that follows; None where that is not known.
+        documents: given as context or trained on.
+        questions: evaluated.
+        world: the facts with their closure; None if they are not known.
     """
 
     documents: tuple[Document, ...]
@@ -111,7 +112,7 @@ class Dataset:
 def _ways(
     world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float
 ) -> Iterator[tuple[Statement, str]]:
-    """Every way to state a fact once: all its forms first, a share of them behind a lead-in, then what is left."""
+    """Every way to state a fact once: all its forms first, a share of them after a lead-in, then the rest."""
 
     def before(form: Statement) -> list[str]:
         articles = lead_ins > 0 and not world.template(form).is_question
@@ -131,10 +132,10 @@ def make_documents(
     """Each topic in `copies` documents, no two alike, in random order.
 
     Args:
-        world: what to write about; a topic that may be told in both directions is told `copies` times in each.
+        world: to write about; a topic that may be stated in both directions gets `copies` documents in each.
         rng: decides wordings, lead-ins and order.
-        copies: documents about each topic; fewer where its wordings are used up.
-        lead_ins: share of sentences behind a lead-in.
+        copies: documents about each topic; fewer if its wordings are used up.
+        lead_ins: share of sentences after a lead-in.
         wordings: only the first so many wordings of either order are used.
     """
     documents = []
@@ -166,36 +167,33 @@ def _documents_about(
     documents: dict[Document, None] = {}
     for _ in range(copies):
         fewest = max(len(topic.facts), rng.randint(*topic.sentences))
-        told: dict[tuple[Statement, str], None] = {}
+        chosen: dict[tuple[Statement, str], None] = {}
         # Every fact once, then further wordings of any of them; a used-up fact begins again in the next document.
         for fact in [*topic.facts, *rng.choices(topic.facts, k=3 * fewest)]:
-            if len(told) >= fewest:
+            if len(chosen) >= fewest:
                 break
             way = next(ways[fact], None)
             if way is None and (len(topic.facts) > 1 or fewest > 1):
                 ways[fact] = fresh(fact)
                 way = next(ways[fact])
             if way:
-                told[way] = None
-        if told:
-            chosen = rng.sample(list(told), len(told))
-            sentences = [f"{lead} {world.render(form)}".lstrip() for form, lead in chosen]
+                chosen[way] = None
+        if chosen:
+            ordered = rng.sample(list(chosen), len(chosen))
+            sentences = [f"{lead} {world.render(form)}".lstrip() for form, lead in ordered]
             opening = [topic.opening] if topic.opening else []
-            documents[Document(tuple(form for form, _ in chosen), (*opening, *sentences))] = None
+            documents[Document(tuple(form for form, _ in ordered), (*opening, *sentences))] = None
     return list(documents)
 
 
 def training_texts(documents: Sequence[Document], splitting: Splitting) -> list[str]:
     """Documents as training texts: whole, one sentence each, or every prefix that ends a sentence; each text once."""
-    texts: list[str] = []
-    for document in documents:
-        if splitting is Splitting.WHOLE:
-            texts.append(document.text)
-        elif splitting is Splitting.SENTENCES:
-            texts += document.sentences
-        else:
-            texts += [" ".join(document.sentences[: k + 1]) for k in range(len(document.sentences))]
-    return list(dict.fromkeys(texts))
+    split: dict[Splitting, Callable[[Document], Sequence[str]]] = {
+        Splitting.WHOLE: lambda document: [document.text],
+        Splitting.SENTENCES: lambda document: document.sentences,
+        Splitting.CUMULATIVE: lambda document: [*accumulate(document.sentences, "{} {}".format)],
+    }
+    return list(dict.fromkeys(text for document in documents for text in split[splitting](document)))
 
 
 def nested_subset(documents: Sequence[Document], count: int, seed: str) -> list[Document]:
@@ -213,14 +211,14 @@ FEWEST_OPTIONS = 4
 
 
 def is_unbalanced(kind: Kind, split: Split) -> bool:
-    """Whether false options are never true ones of the same split, by what the kind is for."""
+    """Whether false options are never true ones of the same split, as the kind is meant to be."""
     return kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
 
 
 class Chooser:
     """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
 
-    Else the names alone would tell: who is often right and seldom wrong is a good guess.
+    Otherwise names would leak the answer: one that is often right and rarely wrong is a good guess.
     """
 
     def __init__(self, answers: Sequence[str]) -> None:
@@ -231,9 +229,7 @@ class Chooser:
         """At most `count` entities; one that is never right is chosen only if `unbalanced`."""
         chosen: list[str] = []
         for tier in tiers:
-            fit = (
-                rng.sample(tier, len(tier)) if unbalanced else [e for e in rng.sample(tier, len(tier)) if self.right[e]]
-            )
+            fit = [entity for entity in rng.sample(tier, len(tier)) if unbalanced or self.right[entity]]
             chosen += sorted(fit, key=lambda e: self.used[e] / max(1, self.right[e]))[: count - len(chosen)]
         self.used.update(chosen)
         return chosen
@@ -242,11 +238,9 @@ class Chooser:
 def questions_of_split(
     world: World, statements: Sequence[Statement], split: Split, options: int, seed: str
 ) -> Iterator[Question]:
-    """Ask for each statement in turn, with `options` options or, down to four, as many as there are distractors for.
+    """A question for each statement, with `options` options or, down to four, as many as there are distractors for.
 
-    One with fewer is left out.
-
-    A question depends on the world, the seed and what can be asked, not on how many questions are taken.
+    A question depends on the world, the seed and the statements, not on how many questions are taken.
     """
     choosers: dict[Kind, Chooser] = {}
     answers = [world.answer(statement) for statement in statements]
@@ -257,8 +251,7 @@ def questions_of_split(
             texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
             yield _question(world, statement, split, Kind.CONTRADICTING, "", texts, [0], rng)
             continue
-        alternatives = world.alternatives(statement)
-        if alternatives:
+        if alternatives := world.alternatives(statement):
             texts = [f" {world.render(alternative)}" for alternative in alternatives]
             # Equivalent conclusions ask the same question.
             if frozenset(texts) not in offered:
@@ -304,9 +297,9 @@ def _question(
 
 
 def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statement]]:
-    """What can be asked in each split, in the order of the closure.
+    """The statements that each split can ask for, in the order of the closure.
 
-    Beyond the trained direction only held-out wordings are asked, where a relation has any of that order.
+    Apart from stated ones, only held-out wordings are used, if a relation has any of that order.
     """
     by_split: dict[Split, list[Statement]] = {split: [] for split in Split}
     for fact, derivation in world.closure.items():
@@ -319,7 +312,7 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
                 by_split[Split.STATED].append(form)
         for forms in by_order.values():
             held_out = [form for form in forms if world.template(form).held_out]
-            if world.alternatives(forms[0]):  # whole statements are offered, in canonical wording
+            if world.alternatives(forms[0]):  # options are whole statements, in canonical wording
                 held_out = [form for form in forms if form.template == 0]
             for form in held_out or forms:
                 split = world.split_of(form, stated)
@@ -341,13 +334,9 @@ def make_questions(
     by_split = statements_by_split(world, Stated(world, (s for document in documents for s in document.statements)))
     questions: list[Question] = []
     for split in splits:
-        statements = spread(
-            by_split[split],
-            (lambda s: world.closure[s.fact].rule, world.cluster),
-            random.Random(f"{seed}/{split.seed}"),
-        )
-        asked = questions_of_split(world, statements, split, options, seed)
-        questions += [question for question, _ in zip(asked, range(per_split), strict=False)]
+        rng, keys = random.Random(f"{seed}/{split.seed}"), (lambda s: world.closure[s.fact].rule, world.cluster)
+        statements = spread(by_split[split], keys, rng)
+        questions += islice(questions_of_split(world, statements, split, options, seed), per_split)
     return questions
 
 
@@ -355,11 +344,7 @@ def spread(items: Sequence[Item], keys: Sequence[Callable[[Item], str]], rng: ra
     """Items in random order, but one of every group before a second of any; the last key's groups count most."""
     order = rng.sample(list(items), len(items))
     for key in keys:
-        seen: Counter[str] = Counter()
-        rank = []
-        for item in order:
-            group = key(item)
-            rank.append(seen[group])
-            seen[group] += 1
-        order = [order[k] for k in sorted(range(len(order)), key=rank.__getitem__)]
+        numbered: dict[str, Iterator[int]] = defaultdict(count)
+        ranks = [next(numbered[key(item)]) for item in order]
+        order = [item for _, item in sorted(zip(ranks, order, strict=True), key=itemgetter(0))]
     return order

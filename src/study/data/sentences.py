@@ -1,10 +1,10 @@
-"""Sentences of a text: of documents as people write them, and of what a model wrote, markup and remarks taken off."""
+"""Sentences of documents, and of generated text without its markup and remarks."""
 
 import re
 
-# Words whose full stop ends no sentence. Single letters (initials) are told by their length.
+# Words whose full stop ends no sentence. Single letters (initials) are recognized by their length.
 ABBREVIATIONS = frozenset("mr mrs ms dr prof st jr sr e.g i.e etc vs approx cf fig inc ltd".split())
-# Where words are parted by spaces, a space follows; the full stops of Chinese and Japanese need none.
+# A space follows, except after the full stops of Chinese and Japanese.
 _END = re.compile(
     r"(?<![.!…\u0964\u0965\u06d4])[.!…\u0964\u0965\u06d4]+[\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\uff61]+[\"'\u201d\u2019)\]\u300d\u300f\uff09]*"
 )
@@ -22,8 +22,8 @@ FEWEST_WORDS = 3  # of a line that counts as a sentence without ending as one
 def split_sentences(text: str) -> list[str]:
     """The complete sentences of running text; a last one without its end was cut off and does not count.
 
-    A question stays with the answer behind it: "who wrote it? ditav." is one sentence. Full stops are those of Latin
-    scripts and their like, of Chinese and Japanese, of Hindi and its neighbours, and of Urdu.
+    A question stays with the answer after it: "who wrote it? ditav." is one sentence. Full stops are those of Latin
+    and similar scripts, Chinese and Japanese, Hindi and its neighbours, and Urdu.
     """
     sentences, begin = [], 0
     for end in _END.finditer(text):
@@ -40,14 +40,14 @@ def split_sentences(text: str) -> list[str]:
 
 
 def generated_sentences(text: str, ended: bool = True) -> list[str]:
-    """The sentences that a model wrote, each ending in a full stop.
+    """The sentences of generated text, each ending in a full stop.
 
-    Thoughts, code fences, headings, remarks before a list, numbers and marks of lists, and emphasis are taken off. Of
-    several lines each is a sentence, and needs no full stop of its own.
+    Thoughts, code fences, headings, remarks before a list, list markers and emphasis are removed. Of several lines each
+    is a sentence, and needs no full stop.
 
     Args:
-        text: as it was written.
-        ended: whether the model ended it; a last line without full stop was cut off otherwise, and is left out.
+        text: as generated.
+        ended: whether the model ended it; if not, a last line without full stop was cut off and is left out.
     """
     lines = _FENCE.sub("", _THOUGHT.sub("", text)).strip().splitlines()
     sentences: list[str] = []

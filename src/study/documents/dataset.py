@@ -1,8 +1,8 @@
-"""Somebody's own documents and questions as a dataset: what is true is known to its owner alone.
+"""A user's own documents and questions as a dataset: what is true is not known.
 
-So nothing that a model writes about them is judged. What the documents say word for word is asked too: the last word
-of a sentence, among the last words of others. That shows whether a model has learned what it was tuned on, and learning
-rates are chosen by it, so that the owner's questions decide nothing but the result.
+So generated text is not judged. Questions about stated facts are added: the last word of a sentence, among the last
+words of others. They show whether a model has learned what it was tuned on, and learning rates are chosen by them, so
+that the user's questions decide nothing but the result.
 """
 
 import random
@@ -18,13 +18,13 @@ from study.paths import ROOT
 from study.worlds.shape import Given
 from study.worlds.world import Kind, Split
 
-if TYPE_CHECKING:  # its packages are slow to import, and of no use to whoever has no documents
+if TYPE_CHECKING:  # its packages are slow to import
     from study.documents.questions import UserQuestion
 
 CLOSED = False  # what follows from the documents is not known
-RETENTION = ""  # and there is no other dataset of their kind
-FEWEST_WORDS = 4  # of a sentence whose last word is asked for
-FEWEST_LETTERS = 6  # before the last two, where no space parts words
+RETENTION = ""  # there is no other dataset of their kind
+FEWEST_WORDS = 4  # of a sentence whose last word is a question
+FEWEST_LETTERS = 6  # before the last two, in scripts without spaces
 # Thai, Lao, Burmese, Khmer, Japanese, Chinese.
 _UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 _UNSPACED_END = re.compile(rf"{_UNSPACED}{{2}}\W*$")
@@ -43,14 +43,14 @@ PRESETS = {"handbook": Params(questions="params/documents/handbook_questions.csv
 
 
 def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable[[str], str]) -> Dataset:
-    """Documents in their own order, and questions: their owner's, and the ends of the documents' sentences.
+    """Documents in their own order, and questions: the user's, and the ends of the documents' sentences.
 
     Args:
         shape: which files.
-        seed: not needed here, as nothing is drawn.
+        seed: unused, as nothing is drawn.
         options: of a question that has none of its own.
-        per_split: most sentences whose ends are asked; the owner's questions are all asked.
-        ask: puts a question into words.
+        per_split: most sentences whose ends are questions; all of the user's questions are evaluated.
+        ask: gives the query of a question.
 
     Raises:
         ParamsError: naming the file and the line that cannot be used.
@@ -81,9 +81,9 @@ def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
 
 
 def cut(sentence: str) -> tuple[str, str] | None:
-    """A sentence up to its last word, and that word with the space before it; None if it is too short to ask for it.
+    """A sentence up to its last word, and that word with the space before it; None if it is too short.
 
-    Of scripts that put no space between words, the last two letters are taken.
+    In scripts without spaces, the last two letters are taken.
     """
     stem, _, word = sentence.rpartition(" ")
     if unspaced := _UNSPACED_END.search(word):
@@ -93,7 +93,7 @@ def cut(sentence: str) -> tuple[str, str] | None:
 
 
 def _ends(documents: Sequence[Document], options: int, count: int) -> Iterator[Question]:
-    """Some sentences up to their last word, which is to be told from the last words of the others among them."""
+    """Questions for the last words of some sentences, with the last words of the others as false options."""
     passages: dict[str, str] = {}
     parts: dict[str, tuple[str, str]] = {}
     for number, document in enumerate(documents, 1):

@@ -1,4 +1,4 @@
-"""Markdown and HTML as blocks of sentences. Both are data: nothing in them is run, and nothing is fetched."""
+"""Markdown and HTML as blocks of sentences; nothing in them is run or fetched."""
 
 import re
 import warnings
@@ -27,7 +27,7 @@ _INLINE = frozenset(
     "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strike strong"
     " sub sup time tt u var wbr".split()
 )
-# These end an open paragraph. Else the paragraphs of a page that leaves their ends out would nest, each in the last.
+# These end an open paragraph, as paragraphs without end tags would nest otherwise.
 _ENDS_P = re.compile(
     "<(?=(?:p|div|ul|ol|dl|menu|table|h[1-6]|pre|hr|blockquote|address|article|aside|center|details|dialog|fieldset"
     r"|figure|footer|form|header|hgroup|main|nav|search|section)[\s/>])",
@@ -38,7 +38,7 @@ _LINE = "data-line"  # attribute of what was rendered from Markdown: its line th
 
 
 class Block(NamedTuple):
-    """Text that belongs together: the line where it begins, its sentences, and whether it is a heading."""
+    """A block of text: its first line, its sentences, and whether it is a heading."""
 
     line: int
     sentences: tuple[str, ...]
@@ -52,7 +52,7 @@ def whole(text: str) -> tuple[str, ...]:
 
 
 def sentences_of(text: str) -> tuple[str, ...]:
-    """All sentences of a text; what is left without an end mark counts as one more."""
+    """All sentences of a text; a rest without an end mark counts as one more."""
     text = " ".join(text.split())
     sentences, end = split_sentences(text), 0
     for sentence in sentences:
@@ -61,7 +61,7 @@ def sentences_of(text: str) -> tuple[str, ...]:
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
-    """The blocks of Markdown, by its HTML; a list or table is one whatever is inside, an image is its description."""
+    """The blocks of Markdown, from its HTML; any list or table is one, an image is its description."""
     tokens = _MARKDOWN.parse(text)
     for token in tokens:
         if token.map and token.nesting >= 0:
@@ -79,7 +79,7 @@ def _html_inline(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
 
 
 def _html_block(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
-    """HTML inside Markdown, all its tags closed: none takes in what comes after."""
+    """HTML inside Markdown, all its tags closed, so that none includes what comes after."""
     soup = _parsed(tokens[index].content)
     for tag in soup.select(f"[{_LINE}]"):
         del tag[_LINE]
@@ -92,7 +92,7 @@ for _rule in (_image, _html_inline, _html_block):
 
 
 class _Place(NamedTuple):
-    """Where a text of HTML stands: its block, what that is, and the list or table around it."""
+    """The place of a text in HTML: its block, the block's kind, and the list or table around it."""
 
     block: Tag
     kind: Literal["text", "heading", "row", "code", "left out"] = "text"
@@ -110,8 +110,8 @@ class _Run(NamedTuple):
 def html_blocks(text: str) -> Iterator[Block]:
     """Headings and blocks of HTML: a paragraph, an outermost list with all its items, a table, or code.
 
-    A row of a table and a piece of code are a sentence each. Scripts, styles, navigation and the head are left out. A
-    list or table with headings or tables inside arranges a page, and is no block.
+    A table row and a piece of code are a sentence each. Scripts, styles, navigation and the head are left out. A list
+    or table with headings or tables inside is layout, and no block.
     """
     soup = _parsed(text)
     for tag in soup.find_all(True):
@@ -172,9 +172,7 @@ def _place(tag: Tag, outer: _Place, arranging: Set[int]) -> _Place:
         return _Place(tag, "row", outer.group)
     if outer.kind in ("row", "code") or tag.name not in _BLOCKS:
         return outer
-    group = outer.group
-    if group is None and tag.name in _GROUPS and id(tag) not in arranging:
-        group = tag
+    group = outer.group or (tag if tag.name in _GROUPS and id(tag) not in arranging else None)
     return _Place(tag, "heading" if tag.name in HEADINGS else "code" if tag.name == "pre" else "text", group)
 
 

@@ -1,4 +1,4 @@
-"""People's own questions, from a CSV or JSONL file, and drafts of such a file for a person to edit."""
+"""Users' own questions, from a CSV or JSONL file, and drafts of such a file for a user to edit."""
 
 import csv
 import io
@@ -28,11 +28,11 @@ class UserQuestion(NamedTuple):
     Attributes:
         id: unique in its file.
         question: its text.
-        options: at least two, distinct; in a draft the answer alone where false options are still to be found.
+        options: at least two, distinct; in a draft, the answer alone if it has no false options yet.
         answer: index of the true one.
         document: the file it is about, relative to the folder of documents; "" if none is named.
-        line: where it begins in the file of questions.
-        own_options: False where the false options are other questions' answers.
+        line: its first line in the file of questions.
+        own_options: False if the false options are other questions' answers.
     """
 
     id: str
@@ -45,7 +45,7 @@ class UserQuestion(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A question as it stands in the file."""
+    """A question as in the file."""
 
     line: int
     id: str
@@ -56,10 +56,11 @@ class _Row(NamedTuple):
 
     @property
     def place(self) -> int | None:
-        """Index of the true option, which is named by its text, else by number or letter."""
-        numbers = map(str, range(1, len(self.options) + 1))
-        for names in (self.options, tuple(numbers), tuple(ascii_uppercase), tuple(ascii_lowercase)):
-            if self.answer in names[: len(self.options)]:
+        """Index of the true option, which is given by its text, else by number or letter."""
+        count = len(self.options)
+        numbers = tuple(map(str, range(1, count + 1)))
+        for names in (self.options, numbers, tuple(ascii_uppercase[:count]), tuple(ascii_lowercase[:count])):
+            if self.answer in names:
                 return names.index(self.answer)
         return None
 
@@ -72,8 +73,8 @@ class _Row(NamedTuple):
 def read_questions(file: Path, documents: Collection[str], options: int) -> list[UserQuestion]:
     """The questions of a file, with the columns or keys of `COLUMNS`; option_1, option_2, ... may stand for options.
 
-    A question without options gets other questions' answers as false ones, first those of as many words. That they are
-    false is taken for granted; the answers of a question that is asked more than once are not offered for it.
+    A question without options gets other questions' answers as false ones, first those of as many words. They are
+    assumed to be false; the answers of a question that occurs more than once are not used for it.
 
     Args:
         file: CSV (separated by commas, semicolons or tabs; options by " | ") or JSONL.
@@ -81,7 +82,7 @@ def read_questions(file: Path, documents: Collection[str], options: int) -> list
         options: of a question that has none of its own, at most.
 
     Raises:
-        ParamsError: with everything that is wrong, line by line, and the remedy.
+        ParamsError: with all problems, line by line, and the remedy.
     """
     check_size(file)
     if file.suffix.lower() not in READERS:
@@ -108,11 +109,11 @@ def _refuse(file: Path, problems: Problems) -> None:
     if problems:
         lines = [f"  line {line}: {problem}" for line, problem in sorted(problems, key=itemgetter(0))]
         more = [f"  ... and {len(lines) - MOST_SHOWN} more"] if len(lines) > MOST_SHOWN else []
-        raise ParamsError("\n".join([f"{file}: these questions cannot be asked", *lines[:MOST_SHOWN], *more]))
+        raise ParamsError("\n".join([f"{file}: these questions cannot be used", *lines[:MOST_SHOWN], *more]))
 
 
 def _csv_records(file: Path) -> Iterator[tuple[int, Record | str]]:
-    """The rows of a CSV file as records, each with its line, or what is wrong with a row."""
+    """The rows of a CSV file as records, each with its line, or a row's problem."""
     text = read_text(file)
     first = next((line for line in text.split("\n") if line.strip()), "")
     separator = max(",;\t", key=first.count)
@@ -143,8 +144,7 @@ def _header(file: Path, line: int, cells: Sequence[str]) -> list[str]:
     for column in ("question", "answer"):
         if column not in header:
             raise ParamsError(f"{file}, line {line}: no column {column!r}, {found}; begin with a line of column names")
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
+    if twice := sorted({column for column in header if header.count(column) > 1}):
         raise ParamsError(f"{file}, line {line}: column {twice[0]!r} is there twice; keep one")
     for problem in _unknown(header):
         raise ParamsError(f"{file}, line {line}: {problem}")
@@ -152,7 +152,7 @@ def _header(file: Path, line: int, cells: Sequence[str]) -> list[str]:
 
 
 def _unknown(names: Iterable[str]) -> Iterator[str]:
-    """What is wrong with the names of columns or keys; a misspelt one would be lost without a word."""
+    """Problems of the names of columns or keys; a misspelt one would be ignored silently."""
     for name in names:
         if name not in COLUMNS and not _OPTION.fullmatch(name):
             known = ", ".join((*COLUMNS, "option_1", "option_2", "..."))
@@ -160,7 +160,7 @@ def _unknown(names: Iterable[str]) -> Iterator[str]:
 
 
 def _row(line: int, record: Record, name: str, problems: Problems) -> _Row:
-    """A record's texts, white space made even; adds what is no text to the problems."""
+    """A record's texts with normalized white space; adds to the problems what is no text."""
 
     def text(key: str, value: object) -> str:
         if value is not None and (not isinstance(value, (str, int)) or isinstance(value, bool)):
@@ -187,7 +187,7 @@ def _row(line: int, record: Record, name: str, problems: Problems) -> _Row:
 
 
 def _wrong(row: _Row, documents: Collection[str], first: Mapping[str, int]) -> Iterator[str]:
-    """What cannot be asked about a question; `first` is the line where each id first stands."""
+    """Problems of a question; `first` is the first line of each id."""
     if not row.question:
         yield "has no question; write one"
     if not row.answer:
@@ -218,13 +218,12 @@ def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
     for row in rows:
         true[_bare(row.question)].add(_bare(row.true_option))
     for row in rows:
-        if row.options:
-            given, answer = row.options, row.options.index(row.true_option)
-        else:
+        given = row.options
+        if not given:
             rng = random.Random(f"options/{row.id}")
             false = _false_options(rng, row.answer, pool, true[_bare(row.question)], options - 1)
             given = tuple(rng.sample([row.answer, *false], len(false) + 1))
-            answer = given.index(row.answer)
+        answer = given.index(row.true_option)
         yield UserQuestion(row.id, row.question, given, answer, row.document, row.line, bool(row.options))
 
 
@@ -243,27 +242,27 @@ def _false_options(
 
 
 def _bare(text: str) -> str:
-    """What makes a text another text: neither case nor a full stop."""
+    """A text without case and final full stop, for comparison."""
     return text.casefold().rstrip(" .")
 
 
 def write_questions(file: Path, questions: Sequence[UserQuestion]) -> None:
-    """Write questions as a CSV file that a person can edit and `read_questions` reads.
+    """Write questions as a CSV file that a user can edit and `read_questions` reads.
 
     The options of a question that has none of its own are left empty.
 
     Raises:
-        ParamsError: if the file is there already, or an option holds the mark that stands between options.
+        ParamsError: if the file is there already, or an option holds the separator of options.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for question in questions:
-        for option in question.options:
-            if question.own_options and _BAR.search(option):
-                raise ParamsError(f"{file}: option {option!r} of {question.id!r} holds ' | '; write it without")
-        options = " | ".join(question.options) if question.own_options else ""
-        writer.writerow([question.id, question.question, question.options[question.answer], options, question.document])
+        own = question.options if question.own_options else ()
+        if barred := [option for option in own if _BAR.search(option)]:
+            raise ParamsError(f"{file}: option {barred[0]!r} of {question.id!r} holds ' | '; write it without")
+        answer = question.options[question.answer]
+        writer.writerow([question.id, question.question, answer, " | ".join(own), question.document])
     file.parent.mkdir(parents=True, exist_ok=True)
     data = text.getvalue().encode("utf-8-sig")  # spreadsheets look for the byte order mark
     try:

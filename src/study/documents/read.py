@@ -1,6 +1,6 @@
-"""People's own documents: a folder of text, Markdown, HTML, PDF and JSONL files, read block by block.
+"""Users' own documents: a folder of text, Markdown, HTML, PDF and JSONL files, read block by block.
 
-Nothing of them is lost and no sentence is altered, but for white space and marks of layout.
+Nothing is lost and no sentence is altered, except for white space and layout marks.
 """
 
 import codecs
@@ -32,7 +32,7 @@ class Passage(NamedTuple):
     Attributes:
         file: path relative to the folder, with forward slashes.
         line: where it begins: its line, the page of a PDF, the record's line in JSONL.
-        heading: what stands above it; "" if nothing does.
+        heading: the one above it; "" if there is none.
         sentences: at least one.
     """
 
@@ -45,7 +45,7 @@ class Passage(NamedTuple):
 def read_documents(folder: Path) -> list[Passage]:
     """The passages of all files in a folder and its subfolders, sorted by path; hidden ones are left out.
 
-    A heading that stands above no block of its own is a passage itself.
+    A heading without a block of its own is a passage itself.
 
     Raises:
         ParamsError: naming the file, and the line if there is one, that cannot be read, and the remedy.
@@ -61,7 +61,7 @@ def read_documents(folder: Path) -> list[Passage]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The documents of a folder; what cannot be read is found before anything is."""
+    """The documents of a folder, all checked before any is read."""
     if not is_folder(folder):
         what = "is a file" if is_file(folder) else "no such folder"
         raise ParamsError(f"{folder}: {what}; give the folder that your documents are in")
@@ -95,7 +95,7 @@ def _check_file(path: Path, folder: Path) -> None:
 
 
 def check_size(path: Path) -> None:
-    """Look at a file's size before it is opened.
+    """Check a file's size before it is opened.
 
     Raises:
         ParamsError: if it is no file or too large.
@@ -117,7 +117,7 @@ def _read(path: Path) -> list[Block]:
         problem = "lists, quotes or brackets nest too deeply; flatten them"
     except ParserRejectedMarkup as error:
         what = str(error.args[0]).splitlines()[-1].strip()
-        problem = f"cannot be read as HTML ({what}); mend it or save it anew"
+        problem = f"cannot be read as HTML ({what}); fix it or save it again"
     raise ParamsError(f"{path}: {problem}")
 
 
@@ -144,11 +144,9 @@ def read_text(path: Path) -> str:
 
 
 def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
-    """Blocks of plain text, between blank lines. Wrapped lines are joined, but not the items of a list.
+    """Blocks of plain text, between blank lines; `line` is given to all of them instead of their own.
 
-    Args:
-        text: what they are blocks of.
-        line: of all of them; by default each has its own in the text.
+    Wrapped lines are joined, but not the items of a list.
     """
     lines = [*text.split("\n"), ""]
     begin = 0
@@ -161,7 +159,7 @@ def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
 
 
 def _items(lines: list[str]) -> list[str]:
-    """A block's lines as items, if it is a list or has one behind a colon; else all of them in one."""
+    """A block's lines as items, if it is a list or has one after a colon; else all of them in one."""
     items: list[list[str]] = []
     listed = False
     for line in lines:
@@ -191,10 +189,9 @@ def _pdf_blocks(path: Path) -> Iterator[Block]:
         pages = [] if encrypted else [page.extract_text() for page in reader.pages]
     except (FileNotDecryptedError, DependencyError):
         encrypted, pages = True, []
-    except Exception as error:  # whatever pypdf stumbles over
-        raise ParamsError(
-            f"{path}: cannot be read as PDF ({type(error).__name__}: {error}); mend it by printing it to a new PDF"
-        ) from None
+    except Exception as error:  # pypdf raises many kinds
+        what = f"{type(error).__name__}: {error}"
+        raise ParamsError(f"{path}: cannot be read as PDF ({what}); fix it by printing it to a new PDF") from None
     if encrypted:
         raise ParamsError(f"{path}: is encrypted; save it without a password")
     for number, page in enumerate(pages, 1):
@@ -204,7 +201,7 @@ def _pdf_blocks(path: Path) -> Iterator[Block]:
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
-    """The lines of a JSONL file that are not blank, by number: an object each, or what is wrong with it."""
+    """The lines of a JSONL file that are not blank, by number: an object each, or its problem."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
@@ -212,7 +209,7 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
             record = json.loads(line)
             json.dumps(record, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
-            yield number, "holds half a character (a lone surrogate); mend its \\u escapes"
+            yield number, "holds half a character (a lone surrogate); fix its \\u escapes"
         except (ValueError, RecursionError) as error:
             yield number, f"is no JSON ({error}); write one object a line"
         else:

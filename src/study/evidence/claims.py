@@ -1,14 +1,14 @@
 """The claims under test, declared in params/claims/ before the run, and what the rows say of them.
 
-An effect is a difference of means with bounds it must lie in. Its p-value is that of the bound it is nearest to;
-a claim of several effects needs all of them, so its p-value is the largest of theirs (an intersection-union test,
-Berger 1982). It is refuted by any one effect beyond a bound, at the smallest p-value times their number (Bonferroni).
-Both are corrected for the number of claims (Holm).
+An effect is a difference of means with bounds. Its p-value is that of the nearest bound. A claim needs all of its
+effects, so its p-value is the largest of theirs (an intersection-union test, Berger 1982). One effect outside its
+bounds contradicts it, at the smallest p-value times their number (Bonferroni). Both are corrected for the number of
+claims (Holm).
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -26,20 +26,18 @@ CHANCE = "chance"
 
 
 class Rows(Strict):
-    """Some of the answers: of one arm, perhaps to one kind of questions."""
+    """The rows of one arm, perhaps of one kind of questions."""
 
     arm: str
     kind: Kind | None = Field(None, description="where the false options come from")
-    covered: bool | None = Field(None, description="whether the text that the arm trains on has the answer")
+    covered: bool | None = Field(None, description="whether the arm's training text has the answer")
 
     def of(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Those rows."""
-        chosen = rows[rows["arm"] == self.arm]
-        for column in ("kind", "covered"):
-            value = getattr(self, column)
-            if value is not None:
-                chosen = chosen[chosen[column] == value]
-        return chosen
+        wanted = {"arm": self.arm, "kind": self.kind, "covered": self.covered}
+        for column, value in wanted.items():
+            rows = rows if value is None else rows[rows[column] == value]
+        return rows
 
     def __str__(self) -> str:
         covered = {None: "", True: ", covered", False: ", missed"}[self.covered]
@@ -47,7 +45,7 @@ class Rows(Strict):
 
 
 class Effect(Strict):
-    """A difference of means and the bounds it is claimed to lie in."""
+    """A difference of means and its claimed bounds."""
 
     of: Rows
     to: Rows | float | Literal["chance"] = Field(description="other rows, a number, or chance")
@@ -62,19 +60,18 @@ class Effect(Strict):
     def _can_be_tested(self) -> Self:
         if self.above is None and self.below is None:
             raise ValueError("an effect needs a bound; give above, below or both")
-        unknown = set(self.worlds) - set(WORLDS)
-        if unknown:
+        if unknown := set(self.worlds) - set(WORLDS):
             raise ValueError(f"worlds: no world {sorted(unknown)}; there are: {', '.join(WORLDS)}")
         return self
 
     @property
     def compared(self) -> str:
-        """What is compared, as text."""
+        """The two sides as text."""
         return f"{self.of} - {self.to}"
 
     @property
     def bounds(self) -> str:
-        """What is claimed of the difference, as text."""
+        """The claimed bounds as text."""
         low, high = (f"{bound:+g}" if bound else "0" for bound in (self.above or 0.0, self.below or 0.0))
         if self.above is None:
             return f"below {high}"
@@ -87,10 +84,10 @@ class Effect(Strict):
         )
 
     def contrasts(self, rows: pd.DataFrame, statistics: Statistics) -> Iterator[tuple[str, str, Contrast]]:
-        """World, split and difference of each test that the rows allow.
+        """Dataset, split and difference of each test that the rows allow.
 
         Raises:
-            ValueError: if two arms did not answer the same questions.
+            ValueError: if two arms were evaluated on different questions.
         """
         here = rows[rows["world"].isin(self.worlds) & rows["split"].isin(self.splits)]
         groups = [(("all", "all"), here)] if self.pooled else here.groupby(["world", "split"], sort=False)
@@ -107,19 +104,15 @@ class Effect(Strict):
             yield world, split, contrast(one, other, statistics)
 
     def p_values(self, found: Contrast) -> tuple[float, float]:
-        """Of "it lies in its bounds", and of "it lies beyond one of them"."""
-        within, beyond = [], []
-        if self.above is not None:
-            within.append(found.p_above(self.above))
-            beyond.append(found.p_below(self.above))
-        if self.below is not None:
-            within.append(found.p_below(self.below))
-            beyond.append(found.p_above(self.below))
-        return max(within), min(1.0, min(beyond) * len(beyond))
+        """Of "it lies inside its bounds", and of "it lies outside one of them"."""
+        above = [] if self.above is None else [(found.p_above(self.above), found.p_below(self.above))]
+        below = [] if self.below is None else [(found.p_below(self.below), found.p_above(self.below))]
+        inside, outside = zip(*above, *below, strict=True)
+        return max(inside), min(1.0, min(outside) * len(outside))
 
 
 class Claim(Strict):
-    """A statement that the study can replicate or refute."""
+    """A statement that the study supports or contradicts."""
 
     number: int = Field(ge=1)
     claim: str
@@ -134,8 +127,7 @@ class _Claims(Strict):
     @model_validator(mode="after")
     def _numbers_differ(self) -> Self:
         numbers = [claim.number for claim in self.claims]
-        twice = sorted({n for n in numbers if numbers.count(n) > 1})
-        if twice:
+        if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
             raise ValueError(f"number: {twice} given twice; number each claim once")
         return self
 
@@ -160,58 +152,41 @@ def _must_match(one: pd.DataFrame, other: pd.DataFrame, compared: str) -> None:
 
 
 def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """One line for each test of each claim: what is compared where, the effect with its interval, its p-values."""
-    lines = []
-    for claim in claims:
-        for effect in claim.effects:
-            for world, split, found in effect.contrasts(rows, statistics):
-                low, high = found.interval(statistics.confidence)
-                within, beyond = effect.p_values(found)
-                lines.append(
-                    {
-                        "number": claim.number,
-                        "world": world,
-                        "split": split,
-                        "compared": effect.compared,
-                        "claimed": effect.bounds,
-                        "above": effect.above,
-                        "below": effect.below,
-                        "effect": found.value,
-                        "low": low,
-                        "high": high,
-                        "smallest detectable": found.smallest_detectable(statistics.confidence),
-                        "items": found.items,
-                        "facts": found.facts,
-                        "seeds": found.seeds,
-                        "p": within,
-                        "p beyond": beyond,
-                    }
-                )
-    return pd.DataFrame(lines)
+    """One line for each test of each claim: the effect with its interval and p-values."""
+
+    def line(effect: Effect, found: Contrast) -> dict[str, Any]:
+        low, high = found.interval(statistics.confidence)
+        inside, outside = effect.p_values(found)
+        claimed = {"claimed": effect.bounds, "above": effect.above, "below": effect.below}
+        least = {"smallest detectable": found.smallest_detectable(statistics.confidence)}
+        counts = {"items": found.items, "facts": found.facts, "seeds": found.seeds}
+        tested = {"effect": found.value, "low": low, "high": high, **least, **counts, "p": inside, "p beyond": outside}
+        return {"compared": effect.compared, **claimed, **tested}
+
+    return pd.DataFrame(
+        {"number": claim.number, "world": world, "split": split, **line(effect, found)}
+        for claim in claims
+        for effect in claim.effects
+        for world, split, found in effect.contrasts(rows, statistics)
+    )
 
 
 def judge(claims: Sequence[Claim], effects: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     """One line for each claim with its verdict, from the tests of its effects."""
-    level = (1 - statistics.confidence) / 2  # of a one-sided test, so that intervals and verdicts speak alike
+    level = (1 - statistics.confidence) / 2  # of a one-sided test, so that intervals and verdicts agree
     tests = dict(iter(effects.groupby("number"))) if len(effects) else {}
-    within = _corrected({number: float(part["p"].max()) for number, part in tests.items()})
-    beyond = _corrected({n: min(1.0, float(part["p beyond"].min()) * len(part)) for n, part in tests.items()})
-    lines = []
-    for claim in claims:
-        line = {"number": claim.number, "claim": claim.claim, "origin": claim.origin}
-        part = tests.get(claim.number)
-        if part is None:
-            lines.append({**line, "tests": 0, "verdict": NOT_TESTED})
-            continue
-        p, p_beyond = within[claim.number], beyond[claim.number]
-        counts = {
-            "tests": len(part),
-            "in": int((part["p"] < level).sum()),
-            "beyond": int((part["p beyond"] < level).sum()),
-        }
+    inside = _corrected({number: float(part["p"].max()) for number, part in tests.items()})
+    outside = _corrected({n: min(1.0, float(part["p beyond"].min()) * len(part)) for n, part in tests.items()})
+
+    def found(number: int) -> dict[str, Any]:
+        if number not in tests:
+            return {"tests": 0, "verdict": NOT_TESTED}
+        part, p, p_beyond = tests[number], inside[number], outside[number]
+        passed = {"in": int((part["p"] < level).sum()), "beyond": int((part["p beyond"] < level).sum())}
         verdict = REPLICATES if p < level else REFUTED if p_beyond < level else UNRESOLVED
-        lines.append({**line, **counts, "p": p, "p beyond": p_beyond, "verdict": verdict})
-    return pd.DataFrame(lines)
+        return {"tests": len(part), **passed, "p": p, "p beyond": p_beyond, "verdict": verdict}
+
+    return pd.DataFrame({"number": c.number, "claim": c.claim, "origin": c.origin, **found(c.number)} for c in claims)
 
 
 def _corrected(p_values: dict[int, float]) -> dict[int, float]:

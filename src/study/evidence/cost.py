@@ -1,4 +1,4 @@
-"""What each arm costs, once and for each question, and after how many questions one has paid for itself."""
+"""What each arm costs, once and for each question, and after how many questions two arms break even."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from study.params import Statistics
 from study.worlds.world import Split
 
 COSTS = ["once", "query", "query, context read anew"]
-STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits that ask for what documents say; the others for deductions
+STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits about stated facts; the others need inference
 
 
 class BreakEven(NamedTuple):
@@ -25,19 +25,19 @@ class BreakEven(NamedTuple):
 def cost_lines(
     place: dict[str, Any], record: dict[str, Any], generation_runs: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The costs of one finished trial, from its record and those of the texts it was trained on.
+    """The costs of one finished run, from its record and those of its generation runs.
 
-    Operations in units of 10^9: *once*, for writing, tuning and reading the context; for each *query* behind a context
-    that is kept, and behind one that is *read anew*. Seconds likewise.
+    GFLOP: *once*, for generation, fine-tuning and the context; for each *query* with a cached prefix, and without
+    prompt caching (*read anew*). Seconds likewise.
     """
     training = record.get("training", {})
-    written = sum(generation["flops"] for generation in generation_runs)
+    generated, tuning = sum(generation["flops"] for generation in generation_runs), training.get("flops", 0.0)
     return {
         **place,
-        "writing": written / 1e9,
-        "tuning": training.get("flops", 0.0) / 1e9,
+        "writing": generated / 1e9,
+        "tuning": tuning / 1e9,
         "context": record["context_flops"] / 1e9,
-        "once": (written + training.get("flops", 0.0) + record["context_flops"]) / 1e9,
+        "once": (generated + tuning + record["context_flops"]) / 1e9,
         "query": record["query_flops"] / 1e9,
         "query, context read anew": (record["context_flops"] + record["query_flops"]) / 1e9,
         "seconds once": training.get("seconds", 0.0) + sum(generation["seconds"] for generation in generation_runs),
@@ -51,11 +51,11 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
     """Questions after which `arm`, which costs more once, has cost less than `other`.
 
     Args:
-        costs: one row for each trial, as given by `cost_lines`.
-        arm: the one that is to pay for itself.
-        other: the one it is held against.
-        statistics: resamples and seed; whole trials, paired by world and seed, are drawn again.
-        kept: whether a context is kept between questions, or read anew for each.
+        costs: one row for each run, as given by `cost_lines`.
+        arm: the one that costs more once.
+        other: the one it is compared with.
+        statistics: resamples and seed; whole runs, paired by dataset and seed, are resampled.
+        kept: whether the prefix is cached between questions.
     """
     per_query = "query" if kept else "query, context read anew"
     once = "once" if kept else "without context"
@@ -77,38 +77,31 @@ def recommended(
 ) -> pd.DataFrame:
     """For each split and number of questions the cheapest arm that is not measurably worse than the best one.
 
-    Not measurably worse: the interval of the paired difference to the arm with the highest accuracy holds zero. Of
-    equal ones the first is taken. A context is kept between questions.
+    Not measurably worse: the interval of the paired difference to the most accurate arm includes zero. Of equal arms
+    the first is taken. The prefix is cached between questions.
     """
     lines = []
     here = [arm for arm in arms if arm in set(rows["arm"])]
     for split, part in rows[rows["arm"].isin(here)].groupby("split", sort=False):
-        accuracy = part.groupby("arm")["correct"].mean().reindex(here)
         values = part.assign(value=part["correct"].astype(float), cluster=part["world"] + "/" + part["cluster"])
+        of_arm = dict(iter(values.groupby("arm")))
+        accuracy = part.groupby("arm")["correct"].mean().reindex(here).dropna()
         best = accuracy.idxmax()
-        good = [
-            arm
-            for arm in accuracy.index[accuracy.notna()]
-            if arm == best
-            or contrast(values[values["arm"] == arm], values[values["arm"] == best], statistics).interval(
-                statistics.confidence
-            )[1]
-            >= 0
-        ]
-        line = {
-            "split": split,
-            "best": best,
-            "accuracy": accuracy[best],
-            "as good": ", ".join(a for a in good if a != best),
+        high = {
+            arm: contrast(of_arm[arm], of_arm[best], statistics).interval(statistics.confidence)[1]
+            for arm in accuracy.index
+            if arm != best
         }
-        lines.append({**line, **cheapest(costs, good, questions)})
+        good = [arm for arm in accuracy.index if arm == best or high[arm] >= 0]
+        line = {"split": split, "best": best, "accuracy": accuracy[best]}
+        lines.append({**line, "as good": ", ".join(a for a in good if a != best), **cheapest(costs, good, questions)})
     return pd.DataFrame(lines)
 
 
 def cheapest(
     costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], *, kept: bool = True
 ) -> dict[str, str]:
-    """Which of some arms costs least for each number of questions, a context kept between them or read anew."""
+    """The arm that costs least for each number of questions, with a cached prefix (`kept`) or without."""
     per_query = "query" if kept else "query, context read anew"
     table = costs.assign(before=costs["once"] if kept else costs["writing"] + costs["tuning"])
     means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
@@ -123,30 +116,28 @@ def cost_accuracy(
     questions: Sequence[int],
     statistics: Statistics,
 ) -> pd.DataFrame:
-    """Accuracy of arms on deductions beside what each question costs, what was spent before the first spread over all.
+    """Accuracy of arms on inferences, and GFLOP a question with the costs paid once spread over all questions.
 
     Args:
-        rows: of questions; those about what documents say are left out.
-        costs: one row for each trial, as given by `cost_lines`.
+        rows: of questions; those about stated facts are left out.
+        costs: one row for each run, as given by `cost_lines`.
         arms: those to compare.
-        other: the arm that the others are held against: from how many questions on each costs less.
+        other: the baseline: from how many questions on each arm costs less.
         questions: numbers of them.
         statistics: of the intervals.
 
     Returns:
-        A row for each way of having a context, kept or read anew, arm and number of questions.
+        A row for each way of having a context (cached prefix or no prompt caching), arm and number of questions.
     """
-    asked = rows[~rows["split"].isin(STATED)].assign(cluster=rows["world"] + "/" + rows["cluster"])
-    means = (
-        costs.assign(**{"without context": costs["writing"] + costs["tuning"]}).groupby("arm").mean(numeric_only=True)
-    )
+    inferred = rows[~rows["split"].isin(STATED)].assign(cluster=rows["world"] + "/" + rows["cluster"])
+    without = costs["writing"] + costs["tuning"]
+    means = costs.assign(**{"without context": without}).groupby("arm").mean(numeric_only=True)
     lines = []
-    for arm in (arm for arm in arms if arm in set(asked["arm"]) and arm in means.index):
-        found, spent = accuracy(asked[asked["arm"] == arm], statistics)._asdict(), means.loc[arm]
-        for kept, way, before, query in (
-            (True, "kept", spent["once"], spent["query"]),
-            (False, "read anew", spent["without context"], spent["query, context read anew"]),
-        ):
+    for arm in (arm for arm in arms if arm in set(inferred["arm"]) and arm in means.index):
+        found, spent = accuracy(inferred[inferred["arm"] == arm], statistics)._asdict(), means.loc[arm]
+        kept_costs = (True, "kept", spent["once"], spent["query"])
+        anew_costs = (False, "read anew", spent["without context"], spent["query, context read anew"])
+        for kept, way, before, query in (kept_costs, anew_costs):
             even = break_even(costs, arm, other, statistics, kept=kept)
             pays = {"pays from": even.questions, "pays low": even.low, "pays high": even.high}
             lines += [

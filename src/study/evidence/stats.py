@@ -1,9 +1,9 @@
-"""Accuracy and differences with intervals that know which questions belong together.
+"""Accuracy and differences with intervals that respect the clusters of questions.
 
-Questions that hang on one fact are not independent, nor are facts of one seed: the bootstrap draws seeds, then
-facts within each seed (Davison & Hinkley 1997, section 3.8). Where a world is the same in all seeds, a fact that is
-drawn is drawn in every seed (a crossed design, Owen 2007): three trainings on thirty facts are not ninety facts. Arms
-answered the same questions, so in a difference every draw has the same facts on both sides.
+Questions about one fact are not independent, nor are facts of one seed: the bootstrap draws seeds, then facts within
+each seed (Davison & Hinkley 1997, section 3.8). If a dataset is the same in all seeds, a fact is drawn in every seed (a
+crossed design, Owen 2007): three trainings on thirty facts are not ninety facts. Differences are paired: every draw has
+the same facts on both sides.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,11 @@ import pandas as pd
 
 from study.params import Statistics
 
-POWER = 0.8  # with which the smallest detectable difference is detected
+POWER = 0.8  # of the smallest detectable difference
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval and what it rests on.
-
-    Attributes:
-        value: accuracy, or a difference of accuracies.
-        low, high: bounds of the interval.
-        chance: mean accuracy of a guess; 0 for a difference.
-        items, facts, seeds: how many of each.
-    """
+    """An accuracy with its interval, the mean accuracy of a guess, and the counts behind it."""
 
     value: float
     low: float
@@ -38,13 +31,13 @@ class Estimate(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """A difference of two means, as the bootstrap sees it.
+    """A difference of two means with its bootstrap.
 
     Attributes:
         value: of the one minus the other.
         means: the same difference in each draw, (resamples,).
         items: of the one.
-        facts, seeds: that either rests on.
+        facts, seeds: of both together.
     """
 
     value: float
@@ -55,14 +48,14 @@ class Contrast(NamedTuple):
 
     @property
     def alike(self) -> bool:
-        """Whether all facts have the same difference, so that drawing them again tells nothing."""
+        """Whether all facts have the same difference, so that resampling them tells nothing."""
         return bool(np.ptp(self.means) < 1e-9)
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Percentile interval.
 
-        Of facts that are all alike: how far the mean could be off if so many of them had shown no other one, were facts
-        independent and off by at most one (the exact form of the rule of three, Hanley & Lippman-Hand 1983).
+        If all facts are alike, the exact form of the rule of three (Hanley & Lippman-Hand 1983): how far off the mean
+        could be with so many facts and none that differs, were they independent and off by at most one.
         """
         tail = (1 - confidence) / 2
         if self.alike:
@@ -84,12 +77,12 @@ class Contrast(NamedTuple):
         return float((1 + (self.means >= bound).sum()) / (1 + len(self.means)))
 
     def _unseen(self, distance: float) -> float:
-        """Chance that facts all alike hide a mean so far off; never below what the draws can tell."""
+        """Probability that facts all alike hide a mean so far off; at least the resolution of the draws."""
         return max((1 - min(1.0, max(0.0, distance))) ** self.facts, 1 / (1 + len(self.means)))
 
     def smallest_detectable(self, confidence: float) -> float:
         """The difference that a two-sided test at this confidence would have found in four of five such studies."""
-        if self.alike:  # no draw differs, so what could still be hidden is all that is known
+        if self.alike:
             return self.interval(confidence)[1] - self.value
         normal = NormalDist()
         return float((normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * self.means.std())
@@ -105,7 +98,7 @@ def wilson_interval(right: float, count: int, confidence: float) -> tuple[float,
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: each may be held against the level as if it were alone (Holm 1979)."""
+    """Holm's adjusted p-values (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.maximum.accumulate(np.sort(p_values) * np.arange(len(p_values), 0, -1)).clip(max=1)
@@ -116,7 +109,7 @@ def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> 
     """Mean `value` of one set of rows minus that of another.
 
     Args:
-        one: one row an item, with columns seed, cluster and value.
+        one: a row for each item, with columns seed, cluster and value.
         other: likewise; the two may share items, or facts, or neither.
         statistics: resamples and seed of the generator.
     """
@@ -125,7 +118,7 @@ def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> 
     table = pd.concat(sides, axis=1, keys=["one", "other"]).fillna(0.0).sort_index()
     drawn = _Draws(table)
     totals = drawn.totals(statistics.resamples, rng)
-    # A draw in which one side has no item at all says nothing, and another one is taken.
+    # A draw in which one side has no item is replaced.
     while (empty := (totals[:, [1, 3]] == 0).any(axis=1)).any():
         totals[empty] = drawn.totals(int(empty.sum()), rng)
     means = totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
@@ -134,12 +127,7 @@ def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> 
 
 
 class _Draws:
-    """Draws of seeds and facts from a table with one row for each fact of each seed.
-
-    Attributes:
-        seeds: how many there are.
-        facts: likewise; one that several seeds share counts once.
-    """
+    """Draws of seeds and facts from a table with a row for each fact of each seed; a shared fact counts once."""
 
     def __init__(self, table: pd.DataFrame):
         shared = table.groupby(level="cluster").size()
@@ -148,7 +136,7 @@ class _Draws:
         self.seeds, self.facts = len(names), len(shared)
         alone = dict(iter(table[~crossed].groupby(level="seed", sort=True)))
         width = table.shape[1]
-        # What facts of one seed only have, (facts, columns) for each seed, and shared ones, (seeds, facts, columns).
+        # Facts of one seed, (facts, columns) for each seed, and shared ones, (seeds, facts, columns).
         self.alone = [alone[name].to_numpy(float) if name in alone else np.zeros((0, width)) for name in names]
         everywhere = pd.MultiIndex.from_product([names, shared.index[shared > 1]])
         self.shared = table.reindex(everywhere, fill_value=0.0).to_numpy(float).reshape(len(names), -1, width)
@@ -182,7 +170,7 @@ def bootstrap_means(values: pd.DataFrame, statistics: Statistics) -> np.ndarray:
 def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
     """Mean accuracy of one arm on one split.
 
-    The bootstrap of all-right or all-wrong answers has no width; there the Wilson interval over facts stands in.
+    If all answers are right or all wrong, the bootstrap has no width: the Wilson interval over facts replaces it.
     """
     values = rows.assign(value=rows["correct"].astype(float))
     found = contrast(values, values.assign(value=0.0), statistics)
@@ -193,18 +181,17 @@ def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
 
 
 def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """One row for each world, split and arm, in the order they first appear."""
-    table = [
+    """One row for each dataset, split and arm, in the order they first appear."""
+    return pd.DataFrame(
         {"world": world, "split": split, "arm": arm, **accuracy(group, statistics)._asdict()}
         for (world, split, arm), group in rows.groupby(["world", "split", "arm"], sort=False)
-    ]
-    return pd.DataFrame(table)
+    )
 
 
 def difference_table(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], statistics: Statistics) -> pd.DataFrame:
-    """Differences of two arms with intervals, one row for each world, split and pair whose arms have both answered.
+    """Differences of two arms with intervals, one row for each dataset, split and pair with rows of both.
 
-    Only seeds count in which both have, so that every question of the one is a question of the other.
+    Only seeds with rows of both count, so that both have the same questions.
     """
     values, lines = rows.assign(value=rows["correct"].astype(float)), []
     for (world, split), part in values.groupby(["world", "split"], sort=False):

@@ -1,4 +1,4 @@
-"""Recompute what a study publishes from its per-item rows alone: no model, no world, no stored aggregate."""
+"""Recompute a published study's verdicts from its per-item rows alone: no model, no world, no stored aggregate."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from study.runs.run import FINISHED, likeliest
 from study.runs.store import Store
 
 PAGE = "05_compare"
-MOST_SHOWN = 200  # letters of what a package says
+MOST_SHOWN = 200  # letters of another package's message
 
 
 def listed_runs(results: Path) -> Path:
-    """The list of the trials that a published study's last page rests on."""
+    """The list of the runs behind a published study's last notebook."""
     return results / PAGE / "runs.csv"
 
 
 def runs_listed(results: Path) -> pd.DataFrame:
-    """The trials that a published study's last page rests on, with world, seed, arm, trial and status.
+    """The runs behind a published study's last notebook, with world, seed, arm, run and status.
 
     Raises:
         ParamsError: if there is no such list, or one that cannot be read.
@@ -34,31 +34,30 @@ def runs_listed(results: Path) -> pd.DataFrame:
             f"{shown(results)} holds no published study ({shown(listed)} is missing); "
             f"`make reproduce STUDY={results.name}`"
         )
-    trials = _table(listed, ("world", "seed", "arm", "run", "status"))
-    odd = trials.loc[~trials["run"].astype(str).str.fullmatch("[0-9a-f]+"), "run"]
+    runs = _table(listed, ("world", "seed", "arm", "run", "status"))
+    odd = runs.loc[~runs["run"].astype(str).str.fullmatch("[0-9a-f]+"), "run"]
     if len(odd):  # it names a folder
-        raise ParamsError(f"{shown(listed)}: trial = {odd.iloc[0]!r} is no key of a trial; `make reproduce` makes it")
-    return trials
+        raise ParamsError(f"{shown(listed)}: run = {odd.iloc[0]!r} is no key of a run; `make reproduce` makes it")
+    return runs
 
 
 def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A published table, keys of trials as text.
+    """A published table, keys of runs as text.
 
     Raises:
         ParamsError: if it cannot be read, or lacks a column.
     """
-    remedy = "restore it, or `make reproduce` makes it anew"
+    remedy = "restore it, or `make reproduce` makes it again"
     try:
         table = pd.read_csv(file, dtype={"run": str})
-    except (OSError, ValueError) as error:  # whatever is wrong with it, pandas says it by a ValueError
+    except (OSError, ValueError) as error:  # pandas raises a ValueError for any malformed file
         raise ParamsError(f"{shown(file)}: cannot be read ({' '.join(str(error).split())}); {remedy}") from None
-    lacking = [column for column in columns if column not in table]
-    if lacking:
+    if lacking := [column for column in columns if column not in table]:
         raise ParamsError(f"{shown(file)}: has no column {lacking[0]!r}; {remedy}")
     return table
 
 
-# What the columns of rows hold that verdicts rest on.
+# What the columns behind verdicts must hold.
 HOLDS: dict[str, Callable[[pd.Series], bool]] = {
     **dict.fromkeys(("world", "split", "kind", "cluster", "item_id", "query"), pd.api.types.is_string_dtype),
     **dict.fromkeys(("seed", "chance", "gflops"), pd.api.types.is_numeric_dtype),
@@ -70,16 +69,16 @@ HOLDS: dict[str, Callable[[pd.Series], bool]] = {
 
 
 def rows_of(store: Store, key: str) -> pd.DataFrame:
-    """The rows of a finished trial.
+    """The rows of a finished run.
 
     Raises:
-        ParamsError: if they cannot be read, or lack something that a verdict rests on.
+        ParamsError: if they cannot be read, or lack something that a verdict needs.
     """
     file, what = store.path(key) / "rows.parquet", ""
     try:
         rows = store.rows(key)
         what = next((name for name, holds in HOLDS.items() if name not in rows or not holds(rows[name])), "")
-    except Exception as error:  # a torn file may be anything to pyarrow and pandas
+    except Exception as error:  # a damaged file may raise anything in pyarrow and pandas
         what = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_SHOWN]
     if what:
         raise ParamsError(f"{shown(file)}: cannot be read ({what}); remove {key} and `make reproduce`")
@@ -87,28 +86,25 @@ def rows_of(store: Store, key: str) -> pd.DataFrame:
 
 
 def published_rows(results: Path) -> pd.DataFrame:
-    """The rows of every trial that the study's last page lists, what is right decided anew from log-probabilities.
+    """The rows of every run that the study's last notebook lists.
 
     Raises:
-        ParamsError: if nothing is published there, or something that cannot be read, or if a row's mark does not
-            follow from its log-probabilities.
+        ParamsError: if nothing is published there, or something that cannot be read, or if a row's `correct` is
+            inconsistent with its log-probabilities.
     """
     store, parts = Store(results / "runs"), []
-    for trial in runs_listed(results).itertuples():
-        if trial.status == FINISHED:
-            rows = rows_of(store, trial.run).assign(arm=trial.arm)
-            marks = [
-                likeliest(log_probs) in answers
-                for log_probs, answers in zip(rows["option_log_probs"], rows["answers"], strict=True)
-            ]
-            if list(rows["correct"]) != marks:
+    for run in runs_listed(results).itertuples():
+        if run.status == FINISHED:
+            rows = rows_of(store, run.run).assign(arm=run.arm)
+            options = zip(rows["option_log_probs"], rows["answers"], strict=True)
+            if list(rows["correct"]) != [likeliest(log_probs) in answers for log_probs, answers in options]:
                 raise ParamsError(
-                    f"trial {trial.run} ({trial.world}, {trial.arm}): a mark is not what its scores say; restore "
-                    f"its rows, or `make reproduce STUDY={results.name}`"
+                    f"run {run.run} ({run.world}, {run.arm}): `correct` is inconsistent with the log-probabilities; "
+                    f"restore its rows, or `make reproduce STUDY={results.name}`"
                 )
             parts.append(rows)
     if not parts:
-        raise ParamsError(f"{shown(listed_runs(results))}: lists no finished trial; `make reproduce` makes it anew")
+        raise ParamsError(f"{shown(listed_runs(results))}: lists no finished run; `make reproduce` makes it again")
     return pd.concat(parts, ignore_index=True)
 
 

@@ -1,11 +1,10 @@
-"""Inferences a model writes, in context, from its training documents; judged against the deductive closure.
+"""Inferences a model generates, in context, from its training documents; judged against the deductive closure.
 
 Local: one statement in view. Global: all documents in view, one of them named as the target.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,9 +25,9 @@ UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
 # Some templates say what day it is, by a setting or by a clock; a prompt must be the same tomorrow.
 DATE = "01 Jan 2025"
 NO_CLOCK = f"{{% macro strftime_now(format) %}}{DATE}{{% endmacro %}}"
-MARGIN = 4  # tokens that two texts may take more together than alone
+MARGIN = 4  # tokens that two texts may take more when joined
 TEMPLATE_SECONDS, TEMPLATE_GIGABYTES = 10, 1  # that filling in a chat template may take
-THINKS = "<think>"  # what a template ends with that has the model think whether it is to or not
+THINKS = "<think>"  # the end of a template that always has the model think
 
 
 class Inference(NamedTuple):
@@ -36,12 +35,12 @@ class Inference(NamedTuple):
 
     Attributes:
         source: local or global.
-        document: the sentence (local) or the document (global) it was written about.
+        document: the sentence (local) or the document (global) it was generated from.
         sample: which of the document's samples.
         sentence: the text, ending in a full stop.
         status: entailed, contradicted, unsupported, or unparseable; unjudged where what is true is not known.
-        split: the split of the questions it answers; None if it is not entailed, or nothing asks for it.
-        fact: what it says, true or not, and what it asks for, the same for all wordings; None if it is unparseable.
+        split: of the questions it answers; None if it is not entailed, or answers none.
+        fact: as `fact_and_answer`, true or not; None if it is unparseable.
     """
 
     source: Source
@@ -59,35 +58,24 @@ def fact_and_answer(world: World, statement: Statement) -> str:
 
 
 def judge(
-    world: World, stated: Stated, source: Source, document: str, sample: int, written: Sequence[str]
+    world: World | None, stated: Stated | None, source: Source, document: str, sample: int, sentences: Sequence[str]
 ) -> list[Inference]:
-    """Each sentence of a generated text with its standing in the world."""
-    inferences = []
-    for sentence in written:
-        statement = read(world, sentence)
-        status = str(world.status(statement.fact)) if statement else UNPARSEABLE
-        entailed = statement if status == Status.ENTAILED else None
-        inferences.append(
-            Inference(
-                source=source,
-                document=document,
-                sample=sample,
-                sentence=sentence,
-                status=status,
-                split=world.split_of(entailed, stated) if entailed and entailed.fact in world.closure else None,
-                fact=fact_and_answer(world, statement) if statement else None,
-            )
-        )
-    return inferences
+    """Each generated sentence with its status; unjudged where there is no world."""
 
+    def judged(sentence: str) -> tuple[str, Split | None, str | None]:
+        if world is None or stated is None:
+            return UNJUDGED, None, None
+        if (statement := read(world, sentence)) is None:
+            return UNPARSEABLE, None, None
+        status = str(world.status(statement.fact))
+        known = status == Status.ENTAILED and statement.fact in world.closure
+        return status, world.split_of(statement, stated) if known else None, fact_and_answer(world, statement)
 
-def unjudged(source: Source, document: str, sample: int, written: Sequence[str]) -> list[Inference]:
-    """Each sentence of a generated text where what is true is not known."""
-    return [Inference(source, document, sample, sentence, UNJUDGED, None, None) for sentence in written]
+    return [Inference(source, document, sample, sentence, *judged(sentence)) for sentence in sentences]
 
 
 def read(world: World, sentence: str) -> Statement | None:
-    """The statement a sentence makes, where it begins with a capital too, as in worlds of small letters none does."""
+    """The statement of a sentence; models begin with a capital, which some worlds never do."""
     return world.parse(sentence) or world.parse(sentence[:1].lower() + sentence[1:])
 
 
@@ -98,11 +86,10 @@ def stated_in(world: World, documents: Sequence[Document]) -> Stated:
 
 @dataclass(frozen=True)
 class TextGenerator:
-    """A model that writes.
+    """A model that generates text.
 
     Attributes:
-        write: continuations of prompts, each of so many tokens at most; the last argument says whether the tokenizer
-            still has to add what begins a text.
+        write: continuations of prompts, given the most new tokens of each and whether to add special tokens.
         tokenizer: of the model.
         positions: tokens that the model can hold; None if there is no limit.
     """
@@ -115,7 +102,7 @@ class TextGenerator:
 def generator_with(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, how: Augmentation, seed: int
 ) -> TextGenerator:
-    """A model at hand as it writes; the seed decides what it draws."""
+    """A loaded model as a generator; the seed decides what it samples."""
 
     def write(prompts: Sequence[str], tokens: int, special_tokens: bool) -> Generation:
         return generate(
@@ -126,7 +113,7 @@ def generator_with(
 
 
 def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, thinking: bool) -> str:
-    """A prompt as the model is given it: in its chat template, if it is one to chat with."""
+    """A prompt in the model's chat template, if it is a chat model."""
     if not prompts.chat:
         return prompt
     if not tokenizer.chat_template:
@@ -149,13 +136,13 @@ def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, th
 
 
 def own_part(text: str, ended: bool, prompts: Prompts) -> tuple[str, bool]:
-    """A written text up to where a model that goes on as if asked again begins to, and whether it ended there."""
+    """A generated text up to where the model continues as if prompted again, and whether it ended there."""
     own, cut, _ = text.lstrip("\n").partition(prompts.ends_at) if prompts.ends_at else (text, "", "")
     return own, ended or bool(cut)
 
 
 def sentences_in(prompt: str, text: str, ended: bool, prompts: Prompts) -> list[str]:
-    """The sentences of a text written behind a prompt, thoughts and what is not its own left out."""
+    """The sentences generated from a prompt, without thoughts."""
     begun = THINKS if prompt.rstrip().endswith(THINKS) else ""
     return generated_sentences(*own_part(begun + text, ended, prompts))
 
@@ -168,18 +155,18 @@ def augment(
     params: Params,
     name: str,
 ) -> tuple[list[Inference], Generation, float]:
-    """Let a model write `samples` times: from each sentence that states something, or about each document.
+    """Generate `samples` times from each sentence that states something (local), or about each document (global).
 
     Args:
         generator: the model.
-        world: that judges what is written; None leaves it unjudged.
-        documents: to write from.
+        world: judges what is generated; None leaves it unjudged.
+        documents: to generate from.
         source: local or global.
         params: prompts and augmentation.
-        name: of world and seed, which decides which documents are in view where not all fit beside the target.
+        name: of dataset and seed; it draws which documents are in view where not all fit beside the target.
 
     Returns:
-        Every sentence with its standing, what was written, and the share of the documents that were in view.
+        Every sentence with its status, all generated text, and the share of the documents that were in view.
     """
     prompts, how, view = prompts_of(params), params.augmentation, tuple(documents)
 
@@ -188,12 +175,12 @@ def augment(
 
     if source is Source.LOCAL:
         tokens = how.local_tokens
-        seen = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
-        prompts_given = [given(prompts.from_one(sentence)) for sentence in seen]
+        targets = list(dict.fromkeys(sentence for document in documents for sentence in document.stating))
+        each = [given(prompts.from_one(sentence)) for sentence in targets]
     else:
-        seen, tokens = [document.text for document in documents], how.global_tokens
-        lengths = [len(ids) for ids in generator.tokenizer(seen, add_special_tokens=False).input_ids]
-        longest = seen[lengths.index(max(lengths))]
+        tokens, targets = how.global_tokens, [document.text for document in documents]
+        lengths = [len(ids) for ids in generator.tokenizer(targets, add_special_tokens=False).input_ids]
+        longest = targets[lengths.index(max(lengths))]
         limits = [generator.positions and generator.positions - tokens - MARGIN, params.questions.context_tokens]
 
         def taken(some: Sequence[Document]) -> int:
@@ -201,26 +188,25 @@ def augment(
             return len(generator.tokenizer(text, add_special_tokens=not prompts.chat).input_ids)
 
         view = fitting(documents, taken, min((limit for limit in limits if limit), default=None), name)
-        prompts_given = [given(prompts.from_all([document.text for document in view], target)) for target in seen]
-    written = generator.write(prompts_given * how.samples, tokens, not prompts.chat)
-    judged = unjudged if world is None else partial(judge, world, stated_in(world, documents))
-    inferences = [
-        inference
-        for k, (prompt, text, ended) in enumerate(
-            zip(prompts_given * how.samples, written.texts, written.ended, strict=True)
-        )
-        for inference in judged(source, seen[k % len(seen)], k // len(seen), sentences_in(prompt, text, ended, prompts))
-    ]
-    return inferences, written, len(view) / len(documents)
+        each = [given(prompts.from_all([document.text for document in view], target)) for target in targets]
+    generation = generator.write(each * how.samples, tokens, not prompts.chat)
+    stated = stated_in(world, documents) if world else None
+    inferences: list[Inference] = []
+    texts = zip(each * how.samples, generation.texts, generation.ended, strict=True)
+    for k, (prompt, text, ended) in enumerate(texts):
+        sample, target = divmod(k, len(targets))
+        sentences = sentences_in(prompt, text, ended, prompts)
+        inferences += judge(world, stated, source, targets[target], sample, sentences)
+    return inferences, generation, len(view) / len(documents)
 
 
 def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
     """The true closure in every wording that documents may use but these do not; questions are left out.
 
-    What is asked for as a whole statement is said behind what asks for it, too.
+    Where whole statements are options, each is given with its query, too.
     """
     stated = stated_in(world, documents)
-    told = [
+    inferred = [
         statement
         for statement, derivation in world.statements.items()
         if derivation.supports
@@ -228,14 +214,12 @@ def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
         and statement not in stated.statements
         and world.split_of(statement, stated)
     ]
-    asked = [
-        f"{world.asking(statement)} {world.render(statement)}" for statement in told if world.alternatives(statement)
-    ]
-    return [*map(world.render, told), *asked]
+    queried = [f"{world.asking(s)} {world.render(s)}" for s in inferred if world.alternatives(s)]
+    return [*map(world.render, inferred), *queried]
 
 
 def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, set[str]]:
-    """What could be inferred: for each split the facts and asked entities, wordings counted as one."""
+    """What could be inferred: `fact_and_answer` of each statement, by split."""
     stated = stated_in(world, documents)
     facts: dict[Split, set[str]] = {}
     for statement, derivation in world.statements.items():
@@ -246,14 +230,17 @@ def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, se
 
 
 def quality(inferences: Sequence[Inference], possible: dict[Split, set[str]]) -> dict[str, float]:
-    """Precision, contradictions, unparseable share and recall by split, with the counts behind them."""
-    count = len(inferences)
+    """Number of sentences, and shares: precision, contradicted, unparseable, recall by split; nan of nothing."""
+
+    def share(status: str, of: Sequence[Inference]) -> float:
+        return sum(i.status == status for i in of) / len(of) if of else float("nan")
+
     parsed = [i for i in inferences if i.status not in (UNPARSEABLE, UNJUDGED)]
     report: dict[str, float] = {
-        "sentences": count,
-        "unparseable": sum(i.status == UNPARSEABLE for i in inferences) / count if count else float("nan"),
-        "precision": sum(i.status == Status.ENTAILED for i in parsed) / len(parsed) if parsed else float("nan"),
-        "contradicted": sum(i.status == Status.CONTRADICTED for i in parsed) / len(parsed) if parsed else float("nan"),
+        "sentences": len(inferences),
+        "unparseable": share(UNPARSEABLE, inferences),
+        "precision": share(Status.ENTAILED, parsed),
+        "contradicted": share(Status.CONTRADICTED, parsed),
     }
     for split, facts in possible.items():
         found = {i.fact for i in inferences if i.split is split}

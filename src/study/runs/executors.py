@@ -1,7 +1,7 @@
-"""Where jobs are done: on this machine, or on a Ray cluster. The work is the same, and so are the rows.
+"""Where jobs are performed: on this machine, or on a Ray cluster, with the same rows.
 
-A job is what one process does together. Each has a process of its own, forked from one that has imported everything: it
-starts warm, leaves nothing to the next, and takes nobody with it when it is killed.
+A job is the runs that one process performs together. The process is forked from one that has imported everything: it
+starts warm, leaves nothing to the next, and can be killed without harm to others.
 
     make reproduce EXECUTOR=ray     # on the cluster that `ray start` joined this machine to, or on this machine alone
 """
@@ -28,33 +28,28 @@ from study.runs.store import Store
 Job = Sequence[Run]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
 LOCAL, RAY = "local", "ray"
-RETRIES = 3  # of what was lost with its node or process
-DYING_SECONDS = 1.0  # that a process may take to end when it is killed
-SMALL = 50_000_000  # weights up to which more threads than one gain nothing over more jobs at a time
-PROCESS_BYTES = 1_500_000_000  # a process with torch, and what a small model keeps to go back
-# Times the bytes of the weights: gradients, two moments and passing values; or a copy to load from.
+RETRIES = 3  # of a job whose node or process was lost
+DYING_SECONDS = 1.0  # that a killed process may take to end
+SMALL = 50_000_000  # weights up to which parallel jobs are faster than threads
+PROCESS_BYTES = 1_500_000_000  # a process with torch, and the activations of a small model
+# Times the bytes of the weights: gradients, two moments and activations; or a copy to load from.
 ON_CPU, ON_GPU = 6, 2
 
 
 class Needs(NamedTuple):
-    """What one job takes of a machine."""
+    """Resources of one job."""
 
     cpus: int
     gpus: int
     memory_bytes: int
 
     def describe(self) -> str:
-        """In words."""
-        return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a trial"
+        """As text."""
+        return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a run"
 
 
 class About(NamedTuple):
-    """What of a model decides what its jobs take.
-
-    Attributes:
-        parameters: how many weights it has.
-        weight_bytes: bytes they take.
-    """
+    """The size of a model: its number of weights and their bytes."""
 
     parameters: int
     weight_bytes: int
@@ -79,22 +74,18 @@ def chosen() -> str:
 
 @contextmanager
 def submitting(model: Model, store: Store) -> Iterator[Submit]:
-    """What takes jobs and does them; how they ended is known by their futures.
+    """A function that submits a job of this model, which writes to the store, and returns its future.
 
-    The future's result says why units failed, by label; it raises `BrokenProcessPool` where the process was killed.
-
-    Args:
-        model: that the jobs are about.
-        store: that they write to.
+    The future's result says why runs failed, by label; it raises `BrokenProcessPool` if the process was killed.
     """
     with EXECUTORS[chosen()](model, store) as submit:
         yield submit
 
 
 def needs(gpus: int, about: About, cores: int) -> Needs:
-    """What a job takes; without a GPU it has all cores where a model is large, and one where it is small.
+    """Resources of a job; without a GPU, all cores for a large model and one for a small one.
 
-    It must not depend on what is left to do: sums in other threads end in other bits.
+    They must not depend on what is left to do: sums over other numbers of threads differ in their last bits.
     """
     if gpus:
         return Needs(cores, gpus, ON_GPU * about.weight_bytes + PROCESS_BYTES)
@@ -108,7 +99,7 @@ def _locally(model: Model, store: Store) -> Iterator[Submit]:
     with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
         try:
             yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
-        except BaseException:  # interrupted: nobody waits for what is being done
+        except BaseException:  # interrupted: nobody waits for the jobs
             threads.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.kill()
@@ -118,8 +109,7 @@ def _locally(model: Model, store: Store) -> Iterator[Submit]:
 @contextmanager
 def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-    # A page is not the place for what Ray says of itself, when imported of widgets; what happens to jobs is said in
-    # their own lines.
+    # Keeps Ray's own messages out of notebooks.
     logging.getLogger("ray.widgets").setLevel(logging.ERROR)
     try:
         import ray
@@ -147,7 +137,7 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
     )
 
     def submit(job: Job) -> "Future[dict[str, str]]":
-        future: Future[dict[str, str]] = task.remote(job, [unit.key for unit in job], store, need.cpus).future()
+        future: Future[dict[str, str]] = task.remote(job, [run.key for run in job], store, need.cpus).future()
         return future
 
     yield submit
@@ -157,13 +147,13 @@ EXECUTORS = {LOCAL: _locally, RAY: _on_ray}
 
 
 def _gpus_of(model: Model, nodes: Sequence[dict[str, Any]]) -> int:
-    """GPUs of one job: one, or all of the largest node where a model's layers are spread."""
+    """GPUs of one job: one, or all of the largest node if a model's layers are spread."""
     most = max((int(node["Resources"].get("GPU", 0)) for node in nodes if node["Alive"]), default=1)
     return most if model.device_map else 1
 
 
 def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: int) -> int:
-    """Cores that a job may have on any node: all of the smallest one, or those beside so many of its GPUs."""
+    """Cores that a job may have on any node: all of the smallest one, or the share that goes with its GPUs."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     able = [r for r in alive if r.get("CPU", 0) >= 1 and r.get("GPU", 0) >= gpus]
     return max(1, min((int(r["CPU"] * gpus / r["GPU"] if gpus else r["CPU"]) for r in able), default=1))
@@ -175,31 +165,29 @@ def _can_take(node: dict[str, Any], need: Needs) -> bool:
 
 
 def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[str, str]:
-    """Do a job on a node of the cluster; what a lost node had finished of it is not done again.
+    """Perform a job on a node of the cluster, without the runs that a lost node had finished.
 
     Raises:
-        RuntimeError: if the node has another version of the study, whose work would be another.
+        RuntimeError: if the node has another version of the study, whose runs have other keys.
     """
-    if [unit.key for unit in job] != list(keys):
+    if [run.key for run in job] != list(keys):
         raise RuntimeError(
             f"the node {socket.gethostname()} has another version of the package, or of files that the params name; "
             "bring it up to date (`git pull && make setup`) and run again"
         )
-    generation_runs = [
-        generation.key for unit in job if isinstance(unit, EvaluationRun) for generation in unit.generation_runs
-    ]
-    store.fetch([*keys, *generation_runs])
-    left = [unit for unit in job if not store.has(unit.key)]
-    # The cluster gives a worker other GPUs for each job; what it forks from has the environment of its first one.
+    evaluations = [run for run in job if isinstance(run, EvaluationRun)]
+    store.fetch([*keys, *(generation.key for run in evaluations for generation in run.generation_runs)])
+    left = [run for run in job if not store.has(run.key)]
+    # A worker gets other GPUs for each job, but forks from a process with the environment of its first one.
     return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}
 
 
 class _NotForked(BrokenProcessPool):
-    """Nothing has begun, for the process that others are forked from was killed."""
+    """Nothing was begun: the process that others are forked from was killed."""
 
 
 def _in_process(does: Callable[..., Any], *given: Any) -> Any:
-    """What a function gives in a process of its own.
+    """The value of a function in a process of its own.
 
     Raises:
         BrokenProcessPool: if the process was killed.
@@ -207,7 +195,7 @@ def _in_process(does: Callable[..., Any], *given: Any) -> Any:
     for _ in range(RETRIES):
         with suppress(_NotForked):
             return _forked(does, *given)
-        time.sleep(DYING_SECONDS)  # what processes are forked from is begun anew once it is dead
+        time.sleep(DYING_SECONDS)  # the process that others are forked from is restarted once it is dead
     return _forked(does, *given)
 
 
@@ -224,7 +212,7 @@ def _forked(does: Callable[..., Any], *given: Any) -> Any:
 
 
 def _surely(does: Callable[..., Any], *given: Any) -> Any:
-    """The same of what only looks at something; begun again where its process was killed.
+    """The same for a function without effects, repeated if its process was killed.
 
     Raises:
         BrokenProcessPool: if it was killed each time.
@@ -236,17 +224,17 @@ def _surely(does: Callable[..., Any], *given: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """Have a process end with the one that asked for it, also before its job has come, and after."""
+    """Have a process end with its parent; the fork server, which it is forked from, lives as long as it does."""
+
+    def end(parent: BaseProcess) -> None:
+        parent.join()
+        os._exit(1)
+
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+        threading.Thread(target=end, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
-
-
-# What needs torch is imported in that process; a study that is only looked at goes without.
+# Torch is imported in that process only: reading results goes without.
 
 
 def _device(model: Model) -> str:

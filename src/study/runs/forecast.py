@@ -1,4 +1,4 @@
-"""What a study will take: memory, disk and time, from the shape of its model alone, before anything is run.
+"""Memory, disk and time of a study, from the shape of its model, before anything is run.
 
     weights      parameters times bytes each
     fine-tuning  weights + trained parameters x (2 Adam moments, masters) + the larger of activations and gradients
@@ -6,15 +6,14 @@
     scoring      weights + keys and values of the longest context + one pass over a chunk of questions
     time         floating-point operations (`study.lm.flops`) / rate of the study's finished trainings, or of a product
 
-Activations are counted, as families differ tenfold in them: a forward pass with torch's fake tensors, which have a
-shape and no content, records what autograd would keep.
+Activations differ tenfold between model families, so they are counted: a forward pass with torch's fake tensors, which
+have no content, records what autograd would keep.
 """
 
 import shutil
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -36,10 +35,10 @@ from study.runs.store import Store
 
 BITS = {"8bit": 8, "4bit": 4.5}  # with the constants of the quantization
 READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step are read again
-CASTS = 1.2  # copies made by casts in mixed precision; measured, as the allocator counts them
+CASTS = 1.2  # copies made by casts in mixed precision, measured by the allocator
 ADAM_BYTES = 8  # two moments in float32
-REACHED = 0.3  # of the speed of a large product, where no training has been measured
-ROW_BYTES = 60_000  # of a trial's rows and record
+REACHED = 0.3  # of the speed of a large matrix product, if no training has been measured
+ROW_BYTES = 60_000  # of a run's rows and record
 GENERATED = {Source.LOCAL, Source.GLOBAL, Source.REPHRASED}
 REMEDIES = {
     "weights": "a smaller model, model.dtype bfloat16, or model.quantization",
@@ -59,17 +58,7 @@ class Memory(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """What the unfinished part of a study takes.
-
-    Attributes:
-        memory: bytes, by kind of work.
-        free: bytes that the device has.
-        device: where it runs.
-        disk: bytes of results.
-        free_disk: bytes that the disk has.
-        flops: floating-point operations.
-        seconds: at the speed of this machine.
-    """
+    """Needs of the unfinished part of a study: memory and disk in bytes, with what is free, and time."""
 
     memory: Memory
     free: int
@@ -80,7 +69,7 @@ class Forecast(NamedTuple):
     seconds: float
 
     def lines(self) -> list[str]:
-        """The forecast in words."""
+        """The forecast as text."""
         memory = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in self.memory._asdict().items())
         long = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
         return [
@@ -90,7 +79,7 @@ class Forecast(NamedTuple):
         ]
 
     def refuse_what_cannot_fit(self) -> None:
-        """Raise if memory or disk will not do.
+        """Refuse a study that memory or disk cannot hold.
 
         Raises:
             ParamsError: with what would help.
@@ -109,31 +98,31 @@ class Forecast(NamedTuple):
 
 
 def forecast(params: Params, store: Store) -> Forecast:
-    """What is still to be done of a study takes, its model-size comparison aside."""
+    """Needs of a study's unfinished runs, without its model-size comparison."""
     device, model = pick_device(params.model), skeleton(params.model)
-    units = waiting(params, store)
+    runs = waiting(params, store)
     size = size_of(model)
-    loads = {place: Workload(params, *place, size) for place in {(unit.world, unit.seed) for unit in units.values()}}
-    flops = sum(loads[unit.world, unit.seed].flops(unit) for unit in _one_training_each(units.values()))
+    loads = {place: Workload(params, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
+    flops = sum(loads[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
     rate = measured_rate(params, store) or REACHED * product_rate(device, getattr(torch, params.model.dtype))
     return Forecast(
         memory=memory_of(params, list(loads.values())),
         free=free_memory(torch.device(device)),
         device=device,
-        disk=ROW_BYTES * len(units),  # weights are checked when they are fetched
-        free_disk=shutil.disk_usage(_existing(store.folder)).free,
+        disk=ROW_BYTES * len(runs),  # weights are checked when they are fetched
+        free_disk=shutil.disk_usage(next(p for p in (store.folder, *store.folder.parents) if p.exists())).free,
         flops=flops,
         seconds=flops / rate,
     )
 
 
 def waiting(params: Params, store: Store) -> dict[str, Run]:
-    """The runs that are still to be done, by key; the model-size comparison's aside."""
-    return {unit.key: unit for wave in waves_of(params, store) for unit in wave if not store.has(unit.key)}
+    """The unfinished runs by key, without the model-size comparison."""
+    return {run.key: run for wave in waves_of(params, store) for run in wave if not store.has(run.key)}
 
 
 def refuse_what_cannot_fit(params: Params, store: Store) -> None:
-    """Raise if what is still to be done of a study cannot fit; the bundled model fits wherever this runs.
+    """Refuse a study whose unfinished runs cannot fit; the bundled model fits wherever this runs.
 
     Raises:
         ParamsError: with what would help.
@@ -142,21 +131,17 @@ def refuse_what_cannot_fit(params: Params, store: Store) -> None:
         forecast(params, store).refuse_what_cannot_fit()
 
 
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _one_training_each(units: Iterable[Run]) -> list[Run]:
+def _one_training_each(runs: Iterable[Run]) -> list[Run]:
     """Runs without those whose training another one shares."""
     seen: dict[str, Run] = {}
-    for unit in units:
-        training = unit.training if isinstance(unit, EvaluationRun) else None
-        seen.setdefault(f"{unit.world}/{unit.seed}/{training}" if training else unit.key, unit)
+    for run in runs:
+        training = run.training if isinstance(run, EvaluationRun) else None
+        seen.setdefault(f"{run.world}/{run.seed}/{training}" if training else run.key, run)
     return list(seen.values())
 
 
 class Workload:
-    """The tokens that the runs of one world and seed read, generate and learn."""
+    """The tokens that the runs of one dataset and seed read, generate and learn."""
 
     def __init__(self, params: Params, world: str, seed: int, size: Size):
         self.params, self.size = params, size
@@ -165,26 +150,26 @@ class Workload:
         splitting = next(iter(params.arms.values())).splitting
         self.documents = count_tokens(params.model, texts)
         self.single = count_tokens(params.model, training_texts(material.documents, splitting))
-        self.context = sum(count_tokens(params.model, [prompts.in_context(texts)]))
-        self.context = min(self.context, params.questions.context_tokens or self.context)
+        context = sum(count_tokens(params.model, [prompts.in_context(texts)]))
+        self.context = min(context, params.questions.context_tokens or context)
         queries = count_tokens(params.model, [question.query for question in material.questions])
         wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
         again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
         self.scored = sum(wholes) - again  # what the options of a question share is read once
 
-    def flops(self, unit: Run) -> float:
+    def flops(self, run: Run) -> float:
         """Operations of one run."""
-        if isinstance(unit, GenerationRun):
-            return self.generation(unit.source)
-        if not isinstance(unit, EvaluationRun):
-            raise TypeError(f"{type(unit).__name__} is no unit whose operations are known")
-        if unit.shards:  # they are units themselves
+        if isinstance(run, GenerationRun):
+            return self.generation(run.source)
+        if not isinstance(run, EvaluationRun):
+            raise TypeError(f"{type(run).__name__} is no run whose operations are known")
+        if run.shards:  # they are runs themselves
             return 0.0
-        share = 1.0 if unit.shard is None else 1 / self.params.questions.shards
-        return self.scoring(self.context if unit.spec.context else 0, share) + self.training(unit.spec)
+        share = 1.0 if run.shard is None else 1 / self.params.questions.shards
+        return self.scoring(self.context if run.spec.context else 0, share) + self.training(run.spec)
 
     def scoring(self, context: int, share: float = 1.0) -> float:
-        """Operations of all questions, or a share of them, given a context of so many tokens, these included."""
+        """Operations of a share of the questions and of prefilling the context, given its tokens."""
         prefilled = forward_flops(self.size, context) if context else 0
         return prefilled + self._each(share * self.scored, context)
 
@@ -203,7 +188,7 @@ class Workload:
         return steps * training_flops(self.size, tuning.step_tokens)
 
     def _each(self, tokens: float, past: int) -> float:
-        """Operations of so many tokens, each read with the same past and predicting another."""
+        """Operations of tokens that all have the same past and predict the next one."""
         return tokens * (2 * (self.size.body + self.size.head) + 4 * self.size.attention * past)
 
     def _new(self, source: Source) -> float:
@@ -315,13 +300,13 @@ def reads_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
 
 
 def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> int:
-    """Bytes above the weights for generating so many texts side by side.
+    """Bytes above the weights for generating a batch of texts.
 
     Args:
         model: that generates; its shape is enough.
         rows: texts.
-        shared: tokens that all begin with.
-        own: most tokens of one after them, those it generates included.
+        shared: tokens of their common prefix.
+        own: most tokens of a text after it, the generated ones included.
     """
     drawing = rows * vocabulary(model) * 3 * 8
     if not reads_whole_prompts(model, shared + own):

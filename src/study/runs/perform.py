@@ -1,16 +1,12 @@
-"""Do units of work: train, write, ask, and store rows and a record."""
+"""Perform runs: fine-tune, generate, evaluate, and store rows and a record."""
 
-import multiprocessing
-import os
 import resource
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -26,15 +22,13 @@ from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
-from study.params import Arm, Params, Source
+from study.params import Arm, Source
 from study.runs.augment import (
     MARGIN,
     Inference,
-    TextGenerator,
     augment,
     closure_facts,
     fact_and_answer,
-    generator_with,
     oracle_sentences,
     quality,
 )
@@ -50,60 +44,40 @@ from study.runs.run import (
     prompts_of,
 )
 from study.runs.store import Store, content_hash
+from study.runs.with_vllm import generator_of
 from study.worlds.world import Kind, Split, World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
-# What a trial's record has of any part of its questions.
-WHOLE = (
-    "status",
-    "context_tokens",
-    "share_of_documents_in_context",
-    "share_of_facts_in_context",
-    "parameters",
-    "context_flops",
-)
+# What the records of all shards of a run have in common.
+_SHARES = ("share_of_documents_in_context", "share_of_facts_in_context")
+WHOLE = ("status", "context_tokens", *_SHARES, "parameters", "context_flops")
 SAME_DIRECTION = (Split.STATED, Split.REPHRASED)
 
 
-def work(units: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
-    """Do units that belong together, in a process of their own; why units failed, by label."""
-    if parent := multiprocessing.parent_process():
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def work(runs: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
+    """Perform the runs of one job; returns why runs failed, by label."""
     torch.set_num_threads(threads)
-    for unit in units:
-        if isinstance(unit, GenerationRun):
-            generate_text(unit, store)
-    trials = [unit for unit in units if isinstance(unit, EvaluationRun)]
-    alone = [trial for trial in trials if not trial.shards]
-    failed = run_together(alone, store) if alone else {}
-    for trial in (trial for trial in trials if trial.shards):
-        failed |= join(trial, store)
+    for run in runs:
+        if isinstance(run, GenerationRun):
+            generate_text(run, store)
+    evaluations = [run for run in runs if isinstance(run, EvaluationRun)]
+    whole = [run for run in evaluations if not run.shards]
+    failed = run_together(whole, store) if whole else {}
+    for run in evaluations:
+        if run.shards:
+            failed |= join(run, store)
     return failed
 
 
-def _end_with(parent: BaseProcess) -> None:
-    """A worker whose study was killed ends too, instead of working on for nobody.
-
-    What it was forked from does not tell: that lives as long as it does.
-    """
-    parent.join()
-    os._exit(1)
-
-
 def generate_text(generation: GenerationRun, store: Store) -> None:
-    """Store one row for each generated sentence, and their quality, unless that is done."""
+    """Store one row for each generated sentence, and their quality, unless the run is finished."""
     if store.has(generation.key):
         return
     started = time.monotonic()
     material = prepare(generation.params, generation.world, generation.seed)
-    name = f"{generation.world}/{generation.seed}"
-    inferences, written, in_view = augment(
-        generator_of(generation.params, generation.seed),
-        material.world,
-        material.documents,
-        generation.source,
-        generation.params,
-        name,
+    generator, name = generator_of(generation.params, generation.seed), f"{generation.world}/{generation.seed}"
+    inferences, text, in_view = augment(
+        generator, material.world, material.documents, generation.source, generation.params, name
     )
     rows = pd.DataFrame(inferences, columns=Inference._fields)
     rows.insert(0, "world", generation.world)
@@ -113,30 +87,20 @@ def generate_text(generation: GenerationRun, store: Store) -> None:
         "status": FINISHED,
         "quality": quality(inferences, possible),
         "share_of_documents_in_view": in_view,
-        "prompt_tokens": written.prompt_tokens,
-        "new_tokens": written.new_tokens,
-        "flops": written.flops,
+        "prompt_tokens": text.prompt_tokens,
+        "new_tokens": text.new_tokens,
+        "flops": text.flops,
     }
     _store(generation, store, rows, record, started)
 
 
-def generator_of(params: Params, seed: int) -> TextGenerator:
-    """The model under study as it writes; the seed decides what it draws."""
-    if params.augmentation.engine == "vllm":
-        from study.runs.with_vllm import vllm_generator
-
-        return vllm_generator(params, seed)
-    model, tokenizer = load(params.model)
-    return generator_with(model, tokenizer, params.augmentation, seed)
-
-
 def run_together(trials: Sequence[EvaluationRun], store: Store) -> dict[str, str]:
-    """Run trials of one world, seed and training: the model is trained once and asked for each of them.
+    """Perform runs of one dataset, seed and training: the model is fine-tuned once and evaluated for each of them.
 
-    A training that diverged is stored with each of them, without rows.
+    A diverged training is stored with each of them, without rows.
 
     Returns:
-        Why trials failed, by label; the others are stored.
+        Why runs failed, by label; the others are stored.
     """
     first, failed = trials[0], {}
     material = cache(partial(prepare, first.params, first.world, first.seed))
@@ -158,25 +122,23 @@ def run_together(trials: Sequence[EvaluationRun], store: Store) -> dict[str, str
         return {trial.label: f"{type(error).__name__}: {error}" for trial in trials}
     prefix_cache = PrefixCache(model) if record["status"] == FINISHED else None
     for trial in trials:
-        started = time.monotonic()
+        started, rows = time.monotonic(), pd.DataFrame()
+        scored: dict[str, Any] = {}
         try:
-            rows, answers = (
-                evaluate(trial, model, tokenizer, material, store, prefix_cache)
-                if record["status"] == FINISHED
-                else (pd.DataFrame(), {})
-            )
+            if prefix_cache is not None:
+                rows, scored = evaluate(trial, model, tokenizer, material, store, prefix_cache)
             curve = {"curve": curves[trial.key]} if trial.spec.curve else {}
-            _store(trial, store, rows, {**record, "arm": trial.arm, **answers, **curve}, started)
+            _store(trial, store, rows, {**record, "arm": trial.arm, **scored, **curve}, started)
         except Exception as error:
             failed[trial.label] = f"{type(error).__name__}: {error}"
     return failed
 
 
 def join(trial: EvaluationRun, store: Store) -> dict[str, str]:
-    """Store a trial from the parts in which its questions were asked; those that are missing are asked now.
+    """Store a run from its shards; missing ones are evaluated now.
 
     Returns:
-        Why it failed, by its label, if a part did.
+        Why it failed, by its label, if a shard did.
     """
     started = time.monotonic()
     missing = [shard for shard in trial.shards if not store.has(shard.key)]
@@ -185,12 +147,9 @@ def join(trial: EvaluationRun, store: Store) -> dict[str, str]:
     parts = [store.rows(shard.key) for shard in trial.shards]
     records = [store.record(shard.key) for shard in trial.shards]
     counts = [record["questions"] for record in records]
-    record = {name: records[0][name] for name in WHOLE} | {
-        "arm": trial.arm,
-        "questions": sum(counts),
-        "scoring_seconds": sum(record["scoring_seconds"] for record in records),
-        "query_flops": float(np.average([record["query_flops"] for record in records], weights=counts)),
-    }
+    seconds, flops = ([record[name] for record in records] for name in ("scoring_seconds", "query_flops"))
+    record = {name: records[0][name] for name in WHOLE} | {"arm": trial.arm, "questions": sum(counts)}
+    record |= {"scoring_seconds": sum(seconds), "query_flops": float(np.average(flops, weights=counts))}
     places = [place for first in range(len(parts)) for place in range(first, sum(counts), len(parts))]
     rows = pd.concat(parts, ignore_index=True).iloc[np.argsort(places)].reset_index(drop=True)
     _store(trial, store, rows, record, started)
@@ -203,13 +162,9 @@ def tuned(
     store: Store,
     checkpoint_eval: Callable[[PreTrainedTokenizerBase, int, PreTrainedModel], None] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
-    """The model as the arm has it when it is asked, and what its training was.
+    """The model that an arm is evaluated with, its tokenizer, and the record of its training.
 
-    Args:
-        trial: whose arm it is.
-        material: what it is trained on.
-        store: where generated text is.
-        checkpoint_eval: called on the way with the tokenizer, the number of steps taken and the model.
+    `checkpoint_eval` is called during training with the tokenizer, the number of steps taken and the model.
 
     Raises:
         Diverged: as `finetune` does.
@@ -233,10 +188,10 @@ def tuned(
 
 
 def texts_of(trial: EvaluationRun, material: Dataset, store: Store, arm: Arm | None = None) -> list[str]:
-    """What the trial's arm, or another one, trains on, each text once.
+    """What the run's arm, or another one, trains on, each text once.
 
-    Generated text is taken as it came, right or wrong: whoever tunes a model has no closure to filter with. The
-    control of rephrasings has: it is that part of the local text which says what documents say, in their direction.
+    Generated text is not filtered: whoever fine-tunes a model has no closure to judge it with. The control of
+    rephrasings is filtered: the part of the local text that says what documents say, as stated.
     """
     arm = arm or trial.spec
     texts = training_texts(material.documents, arm.splitting) + list(generated(trial, store, arm)["sentence"])
@@ -248,7 +203,7 @@ def texts_of(trial: EvaluationRun, material: Dataset, store: Store, arm: Arm | N
 
 
 def generated(trial: EvaluationRun, store: Store, arm: Arm) -> pd.DataFrame:
-    """The generated sentences that an arm trains on, one row each; written now if they are not yet."""
+    """The generated sentences that an arm trains on, one row each; generated now if they are missing."""
     parts = [pd.DataFrame(columns=Inference._fields)]
     for source in (source for source in arm.train if source in GENERATED):
         generation = GenerationRun(trial.world, trial.seed, trial.params, trial.model_sha256, GENERATED[source])
@@ -268,13 +223,7 @@ def evaluate(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """One row for each question, and what the record says of them.
 
-    Args:
-        trial: whose questions they are.
-        model: as `tuned` gives it.
-        tokenizer: of the model.
-        material: gives the world of the trial, or, of True, the one elsewhere.
-        store: where generated text is.
-        prefix_cache: as `score_options` takes it.
+    `material` gives the dataset of the run, or, of True, the one for retention.
     """
     spec, exam, prompts = trial.spec, material(trial.spec.retention), prompts_of(trial.params)
     questions = exam.questions if trial.shard is None else exam.questions[trial.shard :: trial.params.questions.shards]
@@ -290,12 +239,11 @@ def evaluate(
     documents = in_context(trial, model, tokenizer, given, exam.questions)
     context = prompts.in_context([document.text for document in documents])
     started = time.monotonic()
-    scores = score_options(
-        model, tokenizer, context, [(q.query, q.options) for q in questions], prefix_cache=prefix_cache
-    )
+    queries = [(q.query, q.options) for q in questions]
+    scores = score_options(model, tokenizer, context, queries, prefix_cache=prefix_cache)
     seconds = time.monotonic() - started
     size, read = size_of(model), len(tokenizer(context).input_ids) if context else 0
-    asking = [
+    lengths = [
         len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
         for q, score in zip(questions, scores, strict=True)
     ]
@@ -306,19 +254,18 @@ def evaluate(
         "questions": len(questions),
         "parameters": model.num_parameters(),
         "scoring_seconds": seconds,
-        # What one user pays who asks a question and is answered: once for the context, if it is kept, ...
+        # With a cached prefix, a user pays once for the context and then for each question.
         "context_flops": forward_flops(size, read) if read else 0,
-        # ... and for each question behind it.
-        "query_flops": sum(forward_flops(size, n, past=read, predicted=n) for n in asking) / len(asking),
+        "query_flops": sum(forward_flops(size, n, past=read, predicted=n) for n in lengths) / len(lengths),
     }
     rows = _rows(trial, questions, scores)
-    # Whoever asks one question, and keeps nothing, pays for the context too.
-    rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in asking]
+    # Without prompt caching, each question pays for the context too.
+    rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in lengths]
     rows["covered"] = rows["misled"] = None
     if set(GENERATED) & set(spec.train) and not spec.retention and exam.world:
-        told = set(generated(trial, store, spec)["fact"].dropna())
-        says = [answers_in_text(exam.world, question, told) for question in questions]
-        rows["covered"], rows["misled"] = zip(*says, strict=True)
+        facts = set(generated(trial, store, spec)["fact"].dropna())
+        covered = [answers_in_text(exam.world, question, facts) for question in questions]
+        rows["covered"], rows["misled"] = zip(*covered, strict=True)
     return rows, record
 
 
@@ -337,11 +284,11 @@ def in_context(
     documents: Sequence[Document],
     questions: Sequence[Question],
 ) -> tuple[Document, ...]:
-    """The documents that the model can read before any of the questions, within what the study allows."""
+    """The documents that fit into the context with any of the questions, and within `questions.context_tokens`."""
     prompts, limits = prompts_of(trial.params), [trial.params.questions.context_tokens]
     if limit := positions(model):
-        asked = [question.query + option for question in questions for option in question.options]
-        longest = max(map(len, tokenizer(asked, add_special_tokens=False).input_ids))
+        texts = [question.query + option for question in questions for option in question.options]
+        longest = max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
         limits.append(max(1, limit - longest - MARGIN))
 
     def tokens_of(some: Sequence[Document]) -> int:
@@ -355,10 +302,9 @@ def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[
     """Questions with each option's log-probability and whether the true one is the likeliest."""
     rows = pd.DataFrame([question._asdict() for question in questions])
     rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
-    rows.insert(0, "world", trial.world)
-    rows.insert(1, "arm", trial.arm)
-    rows.insert(2, "seed", trial.seed)
-    rows.insert(3, "retention", trial.spec.retention)
+    about = {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "retention": trial.spec.retention}
+    for place, (column, value) in enumerate(about.items()):
+        rows.insert(place, column, value)
     rows["option_log_probs"] = [score.log_probs for score in scores]
     rows["option_tokens"] = [score.tokens for score in scores]
     rows["correct"] = [likeliest(s.log_probs) in q.answers for q, s in zip(questions, scores, strict=True)]
@@ -372,8 +318,8 @@ def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[
     return rows
 
 
-def answers_in_text(world: World, question: Question, told: Set[str]) -> tuple[bool, bool]:
-    """Whether a text that says `told` (as `Inference.fact`) has a true answer to a question, and a false one."""
+def answers_in_text(world: World, question: Question, facts: Set[str]) -> tuple[bool, bool]:
+    """Whether a text that states `facts` (as `Inference.fact`) has a true answer to a question, and a false one."""
     has = []
     for option in question.options:
         statement = world.parse(question.query + option)
@@ -381,23 +327,23 @@ def answers_in_text(world: World, question: Question, told: Set[str]) -> tuple[b
             raise ValueError(f"{world.name} cannot read its own question {question.query + option!r}")
         # Where whole statements are offered, either end may be asked for.
         forms = world.forms(statement.fact) if question.kind is Kind.ALTERNATIVES else [statement]
-        has.append(any(fact_and_answer(world, form) in told for form in forms))
+        has.append(any(fact_and_answer(world, form) in facts for form in forms))
     return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
 
 
-def _store(unit: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
-    """Store the unit: its rows, and its own part of the record with all that tells how it came about."""
+def _store(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
+    """Store a run: its rows, and its record with its provenance."""
     # ru_maxrss counts KiB on Linux and bytes on macOS.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     about = {
-        "label": unit.label,
-        "recipe": unit.recipe,
-        "params": unit.params.plain(),
+        "label": run.label,
+        "recipe": run.recipe,
+        "params": run.params.plain(),
         "source": provenance.source(),
         "libraries": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
-        "device": pick_device(unit.params.model),
+        "device": pick_device(run.params.model),
         "seconds": time.monotonic() - started,
         **({"peak_device_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
     }
-    store.write(unit.key, rows, record | about, unit.name)
+    store.write(run.key, rows, record | about, run.name)

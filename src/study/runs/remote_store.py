@@ -1,6 +1,6 @@
-"""Where machines without a common folder leave finished units for each other: any place that fsspec can reach.
+"""Finished runs shared by machines without a common folder, at any address that fsspec can reach.
 
-Each unit is a folder of files there, and the last file written makes it whole: an object store has no rename.
+Each run is a folder of files there. The last file written makes it whole, as an object store has no rename.
 """
 
 import os
@@ -14,13 +14,13 @@ from study.config import ParamsError
 
 
 def address(study: str) -> str:
-    """The depot of a study, in the place that the environment variable REMOTE_STORE names; none where it is not set."""
+    """The address of a study below that of the environment variable REMOTE_STORE; "" if it is not set."""
     place = os.environ.get("REMOTE_STORE", "").rstrip("/")
     return f"{place}/{study}" if place else ""
 
 
 def put(folder: Path, place: str) -> None:
-    """Bring the files of a unit, the record last."""
+    """Upload the files of a run, the record last."""
     files, root = _opened(place)
     files.makedirs(root, exist_ok=True)
     for file in sorted(folder.iterdir(), reverse=True):
@@ -28,7 +28,7 @@ def put(folder: Path, place: str) -> None:
 
 
 def get(place: str, folder: Path, names: Sequence[str]) -> bool:
-    """Bring these files here; whether all were there."""
+    """Download these files; whether all were there."""
     files, root = _opened(place)
     try:
         for name in names:
@@ -39,7 +39,7 @@ def get(place: str, folder: Path, names: Sequence[str]) -> bool:
 
 
 def names(place: str) -> set[str]:
-    """What units there are, whole or not."""
+    """Names of the runs there, whole or not."""
     files, root = _opened(place)
     files.invalidate_cache()
     return {Path(name).name for name in files.ls(root, detail=False)} if files.exists(root) else set()

@@ -1,6 +1,6 @@
-"""Units of work, each named by the hash of all its result depends on; `study.runs.perform` does them.
+"""Runs, each named by the hash of all its result depends on; `study.runs.perform` performs them.
 
-No model is touched here, so that whoever reads results need not wait for torch.
+Nothing here imports torch, so that results are read quickly.
 """
 
 import random
@@ -24,7 +24,7 @@ from study.worlds.shape import Shape
 from study.worlds.words import STUDY, VALIDATION
 
 GENERATED = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
-# What trained weights do not depend on: the rate chosen counts, not the choice, and a look changes nothing.
+# What trained weights do not depend on: only the chosen rate counts, and evaluating a checkpoint changes nothing.
 BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "checkpoint_evals")
 FINISHED, DIVERGED = "finished", "diverged"
 KEY_DIGITS = 12
@@ -35,15 +35,15 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
 
     Args:
         params: of the study.
-        world_name: its kind.
+        world_name: of the dataset.
         seed: draws it.
-        retention: another world of the same kind instead, which shares no word with any world under study.
+        retention: another dataset of the same kind instead, which shares no word with any under study.
     """
     name, module = f"{world_name}/{seed}" + ("/elsewhere" if retention else ""), WORLDS[world_name]
     shape, options, per_split = params.shape(world_name), params.questions.options, params.questions.per_split
     if retention and (twin := getattr(module, "RETENTION", None)):
         module = WORLDS[twin]
-    if retention and (twin or getattr(shape, "facts", None)):  # files hold one world
+    if retention and (twin or getattr(shape, "facts", None)):  # files hold one dataset
         shape = module.Params()
     dataset: Dataset
     if isinstance(shape, Shape):
@@ -63,14 +63,14 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
 
 
 def prompts_of(params: Params) -> Prompts:
-    """The words in which the model under study is told what to do."""
+    """The prompts of the model under study."""
     style = params.prompts.style
     return prompts_in(speaks(params.model) if style == "auto" else style, params.prompts.wording)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One unit of work; everything its result depends on is in its `recipe`."""
+    """One run; everything its result depends on is in its `recipe`."""
 
     world: str
     seed: int
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings the unit depends on, and no other."""
+        """The settings the run depends on, and no other."""
         return {
             "world": {self.world: self.params.shape(self.world).recipe},
             "seed": self.seed,
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def stages(self) -> list[str]:
-        """What is done for it, by the names of `study.runs.versions`."""
+        """Its stages, by the names of `study.runs.versions`."""
         return [DATA]
 
     @property
@@ -107,39 +107,35 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What its folder is called, before the key."""
+        """Of its folder, before the key."""
         where = "" if self.params.model.name == BUNDLED else f"-{slug(Path(self.params.model.name).name)}"
         return f"{slug(self.world)}-{slug(self.method)}{where}-seed{self.seed}"
 
     @property
     def method(self) -> str:
-        """What is done in it, as people call it."""
+        """Its method, for readers."""
         raise TypeError(f"{type(self).__name__} has no method")
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Its name for readers."""
         return f"{self.world} / seed {self.seed} / {self.method}"
 
 
 @dataclass(frozen=True)
 class GenerationRun(Run):
-    """Text the model writes from a world's documents; the arms that train on it share it."""
+    """Text the model generates from a dataset's documents; the arms that train on it share it."""
 
     source: Source = Source.LOCAL
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """As in `Run`, with what is written and how."""
-        return {
-            **super().recipe,
-            "generates": str(self.source),
-            "prompted": self.prompted,
-        }
+        """As in `Run`, with what is generated and how."""
+        return {**super().recipe, "generates": str(self.source), "prompted": self.prompted}
 
     @property
     def prompted(self) -> dict[str, Any]:
-        """In which words the model is told to write, and how much."""
+        """The prompt that the model generates from, and how."""
         prompts = prompts_of(self.params)
         prompt = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
         how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at}
@@ -158,13 +154,13 @@ class GenerationRun(Run):
 
 @dataclass(frozen=True)
 class EvaluationRun(Run):
-    """One arm of the study on one world with one seed.
+    """One arm of the study on one dataset with one seed.
 
     Attributes:
         arm: its label.
         spec: what the arm is.
         learning_rate: of its training; None if it does not train, or if the rate is not chosen yet.
-        shard: the number of the part of its questions that it is asked; None for all.
+        shard: number of the part of its questions that is evaluated; None for all.
     """
 
     arm: str
@@ -174,13 +170,13 @@ class EvaluationRun(Run):
 
     @property
     def finetuning(self) -> Finetuning:
-        """How the arm is tuned: as the study says, unless the arm itself names the method."""
+        """The study's settings, with the arm's own method if it names one."""
         finetuning = self.params.finetuning
         return finetuning.model_copy(update={"method": self.spec.method}) if self.spec.method else finetuning
 
     @property
     def training(self) -> dict[str, Any] | None:
-        """All that the trained weights depend on, besides world and seed; None if nothing is trained."""
+        """All that the trained weights depend on, besides dataset and seed; None if nothing is trained."""
         if not self.spec.train:
             return None
         other = self.params.arms[self.spec.as_long_as] if self.spec.as_long_as else None
@@ -199,17 +195,18 @@ class EvaluationRun(Run):
     @property
     def recipe(self) -> dict[str, Any]:
         """As in `Run`, with the training, the context, the checkpoint_evals and the part of the questions."""
-        spec = self.spec
-        checkpoint_evals = self.params.finetuning.checkpoint_evals if spec.curve else 0
-        context = {
+        spec, prompts = self.spec, prompts_of(self.params)
+        words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
+        return {
+            **super().recipe,
+            "training": self.training,
+            "prompts": words,
             "context": spec.context,
             "shots": spec.shots,
             "retention": spec.retention,
-            "checkpoint_evals": checkpoint_evals,
+            "checkpoint_evals": self.params.finetuning.checkpoint_evals if spec.curve else 0,
+            "shard": self.shard,
         }
-        prompts = prompts_of(self.params)
-        words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
-        return {**super().recipe, "training": self.training, "prompts": words, **context, "shard": self.shard}
 
     @property
     def stages(self) -> list[str]:
@@ -232,15 +229,14 @@ class EvaluationRun(Run):
 
     @property
     def shards(self) -> list[Self]:
-        """The units that ask its questions in parts, if it is asked so; what is trained is asked where it was."""
+        """The runs that evaluate its questions in parts; none of an arm that trains, or with questions.shards = 1."""
         count = self.params.questions.shards
-        if self.spec.train or self.shard is not None or count == 1:
-            return []
-        return [replace(self, shard=shard) for shard in range(count)]
+        parted = count > 1 and not self.spec.train and self.shard is None
+        return [replace(self, shard=shard) for shard in range(count)] if parted else []
 
     @property
     def generation_runs(self) -> list[GenerationRun]:
-        """The generated texts that its training takes."""
+        """The generation runs that its training needs."""
         other = self.params.arms[self.spec.as_long_as].train if self.spec.as_long_as else ()
         return [
             GenerationRun(self.world, self.seed, self.params, self.model_sha256, source)
@@ -249,7 +245,7 @@ class EvaluationRun(Run):
 
 
 def slug(text: str) -> str:
-    """A text as it is written in the name of a folder."""
+    """A text as part of a folder's name."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-")
 
 

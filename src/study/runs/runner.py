@@ -1,4 +1,4 @@
-"""Run the units of a study, wave by wave, and say how it goes line by line."""
+"""Perform the runs of a study, wave by wave, and report each in a line."""
 
 import math
 import time
@@ -21,9 +21,9 @@ TRIES = 3  # of a job whose process was killed
 
 
 def evaluation_runs_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> list[EvaluationRun]:
-    """Every trial of a study, or of some of its arms, in a fixed order.
+    """Every evaluation of a study, or of some of its arms, in a fixed order.
 
-    A trial whose learning rate is still to be chosen has none, and so is never among the finished ones.
+    One whose learning rate is still to be chosen has none, and so is never finished.
     """
     return _trials(params, chosen_rates(params, store), arms)
 
@@ -40,7 +40,7 @@ def _trials(params: Params, rates: dict[str, float], arms: Sequence[str] | None)
 
 
 def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
-    """Some arms, and those that take the same training as one of them: it is made once and serves all."""
+    """Some arms, and those that share the training of one of them."""
     if arms is None:
         return list(params.arms)
     trainings = [tuning_of(params.arms[label]) for label in arms if params.arms[label].train]
@@ -48,13 +48,11 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
 
 
 def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Run]]:
-    """Units in waves: generated text, the choice of learning rates, parts of the trials with these, the trials."""
+    """Runs in waves: generation, selection of learning rates, shards of evaluations, evaluations."""
     selecting = {trial.key: trial for trials in selection_runs(params, arms).values() for trial in trials}
     trials = _trials(params, {}, arms)  # the text that they train on does not depend on learning rates
-    generation_runs = {
-        generation.key: generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs
-    }
-    yield list(generation_runs.values())
+    generations = [generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs]
+    yield list({generation.key: generation for generation in generations}.values())
     yield list(selecting.values())
     chosen = evaluation_runs_of(params, store, sharing(params, arms))
     yield [shard for trial in chosen for shard in trial.shards]
@@ -62,19 +60,19 @@ def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) ->
 
 
 def runs_of(params: Params, store: Store) -> list[Run]:
-    """Every unit of a study and of its model-size comparison."""
-    return [unit for study in (params, *params.other_models) for wave in waves_of(study, store) for unit in wave]
+    """Every run of a study and of its model-size comparison."""
+    return [run for study in (params, *params.other_models) for wave in waves_of(study, store) for run in wave]
 
 
 def run(
     params: Params, store: Store, arms: Sequence[str] | None = None, say: Callable[[str], None] = print
 ) -> pd.DataFrame:
-    """Run what is not finished of a study's trials and return the rows of all of them.
+    """Perform a study's unfinished runs and return the rows of all evaluations.
 
-    A unit that fails does not stop the others; what is finished stays.
+    A run that fails does not stop the others; finished ones stay.
 
     Raises:
-        RuntimeError: naming the units that failed, after all others have run.
+        RuntimeError: naming the runs that failed, after all others have ended.
     """
     for wave in waves_of(params, store, arms):
         _run_wave(wave, store, params, say)
@@ -82,56 +80,53 @@ def run(
 
 
 def rows_of(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
-    """The rows of finished trials, each labelled with the arm's name; a diverged trial has none."""
+    """The rows of finished evaluations, with the arm's name; a diverged one has none."""
     parts = [store.rows(trial.key).assign(arm=trial.arm) for trial in trials if store.has(trial.key)]
     parts = [part for part in parts if len(part.columns) > 1]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def generation_runs_of(params: Params, store: Store) -> list[GenerationRun]:
-    """The finished texts that the model wrote for the trials of a study."""
-    units = {unit.key: unit for trial in evaluation_runs_of(params, store) for unit in trial.generation_runs}
-    return [unit for unit in units.values() if store.has(unit.key)]
+    """The finished generation runs of a study."""
+    runs = {run.key: run for trial in evaluation_runs_of(params, store) for run in trial.generation_runs}
+    return [run for run in runs.values() if store.has(run.key)]
 
 
-def _jobs(units: Sequence[Run]) -> list[list[Run]]:
-    """Units that one process does together, the longest first: trials of one training; a text alone."""
+def _jobs(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs that one process performs together, the longest first: evaluations of one training; a generation alone."""
     jobs: dict[str, list[Run]] = {}
-    for unit in units:
-        name = unit.key
-        if isinstance(unit, EvaluationRun):
-            name = content_hash([unit.world, unit.seed, unit.training, unit.shard])
-        jobs.setdefault(name, []).append(unit)
+    for run in runs:
+        shared = isinstance(run, EvaluationRun) and content_hash([run.world, run.seed, run.training, run.shard])
+        jobs.setdefault(shared or run.key, []).append(run)
     return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], EvaluationRun) else 0)
 
 
-def _run_wave(units: Sequence[Run], store: Store, params: Params, say: Callable[[str], None]) -> None:
-    store.fetch(unit.key for unit in units)
-    waiting = {unit.key: unit for unit in units if not store.has(unit.key)}
-    if len(waiting) < len(units):
-        say(f"{len(units) - len(waiting)} of {len(units)} finished before")
+def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[str], None]) -> None:
+    store.fetch(run.key for run in runs)
+    waiting = {run.key: run for run in runs if not store.has(run.key)}
+    if len(waiting) < len(runs):
+        say(f"{len(runs) - len(waiting)} of {len(runs)} runs cached")
     if not waiting:
         return
-    for unit in (unit for unit in waiting.values() if store.damaged(unit.key)):
-        say(f"{unit.label}: its files in {shown(store.folder / unit.key)} are damaged, and it is made again")
+    for run in (run for run in waiting.values() if store.damaged(run.key)):
+        say(f"{run.label}: its files in {shown(store.folder / run.key)} are damaged; it is repeated")
     verified_folder(params.model)  # once for all the processes that load it
     failed, count, started = [], 0, time.monotonic()
     with submitting(params.model, store) as submit:
         for job, why in _done(submit, _jobs(list(waiting.values()))):
-            store.fetch(unit.key for unit in job)
-            for unit in job:
+            store.fetch(run.key for run in job)
+            for run in job:
                 count += 1
-                ending = "FAILED" if unit.label in why else _ending(store, unit)
-                say(f"{count:3d}/{len(waiting)}  {time.monotonic() - started:6.0f} s  {unit.label}  {ending}")
+                ending = "FAILED" if run.label in why else _ending(store, run)
+                say(f"{count:3d}/{len(waiting)}  {time.monotonic() - started:6.0f} s  {run.label}  {ending}")
             failed += [f"{label}: {reason}" for label, reason in why.items()]
     if failed:
-        raise RuntimeError(
-            "\n  ".join([f"{len(failed)} of {len(waiting)} units failed; the others are stored:", *failed])
-        )
+        heading = f"{len(failed)} of {len(waiting)} runs failed; the others are stored:"
+        raise RuntimeError("\n  ".join([heading, *failed]))
 
 
 def _done(submit: Submit, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, str]]]:
-    """Jobs as they end, and why units of them failed, by label; a job whose process was killed is begun again."""
+    """Jobs as they end, and why runs of them failed, by label; a job whose process was killed is repeated."""
     futures: dict[Future[dict[str, str]], tuple[Job, int]] = {submit(job): (job, 1) for job in jobs}
     while futures:
         for future in wait(futures, return_when=FIRST_COMPLETED).done:
@@ -141,19 +136,19 @@ def _done(submit: Submit, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, 
                 futures[submit(job)] = job, tries + 1
             elif isinstance(error, BrokenProcessPool):
                 killed = f"its process was killed, {tries} times; most often memory had run out"
-                yield job, {unit.label: killed for unit in job}
+                yield job, {run.label: killed for run in job}
             else:
                 yield job, {u.label: f"{type(error).__name__}: {error}" for u in job} if error else future.result()
 
 
-def _ending(store: Store, unit: Run) -> str:
-    record = store.record(unit.key)
+def _ending(store: Store, run: Run) -> str:
+    record = store.record(run.key)
     if record["status"] == DIVERGED:
         return f"DIVERGED: {record['error']}"
-    if isinstance(unit, GenerationRun):
+    if isinstance(run, GenerationRun):
         quality = record["quality"]
-        judged = not math.isnan(quality["precision"])  # of people's own documents nobody knows what is true
+        judged = not math.isnan(quality["precision"])  # of users' own documents the truth is not known
         return f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
-    right = store.rows(unit.key).groupby("split")["correct"].mean()
+    right = store.rows(run.key).groupby("split")["correct"].mean()
     shown = [str(split) for split in (Split.STATED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)

@@ -1,4 +1,4 @@
-"""The learning rate of each arm, chosen on the trained direction of seeds that the study does not test on."""
+"""The learning rate of each arm, chosen on the stated facts of seeds that the study does not test on."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from study.worlds.world import Split
 
 
 def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[str, list[EvaluationRun]]:
-    """For each arm that trains, the trials that choose its learning rate: without context, on the selection seeds.
+    """For each arm that trains, the runs that choose its learning rate: without context, on the selection seeds.
 
     Arms with the same training share them.
     """
@@ -35,15 +35,15 @@ def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[st
 
 
 def tuning_of(arm: Arm) -> Arm:
-    """What is left of an arm when it is asked nothing but the trial's own questions, and once."""
+    """An arm without context, retention and curve."""
     return arm.model_copy(update={"context": None, "shots": None, "retention": False, "worlds": None, "curve": False})
 
 
 def chosen_rates(params: Params, store: Store) -> dict[str, float]:
     """The learning rate of each arm that trains, once it is known.
 
-    The one with the highest accuracy on the trained direction of the selection seeds; of equal ones, the one that
-    holds the true options likeliest. A rate at which a training diverged is never chosen while another is left.
+    The one with the highest accuracy on the stated facts of the selection seeds; of equal ones, the one with the
+    highest log-probability of true options. A rate that diverged is chosen only if all did.
     """
     if len(params.finetuning.learning_rates) == 1:
         return {label: params.finetuning.learning_rates[0] for label, arm in params.arms.items() if arm.train}
@@ -56,19 +56,16 @@ def chosen_rates(params: Params, store: Store) -> dict[str, float]:
 
 
 def selection_table(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
-    """How each trial of a selection did on the trained direction; a diverged one is right in no question."""
-    lines = []
-    for trial in trials:
-        line = {"world": trial.world, "seed": trial.seed, "learning rate": trial.learning_rate}
+    """Accuracy and log-probability of true options on stated facts, a row for each run; a diverged one has 0."""
+
+    def scores(trial: EvaluationRun) -> tuple[float, float]:
         if store.record(trial.key)["status"] == DIVERGED:
-            lines.append({**line, "accuracy": 0.0, "log-probability": float("-inf")})
-            continue
+            return 0.0, float("-inf")
         rows = store.rows(trial.key)
         rows = rows[rows["split"] == Split.STATED]
-        of_true = [
-            max(log_probs[k] for k in answers)
-            for log_probs, answers in zip(rows["option_log_probs"], rows["answers"], strict=True)
-        ]
-        mean = sum(of_true) / len(of_true)
-        lines.append({**line, "accuracy": float(rows["correct"].mean()), "log-probability": mean})
-    return pd.DataFrame(lines)
+        options = zip(rows["option_log_probs"], rows["answers"], strict=True)
+        of_true = [max(log_probs[k] for k in answers) for log_probs, answers in options]
+        return float(rows["correct"].mean()), sum(of_true) / len(of_true)
+
+    lines = [(trial.world, trial.seed, trial.learning_rate, *scores(trial)) for trial in trials]
+    return pd.DataFrame(lines, columns=["world", "seed", "learning rate", "accuracy", "log-probability"])

@@ -2,8 +2,8 @@
 
 A run's folder is named `<dataset>-<arm>-seed<n>-<key>`, for readers; it is found by its key alone. It holds
 `rows.parquet` and `record.json`, which holds the SHA-256 of the rows. It is written beside its place, brought to the
-disk and renamed, so it appears whole or not at all, and an interrupted study goes on where it stopped. A run whose
-files were torn later, by a failing disk say, is not finished: it is made again.
+disk and renamed, so it appears whole or not at all, and an interrupted study resumes where it stopped. A run whose
+files were damaged later, by a failing disk say, is not finished: it is repeated.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from study.digest import sha256_of
 from study.paths import RESULTS
 from study.runs import remote_store
 
-if TYPE_CHECKING:  # it is slow to import, and of no use to whoever only asks what is finished
+if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
     import pandas as pd
 
 PUBLISHED = RESULTS / "default"
@@ -52,7 +52,7 @@ class Store:
     Attributes:
         folder: of the runs.
         others: folders of other studies.
-        shared: the address of a remote store, such as s3://bucket/study, that every finished run is brought to.
+        shared: address of a remote store, such as s3://bucket/study, that every finished run is uploaded to.
     """
 
     folder: Path
@@ -86,7 +86,7 @@ class Store:
             remote_store.put(self.path(key), f"{self.shared}/{self.path(key).name}")
 
     def fetch(self, keys: Iterable[str]) -> None:
-        """Bring what the remote store has of these runs and this folder has not; what is torn there is not taken."""
+        """Download missing runs from the remote store; damaged ones are left there."""
         missing = {key for key in keys if not self.has(key)}
         for name in sorted(remote_store.names(self.shared)) if self.shared and missing else ():
             if (key := key_in(name)) not in missing:
@@ -99,7 +99,7 @@ class Store:
                 shutil.rmtree(part, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half written."""
+        """Remove partial runs of killed processes."""
         for part in self.folder.glob(".*.*"):
             shutil.rmtree(part, ignore_errors=True)
 
@@ -111,13 +111,13 @@ class Store:
         return part
 
     def _put_in_place(self, part: Path, key: str, name: str) -> None:
-        """Rename a whole run into its place; what is damaged there goes aside, into the folder `damaged`."""
+        """Rename a whole run into its place; a damaged one there is moved into the folder `damaged`."""
         for file in (part / ROWS, part / RECORD, part):
             _to_disk(file)
         if self.damaged(key):
-            place = self.path(key)
-            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=_made(self.folder.parent / "damaged")))
-            place.replace(aside / place.name)
+            place, damaged = self.path(key), self.folder.parent / "damaged"
+            damaged.mkdir(parents=True, exist_ok=True)
+            place.replace(Path(tempfile.mkdtemp(prefix=f"{key}.", dir=damaged)) / place.name)
         try:
             part.rename(self.folder / name)
         except OSError:
@@ -143,12 +143,12 @@ def key_in(name: str) -> str:
 
 
 def _folder_of(runs: Path, key: str) -> Path | None:
-    """The folder of a key; where the last look at all of them did not find it, they are looked at again."""
+    """The folder of a key; the cached listing is used if it has it, else a fresh one."""
     try:
         known = _listed(runs, runs.stat().st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if key not in known:  # what appeared within the clock's last tick has left no trace in the time of change
+    if key not in known:  # it may have appeared within one tick of the folder's time of change
         known = _names(runs)
     return runs / known[key] if key in known else None
 
@@ -173,7 +173,7 @@ def whole(folder: Path) -> bool:
 
 @cache
 def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
-    """As `whole`; files are read again only where something of them differs."""
+    """As `whole`; files are read again only if their marks differ."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
@@ -181,13 +181,8 @@ def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
     return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def _to_disk(path: Path) -> None:
-    """Have the system write what it holds of a file or a folder: a rename must not outlive what it renames."""
+    """Flush a file or folder to the disk: after a crash, a rename must not be there without its content."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -196,6 +191,6 @@ def _to_disk(path: Path) -> None:
 
 
 def store_of(results: Path) -> Store:
-    """Finished trials of the study in a results folder, and those that the published study shares with it."""
+    """The runs of the study in a results folder, and those that the published study shares with it."""
     others = () if results == PUBLISHED else (PUBLISHED / "runs",)
     return Store(results / "runs", others, remote_store.address(results.name))

@@ -1,8 +1,7 @@
 """Versions of what results depend on besides settings, data and model.
 
-A version is raised by hand when the results of its stage change, and only then: runs of the version before are stale.
-The golden study (`tests/test_golden.py`) fails where results change and the version does not, or the other way round.
-What the source looks like is in no key: it can be improved freely.
+A version is raised by hand when, and only when, the results of its stage change; earlier runs are stale then. The
+golden study (`tests/test_golden.py`) fails if only one of the two changes. The source is in no key.
 """
 
 DATA, GENERATION, FINETUNING, SCORING = "data", "generation", "finetuning", "scoring"

@@ -1,7 +1,6 @@
-"""Text written by vLLM, which must be installed beside the study (`pip install vllm`) and needs a GPU.
+"""The generator of a study: its own engine, or vLLM, which must be installed beside the study (`pip install vllm`).
 
-It writes faster than the study's own engine where many long texts are written, and not the same text: it draws random
-numbers of its own.
+vLLM needs a GPU. It is faster for many long texts, and generates other texts: it has its own random numbers.
 """
 
 from collections.abc import Sequence
@@ -10,13 +9,20 @@ from study.config import ParamsError
 from study.lm.flops import forward_flops, size_of
 from study.lm.generation import Generation
 from study.lm.hub import model_folder
-from study.lm.loading import load_tokenizer, skeleton
+from study.lm.loading import load, load_tokenizer, skeleton
 from study.params import Params
-from study.runs.augment import TextGenerator
+from study.runs.augment import TextGenerator, generator_with
+
+
+def generator_of(params: Params, seed: int) -> TextGenerator:
+    """The model under study as a generator; the seed decides what it samples."""
+    if params.augmentation.engine == "vllm":
+        return vllm_generator(params, seed)
+    return generator_with(*load(params.model), params.augmentation, seed)
 
 
 def vllm_generator(params: Params, seed: int) -> TextGenerator:
-    """The model under study as it writes with vLLM; each text is drawn with a seed of its own.
+    """The model under study as a generator with vLLM; each text is sampled with its own seed.
 
     Raises:
         ParamsError: if vLLM is not installed, or the weights are to be quantized by bitsandbytes.
@@ -40,17 +46,14 @@ def vllm_generator(params: Params, seed: int) -> TextGenerator:
             for k in range(len(encoded))
         ]
         found = engine.generate([{"prompt_token_ids": ids} for ids in encoded], sampling, use_tqdm=False)
-        written = [answer.outputs[0] for answer in found]
+        generated = [answer.outputs[0] for answer in found]
+        lengths = [(len(ids), len(text.token_ids)) for ids, text in zip(encoded, generated, strict=True)]
         return Generation(
-            texts=[text.text for text in written],
-            ended=[text.finish_reason == "stop" for text in written],
-            prompt_tokens=sum(map(len, encoded)),
-            new_tokens=sum(len(text.token_ids) for text in written),
-            flops=sum(
-                forward_flops(size, len(ids))
-                + forward_flops(size, len(text.token_ids), past=len(ids), predicted=len(text.token_ids))
-                for ids, text in zip(encoded, written, strict=True)
-            ),
+            texts=[text.text for text in generated],
+            ended=[text.finish_reason == "stop" for text in generated],
+            prompt_tokens=sum(prompt for prompt, _ in lengths),
+            new_tokens=sum(new for _, new in lengths),
+            flops=sum(forward_flops(size, p) + forward_flops(size, n, past=p, predicted=n) for p, n in lengths),
         )
 
     return TextGenerator(write, tokenizer, engine.llm_engine.model_config.max_model_len)

@@ -191,7 +191,7 @@ class World:
         """The split of an entailed statement, given what documents state.
 
         A statement that follows from one fact is a reversal if it asks for an entity that documents stating such
-        a fact never end with, and runs in the trained direction otherwise.
+        a fact never end with, and is as stated or rephrased otherwise.
         """
         supports = self.closure[statement.fact].supports
         if len(supports) > 1:
