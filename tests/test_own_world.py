@@ -35,7 +35,7 @@ if __name__ == "__main__":
 def copy(tmp_path_factory, model_folder):
     """The package with the world of the text: its module, its rows, its params on the tiny model."""
     root = tmp_path_factory.mktemp("copy")
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "bench"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", root)
     (root / "params").symlink_to(ROOT / "params")
