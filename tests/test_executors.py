@@ -89,9 +89,7 @@ def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it
     few = params.model_copy(update={"arms": {arm: params.arms[arm] for arm in ("base", "irrelevant")}})
     store = Store(tmp_path / "runs")
     monkeypatch.setattr(executors, "_work", partial(_killed, tmp_path / "tries", "family"))
-    with pytest.raises(
-        RuntimeError, match="(?s)2 of 4 runs failed.*family / seed 0 / base: its process was killed, 3"
-    ):
+    with pytest.raises(RuntimeError, match="(?s)2 of 4 runs failed.*family / seed 0 / base: its process was killed, 3"):
         run(few, store, say=lambda line: None)
     assert (tmp_path / "tries").read_text() == "x" * runner.TRIES
     assert {unit.world for unit in evaluation_runs_of(few, store) if store.has(unit.key)} == {"reversals"}
