@@ -18,6 +18,7 @@ from chaos.conftest import counts_of, fault_of, wanted
 from chaos.damage import DAMAGES, RESULTS
 from chaos.scratch import INJECTED, Done, Scratch
 from study.config import ParamsError
+from study.runs.store import key_in
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(referenc
     DAMAGES["half"](rows)
     DAMAGES["empty"](stamp)
     del before[rows.parent.name]
-    assert not study.runs.store.has(rows.parent.name) and reference.amiss(study, before) == []
+    assert not study.store.has(key_in(rows.parent.name)) and reference.amiss(study, before) == []
     running = study.start()
     while running.goes_on() and not running.processes("worker"):
         time.sleep(0.05)
@@ -55,11 +56,11 @@ def test_what_is_not_as_it_was_is_seen(reference):
     assert reference.unlike(study) == []
     first, second, third = sorted(reference.rows)[:3]
     before = dict.fromkeys(reference.rows, "other bytes")
-    changed = other(study.runs.store.rows(first))
-    record = study.runs.store.record(first)
-    shutil.rmtree(study.runs.store.folder / first)
-    study.runs.store.write(first, changed, record)
-    shutil.rmtree(study.runs.store.folder / second)
+    changed = other(study.store.rows(first))
+    record = study.store.record(first)
+    shutil.rmtree(study.store.path(first))
+    study.store.write(first, changed, record)
+    shutil.rmtree(study.store.path(second))
     (study.results / "02_in_context" / "odd.csv").write_text("1\n")
     labels = reference.labels
     amiss = reference.unlike(study)

@@ -162,7 +162,15 @@ def test_a_study_of_documents_ends_in_a_page(experiment):
     assert {e.seeds for e in found.estimates.values()} == {2}
     assert sum(found.shares.values()) == pytest.approx(1)
     page = recommend.page(found)
-    for part in ("# In context, or by fine-tuning?", "How sure", "Floor:", "Learned:", "Fitted: ", "Written:", "GFLOP"):
+    for part in (
+        "# In context, or by fine-tuning?",
+        "How sure",
+        "Floor:",
+        "Learned:",
+        "Fitted: ",
+        "Generated:",
+        "GFLOP",
+    ):
         assert part in page
     assert re.search(r"Fitted: 8\d% .*could not be read", page)  # of 1,189 tokens in 1,024 positions
     assert re.search(r"\*ft augmented\* has cost less than \*icl\* (never|after [\d,]+)", page)

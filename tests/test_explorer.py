@@ -82,7 +82,7 @@ def test_every_number_is_that_of_the_rows(published, folder):
         data = read(folder / f"{trial.world}-{trial.seed}.js")
         texts, answers = data["texts"], data["arms"][trial.arm]
         questions = rows_of(data["places"][answers["place"]]["questions"])
-        rows = pd.read_parquet(results / "runs" / trial.run / "rows.parquet").to_dict("records")
+        rows = pd.read_parquet(Store(results / "runs").path(trial.run) / "rows.parquet").to_dict("records")
         assert len(rows) == len(questions) == len(answers["chosen"]) == len(answers["log_probs"])
         assert {answers["place"] == "retention"} == {row["retention"] for row in rows}
         for row, question, chosen, log_probs in zip(
@@ -119,7 +119,7 @@ def test_what_was_written_of_a_question_is_what_its_rows_call_covered_and_misled
     for trial in trials.itertuples():
         data, train = read(folder / f"{trial.world}-{trial.seed}.js"), small.arms[trial.arm].train
         answers, written = data["arms"][trial.arm], rows_of(data["written"])
-        rows = pd.read_parquet(results / "runs" / trial.run / "rows.parquet")
+        rows = pd.read_parquet(Store(results / "runs").path(trial.run) / "rows.parquet")
         assert (
             ("covered" in answers)
             == rows["covered"].notna().all()
@@ -162,7 +162,7 @@ def test_no_text_can_end_its_script_or_be_read_as_markup(folder):
 def test_a_changed_row_changes_its_file_and_no_other(published, folder, tmp_path):
     small, results, trials = published
     trial = trials[(trials["seed"] == 1) & (trials["arm"] == "icl")]["run"].item()
-    file = results / "runs" / trial / "rows.parquet"
+    file = Store(results / "runs").path(trial) / "rows.parquet"
     before = file.read_bytes()
     rows = pd.read_parquet(file)
     least = rows.loc[0, "option_log_probs"].copy()

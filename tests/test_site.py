@@ -16,10 +16,11 @@ from study_published import Published
 from study.config import ParamsError
 from study.evidence.verify import PAGE
 from study.paths import RESULTS, ROOT
+from study.runs.store import Store
 
 DOCS = ROOT / "docs"
 # Pages of what was measured or computed once; the others state no result but what is filled in.
-REPORTS = {"log.md", "deviations.md", "cluster.md", "scaling.md"}
+REPORTS = {"guide.md", "log.md", "deviations.md", "cluster.md", "scaling.md"}
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def site_extension():
 def change_a_row(published: Published, arm: str) -> None:
     """Turn all answers of an arm's first trial round: what was likeliest becomes least likely."""
     listed = pd.read_csv(published.results / PAGE / "runs.csv")
-    file = published.results / "runs" / listed[listed["arm"] == arm]["run"].iloc[0] / "rows.parquet"
+    key = listed[listed["arm"] == arm]["run"].iloc[0]
+    file = Store(published.results / "runs").path(key) / "rows.parquet"
     rows = pd.read_parquet(file)
     # The false options all become likelier than the true one, and the mark says so.
     rows["option_log_probs"] = [
@@ -139,7 +141,7 @@ def test_executed_notebooks_go_in_with_a_text_for_each_picture(tmp_path):
 
 def test_a_study_without_pages_has_no_site(published, tmp_path):
     params, _ = published
-    with pytest.raises(ParamsError, match=r"trials\.csv is missing.*make reproduce"):
+    with pytest.raises(ParamsError, match=r"runs\.csv is missing.*make reproduce"):
         parts.claims_table(Published(params, tmp_path))
 
 

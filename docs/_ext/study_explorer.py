@@ -18,8 +18,8 @@ from study.evidence.verify import published_rows, runs_listed
 from study.params import Arm, Params, Source
 from study.paths import shown
 from study.runs.perform import SAME_DIRECTION, answers_in_text
-from study.runs.run import FINISHED, GENERATED, likeliest, prepare
-from study.runs.store import Store, content_hash
+from study.runs.run import FINISHED, GENERATED, generation_keys, likeliest, prepare
+from study.runs.store import Store
 from study.worlds.logic import Fact
 from study.worlds.world import World
 
@@ -31,7 +31,6 @@ TEXTS = {
     Source.ORACLE: "everything that truly follows",
 }
 # What the recipe of generated text shares with that of a trial which trains on it; the rest says how it is generated.
-SHARED = ("world", "seed", "questions", "model_sha256", "dtype", "quantization", "code")
 
 
 def write_explorer(params: Params, results: Path, folder: Path) -> None:
@@ -93,16 +92,10 @@ def described(arm: Arm) -> dict[str, Any]:
 def texts_written(recipes: Sequence[dict[str, Any]], store: Store) -> pd.DataFrame:
     """The sentences that a model generated for trials, as `augment.Inference`, each once.
 
-    The recipe of a trial names the prompts of the texts it trains on; their own recipes, and so their keys, follow.
-
     Returns:
         One row for each source and sentence, with `times`, how often it was generated.
     """
-    keys = {
-        content_hash({**{field: recipe[field] for field in SHARED}, "writes": source, "told": told})[:20]: None
-        for recipe in recipes
-        for source, told in ((recipe["training"] or {}).get("told") or {}).items()
-    }
+    keys = dict.fromkeys(key for recipe in recipes for key in generation_keys(recipe))
     fields = ["source", "sentence", "document", "status", "split", "fact"]
     rows = pd.concat([pd.DataFrame(columns=fields), *(store.rows(key)[fields] for key in keys)])
     rows = rows.astype(object).where(rows.notna(), None)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from chaos.scratch import Done, Scratch, Study
 from study.config import ParamsError
+from study.runs.store import key_in
 
 MEASURED = ("seconds", "GB")  # columns that differ between any two runs
 
@@ -32,8 +33,8 @@ def bytes_digest(folder: Path) -> str:
 
 def finished(study: Study) -> dict[str, str]:
     """The units that the store calls finished, by key, with a digest of their files."""
-    folders = study.runs.store.folder.glob("[!.]*") if study.runs.store.folder.is_dir() else ()
-    return {folder.name: bytes_digest(folder) for folder in folders if study.runs.store.has(folder.name)}
+    folders = study.store.folder.glob("[!.]*") if study.store.folder.is_dir() else ()
+    return {key_in(folder.name): bytes_digest(folder) for folder in folders if study.store.has(key_in(folder.name))}
 
 
 def tables(results: Path, page: str = "0*") -> dict[str, str]:
@@ -90,9 +91,9 @@ class Reference(NamedTuple):
         done = study.finish()
         if done.status:
             raise ParamsError(f"the undisturbed study fails:\n{done.err.strip()}")
-        folder = study.runs.store.folder
+        folder = study.store.folder
         rows = {key: rows_digest(folder / key) for key in finished(study)}
-        labels = {key: study.runs.store.record(key)["label"] for key in rows}
+        labels = {key: study.store.record(key)["label"] for key in rows}
         return cls(study, rows, labels, tables(study.results), files(study), done.seconds)
 
     def new_study(self, name: str, **changes: object) -> Study:
@@ -114,7 +115,7 @@ class Reference(NamedTuple):
         for key in here:
             if key not in self.rows:
                 found.append(f"unit {key} is none of the study's")
-            elif rows_digest(study.runs.store.folder / key) != self.rows[key]:
+            elif rows_digest(study.store.path(key)) != self.rows[key]:
                 found.append(f"{self.labels[key]} is marked finished with other rows")
         for key, digest in (before or {}).items():
             if here.get(key) != digest:

@@ -91,7 +91,7 @@ def test_read_only_results(reference, all_survived):
             outcomes.append((f"finished, {verb}", failure(done, f"`{verb}`") + reference.unlike(study)))
     study.runs[-1].stamp.unlink()
     removed = sorted(before)[0]
-    for file in (study.runs.store.folder / removed).iterdir():
+    for file in study.store.path(removed).iterdir():
         file.unlink()
     del before[removed]
     with read_only(study.results):

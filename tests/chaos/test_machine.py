@@ -11,6 +11,7 @@ from chaos.check import failure, finished
 from chaos.injected import ONCE
 from chaos.scratch import strike
 from study.runs.run import DIVERGED
+from study.runs.store import key_in
 
 pytestmark = [pytest.mark.chaos, pytest.mark.long]
 DAY = 86_400
@@ -65,16 +66,18 @@ def test_nan_loss(reference):
     """A training whose loss is NaN is recorded as diverged; once its record is removed it is run again."""
     study = reference.new_study("nan_loss")
     done = study.finish(inject="nan_loss", **once(study))
-    records = {file.parent.name: json.loads(file.read_text()) for file in study.runs.store.folder.glob("*/record.json")}
+    records = {
+        key_in(file.parent.name): json.loads(file.read_text()) for file in study.store.folder.glob("*/record.json")
+    }
     diverged = {key: record["label"] for key, record in records.items() if record["status"] == DIVERGED}
     amiss = failure(done) + ([] if diverged else ["no training is recorded as diverged"])
     amiss += [] if "DIVERGED: step 1" in done.out else ["the run does not say that a training diverged"]
     status = study.finish(verb="status").out
     for key, label in diverged.items():
         amiss += [] if f"diverged: {label}" in status else [f"`status` does not name {label}"]
-        shutil.rmtree(study.runs.store.folder / key)
+        shutil.rmtree(study.store.path(key))
     study.runs[-1].stamp.unlink(missing_ok=True)  # a page asks for its trials, and not for those that chose their rates
     # Rates are chosen again, and the trials of another rate, if one was taken, are no unit of the undisturbed study.
     for key in finished(study).keys() - reference.rows.keys():
-        shutil.rmtree(study.runs.store.folder / key)
+        shutil.rmtree(study.store.path(key))
     assert amiss + reference.resumed(study) == []

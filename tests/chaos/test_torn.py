@@ -44,16 +44,16 @@ def test_leftovers(reference):
     study = reference.copied_study("leftovers")
     units = sorted(finished(study))
     for unit in units[:2]:
-        shutil.copytree(study.runs.store.folder / unit, study.runs.store.folder / f".{unit}.left")
-        os.truncate(study.runs.store.folder / f".{unit}.left" / "rows.parquet", 100)
-        shutil.rmtree(study.runs.store.folder / unit)
+        shutil.copytree(study.store.path(unit), study.store.folder / f".{unit}.left")
+        os.truncate(study.store.folder / f".{unit}.left" / "rows.parquet", 100)
+        shutil.rmtree(study.store.path(unit))
     for run in study.runs:
         shutil.copy(run.target, study.results / f".{run.name}.part.ipynb")
         shutil.copy(run.stamp, run.stamp.with_suffix(".part"))
         os.truncate(study.results / f".{run.name}.part.ipynb", 1000)
     before = {unit: digest for unit, digest in finished(study).items() if unit not in units[:2]}
     amiss = reference.amiss(study, before)
-    amiss += [f"{unit} is called finished" for unit in units[:2] if study.runs.store.has(unit)]
+    amiss += [f"{unit} is called finished" for unit in units[:2] if study.store.has(unit)]
     assert amiss + reference.resumed(study) == []
 
 
