@@ -39,7 +39,7 @@ def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(referenc
     (rows, stamp), before = (next(study.results.glob(RESULTS[kind])) for kind in ("rows", "stamp")), finished(study)
     DAMAGES["half"](rows)
     DAMAGES["empty"](stamp)
-    del before[rows.parent.name]
+    del before[key_in(rows.parent.name)]
     assert not study.store.has(key_in(rows.parent.name)) and reference.amiss(study, before) == []
     running = study.start()
     while running.goes_on() and not running.processes("worker"):
@@ -66,7 +66,7 @@ def test_what_is_not_as_it_was_is_seen(reference):
     amiss = reference.unlike(study)
     assert f"{labels[first]} is marked finished with other rows" in amiss
     assert f"{labels[second]} is not finished" in amiss
-    assert "02_in_context is not up to date: 1 of its trials are missing" in amiss
+    assert "02_in_context is not up to date: 1 of its runs are missing" in amiss
     assert "02_in_context/odd.csv is left over" in amiss
     found = reference.amiss(study, before)
     assert f"{labels[second]} was finished and is lost" in found

@@ -91,8 +91,7 @@ class Reference(NamedTuple):
         done = study.finish()
         if done.status:
             raise ParamsError(f"the undisturbed study fails:\n{done.err.strip()}")
-        folder = study.store.folder
-        rows = {key: rows_digest(folder / key) for key in finished(study)}
+        rows = {key: rows_digest(study.store.path(key)) for key in finished(study)}
         labels = {key: study.store.record(key)["label"] for key in rows}
         return cls(study, rows, labels, tables(study.results), files(study), done.seconds)
 

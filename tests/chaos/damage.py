@@ -12,8 +12,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "gone": lambda file: file.unlink(),
 }
 RESULTS = {
-    "rows": "trials/*/rows.parquet",
-    "record": "trials/*/record.json",
+    "rows": "runs/*/rows.parquet",
+    "record": "runs/*/record.json",
     "stamp": "stamps/*.json",
     "page": "*.ipynb",
     "table": "0*/*.csv",

@@ -109,7 +109,7 @@ def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[
     if not waiting:
         return
     for run in (run for run in waiting.values() if store.damaged(run.key)):
-        say(f"{run.label}: its files in {shown(store.folder / run.key)} are damaged; it is repeated")
+        say(f"{run.label}: its files in {shown(store.path(run.key))} are damaged; it is repeated")
     verified_folder(params.model)  # once for all the processes that load it
     failed, count, started = [], 0, time.monotonic()
     with submitting(params.model, store) as submit:
