@@ -8,6 +8,7 @@ import pytest
 from chaos.check import failure, finished
 from chaos.conftest import QUICK
 from chaos.damage import DAMAGES, RESULTS
+from study.runs.store import key_in
 
 pytestmark = pytest.mark.chaos
 MODEL = ("config.json", "model.safetensors", "tokenizer.json")
@@ -22,7 +23,7 @@ def test_torn_results(kinds, reference, random, all_survived):
         for file, damage in chosen(study, kind, number, random):
             DAMAGES[damage](file)
             damaged.append(f"{damage} {kind}")
-            before.pop(file.parent.name, None)
+            before.pop(key_in(file.parent.name), None)
     amiss = reference.amiss(study, before) + failure(study.finish(verb="plan"), "`plan`")
     done = study.finish()
     amiss += failure(done) + (["a traceback"] if "Traceback" in done.err else [])
