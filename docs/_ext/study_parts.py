@@ -43,7 +43,7 @@ SECTIONS = {
     12: "05_compare.ipynb#controls",
     13: "06_mechanism_and_cost.ipynb#the-gain-sits-where-the-text-has-the-answer",
     14: "06_mechanism_and_cost.ipynb#what-each-arm-costs",
-    17: "06_mechanism_and_cost.ipynb#what-tuning-costs-elsewhere",
+    17: "06_mechanism_and_cost.ipynb#retention-what-fine-tuning-costs-on-other-documents",
 }
 CARD = {
     "purpose": "to ask what follows from facts that no model can have met before",
