@@ -22,6 +22,7 @@ from study.paths import PARAMS, RESULTS, ROOT, shown
 
 DOCS = ROOT / "docs"
 # Notebooks of the site that are not of the study itself.
+GUIDE = "guide"
 OTHER_NOTEBOOKS = (
     "base_model/00_base_model.ipynb",
     "base_model_cpu/00_base_model.ipynb",
@@ -137,6 +138,9 @@ def _begin(app: Sphinx) -> None:
 
 
 def _fill(app: Sphinx, docname: str, content: list[str]) -> None:
+    page = DOCS / f"{docname}.md"
+    if docname == GUIDE:  # it links to folders and model cards, for who reads it in the repository
+        content[0] = repository_page(page, page)
     try:
         content[0] = filled(content[0], app.study, docname)
     except ParamsError as error:
