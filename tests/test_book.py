@@ -204,6 +204,9 @@ def test_a_page_depends_on_what_it_says_and_on_the_version_of_figures_not_on_whe
     code.source += "\nprint(1)"
     nbformat.write(source, moved)
     assert Page(moved, file, params, results).key != key
+    monkeypatch.setattr("study.pages.page.CLAIMS", file)
+    assert Page(notebook_path("02"), file, params, results).key != key
+    monkeypatch.undo()
     monkeypatch.setattr("study.pages.page.FIGURES", 0)
     assert Page(notebook_path("02"), file, params, results).key != key
 

@@ -45,8 +45,8 @@ def test_what_is_no_verb_or_no_option_ends_with_2(arguments, capsys):
             1,
             "error: Permission denied; what is finished is kept: make",
         ),
-        (KeyboardInterrupt(), 130, "\ninterrupted; finished trials are kept"),
-        (cli.Terminated(), 143, "terminated; finished trials are kept"),
+        (KeyboardInterrupt(), 130, "\ninterrupted; finished runs are kept"),
+        (cli.Terminated(), 143, "terminated; finished runs are kept"),
     ],
 )
 def test_a_verb_that_fails_says_why_and_its_status_says_how(error, status, message, capsys):
@@ -91,7 +91,7 @@ def test_a_signal_ends_a_verb_with_its_status(sent, status):
         assert process.stdout.readline() == "begun\n"
         process.send_signal(sent)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == status and "finished trials are kept" in said
+    assert process.returncode == status and "finished runs are kept" in said
 
 
 def test_a_reader_of_the_output_that_has_gone_ends_it_with_141():

@@ -172,3 +172,10 @@ def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
     texts = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
     most = allocated(lambda: finetune(loaded, tokenizer, texts, study.finetuning, 1e-4, 2, 0))
     assert training_bytes(study, method) == pytest.approx(most, rel=0.15)
+
+
+def test_a_model_spread_over_gpus_may_take_the_memory_of_all(monkeypatch):
+    monkeypatch.setattr(forecast, "free_memory", lambda device: 10 if device.type == "cpu" else 30 + device.index)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert forecast.free_on("cuda", spread=True) == 61
+    assert forecast.free_on("cpu", spread=True) == forecast.free_on("cpu", spread=False) == 10

@@ -20,10 +20,10 @@ from study_published import Published
 from study.config import ParamsError
 from study.data.questions import Dataset, Question
 from study.datasets import WORLDS
-from study.evidence.claims import CLAIMS, NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, load_claims
+from study.evidence.claims import NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, load_claims
 from study.help import settings_of
 from study.pages.page import notebook_path
-from study.paths import ROOT
+from study.paths import CLAIMS, ROOT
 from study.runs.run import prepare
 from study.worlds.world import Split, World
 

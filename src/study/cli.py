@@ -70,7 +70,7 @@ def exit_status(work: Callable[[], int]) -> int:
         return _failed(f"error: {error.strerror}{place}; {remedy}", 1)
     except KeyboardInterrupt as error:
         what, status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
-        return _failed(f"{what}; finished trials are kept, and the next run goes on from them", status)
+        return _failed(f"{what}; finished runs are kept, and the next run goes on from them", status)
 
 
 def _failed(message: str, status: int) -> int:
@@ -160,7 +160,7 @@ def accuracy_summary(params: Params, results: Path) -> str:
 
     rows = rows_of(evaluation_runs_of(params, store_of(results)), store_of(results))
     if rows.empty:
-        return "no finished trials"
+        return "no finished runs"
     mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
     table = mean.reindex(columns=[arm for arm in params.arms if arm in mean.columns])
     table["chance"] = rows.groupby(["world", "split"])["chance"].mean()

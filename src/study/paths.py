@@ -8,6 +8,7 @@ PARAMS = ROOT / "params"
 RESULTS = ROOT / "results"
 PACKAGE = Path(__file__).resolve().parent
 BASE_MODEL = RESULTS / "base_model"
+CLAIMS = PARAMS / "claims" / "default.yaml"
 
 
 def is_file(path: Path) -> bool:

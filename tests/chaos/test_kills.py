@@ -65,6 +65,6 @@ def test_signals(signum, number, reference, random):
     done = running.wait()
     amiss = running.orphans() + reference.amiss(study)
     if done.status:
-        amiss += done.unclear("finished trials are kept")
+        amiss += done.unclear("finished runs are kept")
         amiss += [f"exit status {done.status}, not {STATUS[signum]}"] if done.status != STATUS[signum] else []
     assert amiss + reference.resumed(study) == []

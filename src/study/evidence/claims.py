@@ -17,10 +17,9 @@ from study.config import ParamsError, Strict, read_yaml
 from study.datasets import WORLDS
 from study.evidence.stats import Contrast, contrast, holm
 from study.params import Statistics
-from study.paths import PARAMS
+from study.paths import CLAIMS
 from study.worlds.world import Kind, Split
 
-CLAIMS = PARAMS / "claims" / "default.yaml"
 REPLICATES, REFUTED, UNRESOLVED, NOT_TESTED = "replicates", "refuted", "unresolved", "not tested"
 CHANCE = "chance"
 

@@ -122,7 +122,7 @@ def augmentation(experiment: Experiment) -> None:
 
 
 def claims(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The verdict on each claim that the finished trials can test, and the effects behind it."""
+    """The verdict on each claim that the finished runs can test, and the effects behind it."""
     rows = experiment.rows()
     if rows.empty:
         return pd.DataFrame(), pd.DataFrame()

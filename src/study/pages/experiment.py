@@ -49,7 +49,7 @@ class Experiment:
 
     @property
     def store(self) -> Store:
-        """Where finished trials are found."""
+        """Where finished runs are found."""
         return store_of(self.results)
 
     @property
@@ -93,7 +93,7 @@ class Experiment:
         return runner.rows_of(runner.evaluation_runs_of(self.params, self.store), self.store)
 
     def finished(self, arms: Sequence[str] | None = None) -> list[tuple[EvaluationRun, dict[str, Any]]]:
-        """The finished trials of some arms, or of all, with their records."""
+        """The finished runs of some arms, or of all, with their records."""
         trials = runner.evaluation_runs_of(self.params, self.store, arms)
         return [(trial, self.store.record(trial.key)) for trial in trials if self.store.has(trial.key)]
 

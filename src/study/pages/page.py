@@ -12,7 +12,7 @@ from study.config import ParamsError
 from study.digest import sha256_of
 from study.lm.hub import identity
 from study.params import Params
-from study.paths import NOTEBOOKS, ROOT, is_file, shown
+from study.paths import CLAIMS, NOTEBOOKS, ROOT, is_file, shown
 from study.runs.run import prompts_of
 from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
@@ -98,7 +98,7 @@ class Page:
 
     @property
     def key(self) -> str:
-        """Content hash of what the notebook declares: its source, the resolved params, what they name, versions.
+        """Content hash of what the notebook declares: its source, the params, what they name, claims, versions.
 
         Lines that import are left out: where a function lives changes no page.
         """
@@ -107,7 +107,7 @@ class Page:
         if isinstance(self.params, Params):  # what its settings name, too: models, files of worlds, wordings of prompts
             given += [identity(model) for model in (self.params.model, *self.params.model_sizes.models)]
             given += [self.params.shape(world).recipe for world in self.params.world_names]
-            given += [list(prompts_of(self.params))]
+            given += [list(prompts_of(self.params)), sha256_of(CLAIMS)]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
         return content_hash([sources, declared(self.params.plain()), version, given])

@@ -107,13 +107,20 @@ def forecast(params: Params, store: Store) -> Forecast:
     rate = measured_rate(params, store) or REACHED * product_rate(device, getattr(torch, params.model.dtype))
     return Forecast(
         memory=memory_of(params, list(loads.values())),
-        free=free_memory(torch.device(device)),
+        free=free_on(device, spread=params.model.device_map is not None),
         device=device,
         disk=ROW_BYTES * len(runs),  # weights are checked when they are fetched
         free_disk=shutil.disk_usage(next(p for p in (store.folder, *store.folder.parents) if p.exists())).free,
         flops=flops,
         seconds=flops / rate,
     )
+
+
+def free_on(device: str, spread: bool) -> int:
+    """Free bytes of a device, or of all GPUs where a model's layers are spread over them."""
+    if not (spread and device == "cuda"):
+        return free_memory(torch.device(device))
+    return sum(free_memory(torch.device(device, number)) for number in range(torch.cuda.device_count()))
 
 
 def waiting(params: Params, store: Store) -> dict[str, Run]:
