@@ -127,7 +127,7 @@ site: $(READY).site ## make the site from the published results, without a netwo
 	@echo "open build/site/index.html"
 
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
-	@$(BIN)/python -m pytest -m browser -n 2
+	@$(BIN)/python -m pytest -m browser -n 2 $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
