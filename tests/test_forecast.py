@@ -84,7 +84,7 @@ def test_prompts_that_are_read_whole_take_what_they_take(name):
 
 def test_a_batch_too_large_for_whole_prompts_is_refused_before_anything_is_written(params, tmp_path, monkeypatch):
     eager = params.model_copy(update={"augmentation": params.augmentation.model_copy(update={"batch_size": 4})})
-    shape = build_family("bloom", 600)
+    shape = build_family("bloom", 900)
     monkeypatch.setattr(forecast, "skeleton", lambda model: shape)
     monkeypatch.setattr(forecast, "training_bytes", lambda params, method: 0)
     found = forecast.forecast(eager, Store(tmp_path))

@@ -114,7 +114,7 @@ def test_every_family_is_read_the_fastest_way_that_is_right(any_model, family, t
     documents = make_documents(world, random.Random(0), 1)[:3]
     questions = make_questions(world, documents, "s", options=4, per_split=1)[:6]
     context = OF_BUNDLED.in_context([d.text for d in documents]) if with_context else ""
-    assert isinstance(prefix_scorer(any_model, 100), WAYS.get(family, SplitAttentionScorer))
+    assert isinstance(prefix_scorer(any_model, 100, 100), WAYS.get(family, SplitAttentionScorer))
     asked = [(q.query, q.options) for q in questions]
     scores = score_options(any_model, tokenizer, context, asked, chunk_tokens)
     for question, score in zip(questions, scores, strict=True):
@@ -142,8 +142,8 @@ LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "
 def test_a_text_whose_length_decides_on_its_positions_is_read_whole(tokenizer):
     rope = LONG | {"original_max_position_embeddings": 32}
     model = build_family("phi3", len(tokenizer), rope_parameters=rope, original_max_position_embeddings=32)
-    assert isinstance(prefix_scorer(model, 32), SplitAttentionScorer) and isinstance(
-        prefix_scorer(model, 33), WholeTextScorer
+    assert isinstance(prefix_scorer(model, 32, 32), SplitAttentionScorer) and isinstance(
+        prefix_scorer(model, 33, 33), WholeTextScorer
     )
     questions = [("bafed sees", [" vazed.", " ditav."]), ("vazed", [" sees bafed."])]
     for lead in ("ditav sees bafed. " * 3, "ditav sees bafed. " * 9):
@@ -174,8 +174,8 @@ def test_a_windowed_model_is_read_in_two_parts_while_all_is_in_the_window(tokeni
     torch.manual_seed(0)
     config = transformers.MistralConfig(vocab_size=len(tokenizer), sliding_window=16, **SMALL)
     model = transformers.MistralForCausalLM(config).eval()
-    assert isinstance(prefix_scorer(model, 16), SplitAttentionScorer) and isinstance(
-        prefix_scorer(model, 17), CopiedCacheScorer
+    assert isinstance(prefix_scorer(model, 16, 16), SplitAttentionScorer) and isinstance(
+        prefix_scorer(model, 17, 17), CopiedCacheScorer
     )
 
 

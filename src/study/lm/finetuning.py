@@ -15,13 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from peft import LoraConfig, get_peft_model
+from peft.utils import transformers_weight_conversion
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from study.lm.attention import close
 from study.lm.flops import size_of, training_flops
@@ -32,6 +35,7 @@ PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}
 CURVE_POINTS = 40  # of a loss curve
 # Layers of a state space mixer whose weight is used directly, in a fused kernel or always: an adapter has no effect.
 BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
+NO_MATRIX = (nn.Embedding, nn.Conv1d)
 
 
 class Diverged(RuntimeError):
@@ -165,16 +169,29 @@ def keeps_texts_apart(model: PreTrainedModel) -> bool:
 
 
 def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
-    """The model with a LoRA adapter, in float32, on every linear layer that it calls."""
-    mixers = [(name, part) for name, part in model.named_modules() if hasattr(part, "A_log") and hasattr(part, "D")]
+    """The model with a LoRA adapter, in float32, on all matrices but embeddings: linear layers, experts, routers."""
+    mixers = [name for name, part in model.named_modules() if hasattr(part, "A_log") and hasattr(part, "D")]
+    left_out = {f"{name}.{layer}" for name in mixers for layer in BY_WEIGHT}
+    layers, weights = [], []
+    for name, part in model.named_modules():
+        if part is model.get_output_embeddings() or name in left_out or isinstance(part, NO_MATRIX):
+            continue
+        # A router may be a linear layer that returns more than its product.
+        if isinstance(part, (nn.Linear, Conv1D)) and not type(part).__module__.startswith("transformers.models."):
+            layers.append(name)
+        else:
+            own = part.named_parameters(recurse=False)
+            weights += [f"{name}.{weight}" for weight, w in own if w.ndim == 3 or (weight == "weight" and w.ndim == 2)]
     config = LoraConfig(
         r=params.lora_rank,
         lora_alpha=params.lora_alpha,
-        target_modules="all-linear",
-        exclude_modules=[f"{name}.{layer}" for name, mixer in mixers for layer in BY_WEIGHT if hasattr(mixer, layer)],
+        target_modules=layers,
+        target_parameters=weights,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    # PEFT would translate names of old checkpoints of mixture models, and leave out all dense layers of such a name.
+    with patch.object(transformers_weight_conversion, "convert_peft_config_for_transformers"):
+        return get_peft_model(model, config)
 
 
 class Masters:

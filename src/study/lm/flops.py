@@ -34,44 +34,65 @@ class Size(NamedTuple):
 
 def size_of(model: PreTrainedModel) -> Size:
     """The size of a model, with an adapter's matrices if it has one."""
-    config, output = model.config.get_text_config(), model.get_output_embeddings()
-    matrices = [pair for module in model.modules() if module is not output for pair in _met(module, config)]
-    everything = [*matrices, (output.weight, output.weight.numel())]
-    heads, width = heads_of(config)
+    output, used = model.get_output_embeddings(), list(matrices(model))
+    everything = [*used, (output.weight, output.weight.numel())]
     return Size(
-        body=sum(met for _, met in matrices),
+        body=sum(met for _, met in used),
         head=output.weight.numel(),
-        attention=attention_layers(config) * heads * width,
+        attention=sum(heads.count * heads.width for heads in heads_by_layer(model.config)),
         trained=sum(met for weight, met in everything if weight.requires_grad) / sum(met for _, met in everything),
     )
 
 
-def _met(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Parameter, int]]:
-    """The matrices a module has itself, whatever its class, each with the number of its weights that a token uses."""
-    if isinstance(module, nn.Embedding):
-        return
+def matrices(model: PreTrainedModel) -> Iterator[tuple[nn.Parameter, int]]:
+    """The matrices of a model but its embeddings, each with the number of its weights that a token uses."""
+    for module in model.modules():
+        if module is not model.get_output_embeddings() and not isinstance(module, nn.Embedding):
+            yield from _own(module, model.config.get_text_config())
+
+
+def _own(module: nn.Module, config: PretrainedConfig) -> Iterator[tuple[nn.Parameter, int]]:
     for name, weight in module.named_parameters(recurse=False):
         if isinstance(module, nn.Linear) and name == "weight":  # quantized weights have another shape
             yield weight, module.in_features * module.out_features
         elif name == "weight" and weight.ndim > 1:
             yield weight, weight.numel()
         elif weight.ndim == 3:  # (experts, ...)
-            chosen = next(getattr(config, key) for key in EXPERTS if hasattr(config, key))
+            chosen = next((getattr(config, key) for key in EXPERTS if hasattr(config, key)), len(weight))
             yield weight, weight.numel() // len(weight) * chosen
 
 
-def heads_of(config: PretrainedConfig) -> tuple[int, int]:
-    """Number and width of attention heads in a layer; none in a model without attention."""
-    heads = getattr(config, "num_attention_heads", None) or 0
-    return heads, heads and (getattr(config, "head_dim", None) or config.hidden_size // heads)
+class Heads(NamedTuple):
+    """The attention heads of a layer: their number, that of the key heads, and the width of one.
+
+    Where keys and values differ in width, it is their mean.
+    """
+
+    count: int
+    keys: int
+    width: float
 
 
-def attention_layers(config: PretrainedConfig) -> int:
-    """Number of layers with attention; in a hybrid model those whose type says so."""
+def heads_by_layer(config: PretrainedConfig) -> list[Heads]:
+    """The heads of each layer that has attention; none of a model without."""
+    config = config.get_text_config()
     kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None)
-    if kinds is None:
-        return int(config.num_hidden_layers)
-    return sum("attention" in kind and "linear" not in kind for kind in kinds)
+    layers = list(config.per_layer_config)
+    if kinds:
+        layers = [layer for layer, kind in zip(layers, kinds, strict=False) if _attends(kind)]
+    return [_heads(layer) for layer in layers if getattr(layer, "num_attention_heads", None)]
+
+
+def _attends(kind: str) -> bool:
+    return kind == "hybrid" or ("attention" in kind and "linear" not in kind)
+
+
+def _heads(config: PretrainedConfig) -> Heads:
+    count = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // count
+    if latent := getattr(config, "v_head_dim", None):  # keys and values come from a latent vector
+        width = (config.qk_nope_head_dim + config.qk_rope_head_dim + latent) / 2
+    return Heads(count, getattr(config, "num_key_value_heads", None) or count, width)
 
 
 def forward_flops(size: Size, tokens: int, past: int = 0, predicted: int = 1) -> int:

@@ -6,9 +6,11 @@ Each text is a function of the model, its prompt and its own random state, whate
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from study.lm.attention import (
@@ -17,6 +19,7 @@ from study.lm.attention import (
     PrefixCache,
     additive,
     beyond,
+    close,
     common_prefix,
     forward,
     positions,
@@ -187,7 +190,7 @@ def generate(
                 for new in side_by_side(partial(_generate, prefix_cache, limits), rows, model.device):
                     generated |= new
     else:
-        for batch in batches:
+        for batch in batches if keeps_rows_apart(model) else [[k] for k in order]:
             generated |= _generate_with_transformers(model, tokenizer, limits, {k: encoded[k] for k in batch})
     rows_of_tokens = [generated[k] for k in range(len(encoded))]
     size = size_of(model)
@@ -201,6 +204,26 @@ def generate(
         ),
         ended=[new[-1] in limits.ends for new in rows_of_tokens],
     )
+
+
+_apart: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def keeps_rows_apart(model: PreTrainedModel) -> bool:
+    """Whether a text in a batch gives what it gives alone, padded or not: tried once, on short texts."""
+    if model not in _apart:
+        short, long = [3, 5, 4], [4, 3, 6, 5, 3, 4, 6]
+        alone = [model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1] for ids in (short, long)]
+        pad = len(long) - len(short)
+        rows = torch.tensor([[0] * pad + short, long], device=model.device)
+        seen = torch.tensor([[0] * pad + [1] * len(short), [1] * len(long)], device=model.device)
+        positions = (seen.cumsum(-1) - 1).clamp(min=0)
+        try:
+            together = model(input_ids=rows, attention_mask=seen, position_ids=positions).logits[:, -1]
+        except TypeError:  # a model that takes no positions
+            together = model(input_ids=rows, attention_mask=seen).logits[:, -1]
+        _apart[model] = close(together, torch.stack(alone))
+    return _apart[model]
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -18,6 +18,7 @@ from study.params import BUNDLED, Model
 from study.paths import BASE_MODEL, PARAMS, is_file, is_folder, shown
 
 LOCK = PARAMS / "models" / "lock.yaml"
+LFS = b"version https://git-lfs"
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -51,9 +52,11 @@ def pin_of(params: Model) -> Pin | None:
     Raises:
         ParamsError: if the model is not in the lock file, or is pinned there at another revision.
     """
-    if params.name == BUNDLED or is_folder(Path(params.name)):
+    if params.name == BUNDLED:
         return None
     pin, command = read_pins().get(params.name), f"make fetch MODEL={params.name}"
+    if pin is None and is_folder(Path(params.name)):
+        return None
     if params.revision:
         command += f" REVISION={params.revision}"
     if pin is None:
@@ -103,6 +106,11 @@ def model_folder(params: Model, weights: bool = True) -> Path:
         remedy = "restore results/base_model from the repository, or make it again with `make base-model`"
     if not is_file(folder / "config.json") or not any(folder.glob("*.safetensors")):
         raise ParamsError(f"model.name = {params.name!r}: no config.json and safetensors weights there; {remedy}")
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            if opened.read(len(LFS)) == LFS:
+                what = f"{file.name} is a pointer of Git LFS, not the weights"
+                raise ParamsError(f"model.name = {params.name!r}: {what}; run `git lfs pull` there")
     return folder
 
 

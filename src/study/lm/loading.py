@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,6 +22,7 @@ from study.params import Model
 
 ADAPTER = "adapter_config.json"
 IMPLEMENTATIONS = (None, "eager", "sdpa")
+PROBE = "a"
 MOST_SHOWN = 300  # characters of a package's error message
 NO_CODE = {"local_files_only": True, "trust_remote_code": False}
 
@@ -47,7 +49,34 @@ def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(model_folder(params, weights=False), **NO_CODE)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    _put_nothing_after(tokenizer, params)
     return tokenizer
+
+
+def _put_nothing_after(tokenizer: PreTrainedTokenizerBase, params: Model) -> None:
+    """Have a tokenizer put no token after a text: it would end every prompt, and be scored with every option.
+
+    Raises:
+        ParamsError: if it cannot be had so.
+    """
+    before, after = _around(tokenizer)
+    if after and tokenizer.is_fast:
+        named = [(tokenizer.convert_ids_to_tokens(token), token) for token in before]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=[*(name for name, _ in named), "$A"], special_tokens=named
+        )
+    elif after:
+        tokenizer.add_eos_token = False
+    if after and _around(tokenizer) != (before, []):
+        what = f"its tokenizer puts {tokenizer.convert_ids_to_tokens(after)} after every text"
+        raise ParamsError(f"model.name = {params.name!r}: {what}; save it with add_eos_token = False")
+
+
+def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that a tokenizer puts before and after a text."""
+    bare, whole = (tokenizer(PROBE, add_special_tokens=special).input_ids for special in (False, True))
+    at = next((k for k in range(len(whole)) if whole[k : k + len(bare)] == bare), 0)
+    return whole[:at], whole[at + len(bare) :]
 
 
 @contextmanager
@@ -130,7 +159,36 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if lacking:  # they would be drawn at random
         what = f"its safetensors lack {len(lacking)} weights, such as {lacking[0]}; give all files of the model"
         raise ParamsError(f"model.name = {params.name!r}: {what}")
-    return (model if placed else model.to(device)).eval(), load_tokenizer(params)
+    model, tokenizer = (model if placed else model.to(device)).eval(), load_tokenizer(params)
+    refuse_what_is_no_causal_model(params, model)
+    return model, tokenizer
+
+
+@torch.inference_mode()
+def refuse_what_is_no_causal_model(params: Model, model: PreTrainedModel) -> None:
+    """Refuse a model that cannot read a text, or whose predictions depend on what comes after.
+
+    Raises:
+        ParamsError: if it is one.
+    """
+    texts = [[3, 5, 4, 6, 3, 5, 4, 6], [3, 5, 4, 6, 5, 3, 6, 4]]
+    with _loading(params):
+        one, other = (model(input_ids=torch.tensor([ids], device=model.device)).logits[0, :4] for ids in texts)
+    if not torch.allclose(one.float(), other.float(), rtol=1e-2, atol=1e-2 * float(one.float().abs().max())):
+        what = "its predictions depend on the tokens after them, as in an encoder"
+        raise ParamsError(f"model.name = {params.name!r}: {what}; give a causal language model")
+
+
+def refuse_unknown_tokens(params: Model, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer that has tokens without an embedding; `model` may be without weights.
+
+    Raises:
+        ParamsError: if it has.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if tokenizer.vocab_size > rows:  # without what was added to it, which no text gives
+        what = f"its tokenizer has {tokenizer.vocab_size} tokens, its embedding {rows} rows"
+        raise ParamsError(f"model.name = {params.name!r}: {what}; give the tokenizer that was saved with the weights")
 
 
 def skeleton(params: Model) -> PreTrainedModel:

@@ -207,14 +207,23 @@ class MaskedScorer(CopiedCacheScorer):
 _ways: WeakKeyDictionary[nn.Module, list[type[PrefixScorer]]] = WeakKeyDictionary()
 
 
-def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache | None = None) -> PrefixScorer:
-    """The fastest way to score texts of so many tokens that equals scoring them alone, found by a trial."""
+def prefix_scorer(
+    model: PreTrainedModel, tokens: int, packed: int, prefix_cache: PrefixCache | None = None
+) -> PrefixScorer:
+    """The fastest way to score texts that equals scoring them alone, found by a trial.
+
+    Args:
+        model: that is scored.
+        tokens: of the longest text.
+        packed: of the context and all that is packed into one pass after it.
+        prefix_cache: of this model, to go on from.
+    """
     if reads_in_two_parts(model, tokens):
         return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
         _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
     ways = [] if beyond(tokens, unstretched(model)) else _ways[model]
-    if beyond(tokens, window(model)):
+    if beyond(packed, window(model)):  # a window counts what stands between two tokens, whatever their positions
         ways = [way for way in ways if way is not MaskedScorer]
     return next(iter(ways), WholeTextScorer)(model)
 

@@ -11,7 +11,7 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.lm.attention import PrefixCache, beyond, common_prefix, positions
-from study.lm.flops import attention_layers, heads_of
+from study.lm.flops import heads_by_layer
 from study.lm.parallel import side_by_side
 from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
 
@@ -66,10 +66,11 @@ def score_options(
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
     order = sorted(range(len(tokenized)), key=lambda k: tokenized[k].options)  # common prefixes in the same chunk
-    by = by or prefix_scorer(model, longest, prefix_cache)
+    parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
+    packed = len(prefix) + max(len(_trie(tokenized, part)[0].ids) for part in parts)
+    by = by or prefix_scorer(model, longest, packed, prefix_cache)
     with torch.inference_mode(), by.attention():
         by.read(prefix)
-        parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
         found: dict[int, OptionScores] = {}
         together = map if by.changes else partial(side_by_side, device=model.device)
         for scores in together(partial(_scored, by, tokenized), parts):
@@ -154,10 +155,15 @@ def _add(trie: Trie, question: TokenizedQuestion) -> list[list[int]]:
     return [trie.add(ids, question.start) for ids in question.options]
 
 
+def _trie(tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> tuple[Trie, dict[int, list[list[int]]]]:
+    """The trie of a chunk's questions, and the scored nodes of each option by the question's number."""
+    trie = Trie()
+    return trie, {k: _add(trie, tokenized[k]) for k in chunk}
+
+
 def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> dict[int, OptionScores]:
     """Scores of a chunk's questions by their number; half a chunk at a time if memory does not suffice."""
-    trie = Trie()
-    paths = {k: _add(trie, tokenized[k]) for k in chunk}
+    trie, paths = _trie(tokenized, chunk)
     try:
         found = by.log_probs(trie)
     except Exception as error:
@@ -180,11 +186,12 @@ def vocabulary(model: PreTrainedModel) -> int:
 def memory_needed(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int:
     """Bytes besides the model's own for scoring `chunk_tokens` at a time given a prefix of so many tokens."""
     config, item = model.config.get_text_config(), model.dtype.itemsize
-    (heads, width), hidden = heads_of(config), config.hidden_size
-    keys = (getattr(config, "num_key_value_heads", None) or heads) * width
+    layers, hidden = heads_by_layer(config), config.hidden_size
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    cached = 2 * attention_layers(config) * keys * prefix * item
-    activations = (8 * hidden + 3 * inner + 4 * heads * width) * max(chunk_tokens, min(prefix, 512)) * item
+    widest = max(inner) if isinstance(inner, (list, tuple)) else inner
+    cached = 2 * sum(heads.keys * heads.width for heads in layers) * prefix * item
+    heads = max((heads.count * heads.width for heads in layers), default=0)
+    activations = (8 * hidden + 3 * widest + 4 * heads) * max(chunk_tokens, min(prefix, 512)) * item
     logits = min(CHUNK_LOGITS, chunk_tokens * vocabulary(model)) * (item + 8)
     return int(cached + activations + logits)
 

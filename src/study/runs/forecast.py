@@ -24,8 +24,8 @@ from study.config import ParamsError
 from study.data.questions import training_texts
 from study.lm.attention import beyond, positions, unstretched, window
 from study.lm.finetuning import with_adapter
-from study.lm.flops import Size, forward_flops, heads_of, size_of, training_flops
-from study.lm.loading import attention_of, pick_device, skeleton
+from study.lm.flops import Size, forward_flops, heads_by_layer, matrices, size_of, training_flops
+from study.lm.loading import attention_of, load_tokenizer, pick_device, refuse_unknown_tokens, skeleton
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import BUNDLED, Arm, Params, Source
@@ -101,8 +101,11 @@ def forecast(params: Params, store: Store) -> Forecast:
     """Needs of a study's unfinished runs, without its model-size comparison."""
     device, model = pick_device(params.model), skeleton(params.model)
     runs = waiting(params, store)
-    size = size_of(model)
+    size, limit = size_of(model), positions(model)
     loads = {place: Workload(params, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
+    refuse_unknown_tokens(params.model, model, load_tokenizer(params.model))
+    for load in loads.values():
+        load.refuse_what_is_too_long(limit)
     flops = sum(loads[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
     rate = measured_rate(params, store) or REACHED * product_rate(device, getattr(torch, params.model.dtype))
     return Forecast(
@@ -161,8 +164,29 @@ class Workload:
         self.context = min(context, params.questions.context_tokens or context)
         queries = count_tokens(params.model, [question.query for question in material.questions])
         wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
+        self.question = max(wholes)
         again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
         self.scored = sum(wholes) - again  # what the options of a question share is read once
+
+    def refuse_what_is_too_long(self, limit: int | None) -> None:
+        """Refuse texts that have more tokens than the model has positions; contexts are made to fit.
+
+        Raises:
+            ParamsError: naming the longest.
+        """
+        own = self.params.augmentation
+        longest = {
+            "a question with an option": (self.question, "shorter questions"),
+            "a text to train on": (max(self.single), "shorter sentences or documents"),
+            "a statement and the text to generate": (
+                max(self.single) + own.local_tokens,
+                "fewer augmentation.local_tokens",
+            ),
+        }
+        for what, (tokens, remedy) in longest.items():
+            if beyond(tokens, limit):
+                name = f"model.name = {self.params.model.name!r}"
+                raise ParamsError(f"{name}: has {limit} positions, {what} takes {tokens} tokens; use {remedy}")
 
     def flops(self, run: Run) -> float:
         """Operations of one run."""
@@ -271,7 +295,10 @@ def training_bytes(params: Params, method: str) -> int:
         kind = torch.float32 if masters else dtype
         faked = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention_of(config)).train()
         with torch.autocast("cpu", dtype, enabled=half):
-            kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
+            try:
+                kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
+            except Exception:  # of whatever in the model needs numbers, such as a router
+                kept = estimated_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
     kept += tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
     kept = round(kept * CASTS) if half else kept
     raised = 4 - dtype.itemsize if masters else 0
@@ -300,6 +327,12 @@ def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
     return sum(kept.values())
 
 
+def estimated_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
+    """As `kept_bytes`, by a rule of thumb: what each matrix that a token meets reads and yields, and a third more."""
+    widths = sum(sum(w.shape[-2:]) * (met // w[0].numel() if w.ndim > 2 else 1) for w, met in matrices(model))
+    return round(4 / 3 * tokens * widths * model.dtype.itemsize) + 4 * predicted * vocabulary(model)
+
+
 def reads_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
     """Whether the prefix that prompts share is read for each: attention without a log-sum-exp, or not to all of it."""
     eager = model.config._attn_implementation == "eager"
@@ -320,6 +353,6 @@ def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> i
         return memory_needed(model, shared + rows * own, rows) + drawing
     whole, scores = rows * (shared + own), 0
     if model.config._attn_implementation == "eager":  # scores of all tokens to all, in the type and in float32
-        heads, _ = heads_of(model.config.get_text_config())
+        heads = max((heads.count for heads in heads_by_layer(model.config)), default=0)
         scores = heads * rows * (shared + own) ** 2 * (2 * model.dtype.itemsize + 8)
     return memory_needed(model, whole, whole) + scores + drawing
