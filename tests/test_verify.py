@@ -6,6 +6,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+import study.evidence.verify
 from study.config import ParamsError
 from study.evidence.claims import REFUTED, UNRESOLVED
 from study.evidence.verify import PAGE, published_rows, verify
@@ -43,6 +44,28 @@ def test_a_mark_that_does_not_follow_is_found(published):
             published_rows(results)
     finally:
         file.write_bytes(before)
+
+
+@pytest.mark.parametrize("change", ["fewer", "others"])
+def test_a_list_of_other_runs_than_the_studys_is_refused(published, change):
+    small, results = published
+    file = results / PAGE / "runs.csv"
+    before = file.read_text()
+    runs = pd.read_csv(file)
+    changed = runs[:-1] if change == "fewer" else runs.replace({"seed": {0: 7}})
+    changed.to_csv(file, index=False)
+    try:
+        with pytest.raises(ParamsError, match=r"lacks [14] runs, such as reversals / seed 0 / .*make reproduce"):
+            verify(small, results)
+    finally:
+        file.write_text(before)
+
+
+def test_rows_that_test_no_claim_are_no_success(published, monkeypatch):
+    small, results = published
+    monkeypatch.setattr(study.evidence.verify, "effect_table", lambda *_: pd.DataFrame({"number": []}))
+    with pytest.raises(ParamsError, match="test none of 17 claims"):
+        verify(small, results)
 
 
 def test_nothing_published_is_said(tmp_path):

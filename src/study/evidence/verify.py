@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from study.config import ParamsError
-from study.evidence.claims import effect_table, judge, load_claims
+from study.evidence.claims import NOT_TESTED, effect_table, judge, load_claims
 from study.params import Params
 from study.paths import shown
 from study.runs.run import FINISHED, likeliest
@@ -108,6 +108,24 @@ def published_rows(results: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _refuse_a_list_of_others(params: Params, results: Path) -> None:
+    """Refuse a list of runs that is not that of the study: verdicts of a part of it, or of another, mean nothing.
+
+    Raises:
+        ParamsError: naming a run that is missing or is none of the study's.
+    """
+    listed = runs_listed(results)
+    found = set(zip(listed["world"], listed["seed"], listed["arm"], strict=True))
+    due = {(w, seed, arm) for w in params.world_names for seed in params.seeds for arm in params.arms_in(w)}
+    for wrong, what in ((due - found, "lacks"), (found - due, "has, of other settings,")):
+        if wrong:
+            world, seed, arm = sorted(wrong)[0]
+            raise ParamsError(
+                f"{shown(listed_runs(results))}: {what} {len(wrong)} runs, such as {world} / seed {seed} / {arm}; "
+                f"`make reproduce STUDY={results.name}` makes it again"
+            )
+
+
 def verify(params: Params, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Every effect and every claim's verdict from the rows, beside the verdict that is published.
 
@@ -115,12 +133,15 @@ def verify(params: Params, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         effects: as given by `claims.effect_table`.
         claims: as given by `claims.judge`, with the columns published and follows.
     """
+    _refuse_a_list_of_others(params, results)
     rows, declared = published_rows(results), load_claims()
     try:
         effects = effect_table(declared, rows, params.statistics)
     except ValueError as error:
         raise ParamsError(f"{shown(results)}: {error}; restore its rows, or `make reproduce`") from None
     claims = judge(declared, effects, params.statistics)
+    if (claims["verdict"] == NOT_TESTED).all():
+        raise ParamsError(f"{shown(results)}: its rows test none of {len(claims)} claims; give a study with their arms")
     published = _table(results / PAGE / "claims.csv", ("number", "verdict"))
     claims["published"] = claims["number"].map(dict(zip(published["number"], published["verdict"], strict=True)))
     claims["follows"] = claims["verdict"] == claims["published"]

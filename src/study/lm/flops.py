@@ -39,7 +39,7 @@ def size_of(model: PreTrainedModel) -> Size:
     return Size(
         body=sum(met for _, met in used),
         head=output.weight.numel(),
-        attention=sum(heads.count * heads.width for heads in heads_by_layer(model.config)),
+        attention=sum(heads.number * heads.width for heads in heads_by_layer(model.config)),
         trained=sum(met for weight, met in everything if weight.requires_grad) / sum(met for _, met in everything),
     )
 
@@ -68,9 +68,9 @@ class Heads(NamedTuple):
     Where keys and values differ in width, it is their mean.
     """
 
-    count: int
+    number: int
     keys: int
-    width: float
+    width: int
 
 
 def heads_by_layer(config: PretrainedConfig) -> list[Heads]:
@@ -88,11 +88,11 @@ def _attends(kind: str) -> bool:
 
 
 def _heads(config: PretrainedConfig) -> Heads:
-    count = config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // count
+    number = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // number
     if latent := getattr(config, "v_head_dim", None):  # keys and values come from a latent vector
-        width = (config.qk_nope_head_dim + config.qk_rope_head_dim + latent) / 2
-    return Heads(count, getattr(config, "num_key_value_heads", None) or count, width)
+        width = (config.qk_nope_head_dim + config.qk_rope_head_dim + latent) // 2
+    return Heads(number, getattr(config, "num_key_value_heads", None) or number, width)
 
 
 def forward_flops(size: Size, tokens: int, past: int = 0, predicted: int = 1) -> int:

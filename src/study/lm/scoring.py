@@ -190,7 +190,7 @@ def memory_needed(model: PreTrainedModel, prefix: int, chunk_tokens: int) -> int
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     widest = max(inner) if isinstance(inner, (list, tuple)) else inner
     cached = 2 * sum(heads.keys * heads.width for heads in layers) * prefix * item
-    heads = max((heads.count * heads.width for heads in layers), default=0)
+    heads = max((heads.number * heads.width for heads in layers), default=0)
     activations = (8 * hidden + 3 * widest + 4 * heads) * max(chunk_tokens, min(prefix, 512)) * item
     logits = min(CHUNK_LOGITS, chunk_tokens * vocabulary(model)) * (item + 8)
     return int(cached + activations + logits)

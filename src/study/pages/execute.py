@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
-from filelock import FileLock, Timeout
 
 from study.config import ParamsError
 from study.digest import sha256_of
@@ -22,7 +22,7 @@ from study.params import Params, load_params
 from study.paths import ROOT, shown
 from study.runs.run import EvaluationRun
 from study.runs.runner import evaluation_runs_of
-from study.runs.store import store_of
+from study.runs.store import HELD, locked, store_of
 
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
 
@@ -43,23 +43,17 @@ def rows_behind(run: Page) -> dict[str, str]:
 
 @contextmanager
 def alone_in(results: Path) -> Iterator[None]:
-    """Keep others out of a results folder; the system lets go of it even where the process is killed.
+    """Keep others out of a results folder, but for the kernel that is begun here.
 
     Raises:
         ParamsError: if another run works in it.
     """
-    results.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(results / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ParamsError(
-            f"another run is working in {shown(results)}; wait for it to end, or stop it, and run again: what it has "
-            "finished is not done twice"
-        ) from None
+    lock = locked(results)
+    os.environ[HELD] = str(results)
     try:
         yield
     finally:
+        del os.environ[HELD]
         lock.release()
 
 

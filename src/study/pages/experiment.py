@@ -12,10 +12,12 @@ import datasets
 import matplotlib.pyplot as plt
 import pandas as pd
 from datasets import Dataset as Table
+from filelock import BaseFileLock
 from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
+from study.config import ParamsError
 from study.data.questions import Dataset
 from study.evidence.cost import cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
@@ -23,13 +25,15 @@ from study.figures.style import save
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
+from study.pages.page import own_results
 from study.params import Params, load_params
-from study.paths import ROOT, shown
+from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
-from study.runs.store import Store, content_hash, store_of
+from study.runs.store import HELD, Store, content_hash, locked, store_of
 from study.worlds.world import Split, World
 
+PARAMETERS = ("PARAMS_FILE", "RESULTS")
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
@@ -334,14 +338,45 @@ def _closure_tables(world: World) -> dict[str, list[dict[str, Any]]]:
     return {"closure": closure, **({"names": names} if names else {})}
 
 
+_held: dict[Path, BaseFileLock] = {}  # results folders that this kernel keeps others out of
+
+
 def open_experiment(params_file: str, results: str, notebook: str) -> Experiment:
     """Open a study from a notebook; relative paths, those in the params too, are relative to the project.
 
-    The kernel is moved there, so that a notebook opened by hand does what the launcher does.
+    The kernel is moved there, so that a notebook opened by hand, or given to papermill, does what the launcher does:
+    it keeps others out of the results folder, and results of other settings as they are.
 
     Raises:
-        ParamsError: naming each bad field, its value and what is allowed.
+        ParamsError: naming each bad field, its value and what is allowed; if papermill was given what is no parameter;
+            if another run works in the results folder.
     """
     os.chdir(ROOT)
     pd.set_option("display.max_colwidth", None)  # sentences are shown whole
-    return Experiment(load_params(ROOT / params_file), ROOT / results, notebook)
+    file, folder = (ROOT / params_file).resolve(), (ROOT / results).resolve()
+    params = load_params(file)
+    if os.environ.get(HELD) != str(folder):
+        if not _held:
+            _refuse_unknown_parameters()
+        own = own_results(notebook, file, params)
+        if folder.is_relative_to(RESULTS) and folder != own and file.parent != folder:
+            print(f"{shown(folder)} holds results of other settings; those of {shown(file)} go to {shown(own)}")
+            folder = own
+        if folder not in _held:
+            _held[folder] = locked(folder)
+    return Experiment(params, folder, notebook)
+
+
+def _refuse_unknown_parameters() -> None:
+    """Refuse what papermill was given besides the parameters; it would change nothing, and say so nowhere."""
+    shell = get_ipython()
+    names = shell.user_ns if shell else {}
+    data = (str, int, float, list, dict, type(None))
+    found = [
+        name for name, value in names.items() if isinstance(value, data) and name not in (*PARAMETERS, "In", "Out")
+    ]
+    if unknown := [name for name in found if not name.startswith("_")]:
+        raise ParamsError(
+            f"{unknown[0]} = {names[unknown[0]]!r}: no parameter of this notebook, which has "
+            f"{' and '.join(PARAMETERS)}; write settings into a YAML file and name it: -p PARAMS_FILE mine.yaml"
+        )

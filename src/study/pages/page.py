@@ -12,7 +12,7 @@ from study.config import ParamsError
 from study.digest import sha256_of
 from study.lm.hub import identity
 from study.params import Params
-from study.paths import CLAIMS, NOTEBOOKS, ROOT, is_file, shown
+from study.paths import CLAIMS, NOTEBOOKS, PARAMS, RESULTS, ROOT, is_file, shown
 from study.runs.run import prompts_of
 from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
@@ -57,6 +57,15 @@ class Stamp(BaseModel):
 def place_about(results: Path, documents: str) -> Path:
     """The folder of results about a folder of documents, named like that; ".." names one, too."""
     return results / "documents" / ((ROOT / documents).resolve().name or "root")
+
+
+def own_results(notebook: str, params_file: Path, params: Any) -> Path:
+    """The results folder of a settings file: of a study in params/ its own, of any other one that its content names."""
+    if params_file.resolve().parent == PARAMS.resolve():
+        if isinstance(params, Params) and params.world_names == ("documents",):
+            return place_about(RESULTS, params.plain()["worlds"]["documents"]["folder"])
+        return RESULTS / params_file.stem
+    return RESULTS / "nb" / f"{notebook}-{params_file.stem}-{content_hash(params.plain())[:8]}"
 
 
 @dataclass(frozen=True)

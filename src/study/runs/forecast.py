@@ -330,7 +330,7 @@ def kept_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
 def estimated_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
     """As `kept_bytes`, by a rule of thumb: what each matrix that a token meets reads and yields, and a third more."""
     widths = sum(sum(w.shape[-2:]) * (met // w[0].numel() if w.ndim > 2 else 1) for w, met in matrices(model))
-    return round(4 / 3 * tokens * widths * model.dtype.itemsize) + 4 * predicted * vocabulary(model)
+    return int(4 / 3 * tokens * widths * model.dtype.itemsize) + 4 * predicted * vocabulary(model)
 
 
 def reads_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
@@ -353,6 +353,6 @@ def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> i
         return memory_needed(model, shared + rows * own, rows) + drawing
     whole, scores = rows * (shared + own), 0
     if model.config._attn_implementation == "eager":  # scores of all tokens to all, in the type and in float32
-        heads = max((heads.count for heads in heads_by_layer(model.config)), default=0)
+        heads = max((layer.number for layer in heads_by_layer(model.config)), default=0)
         scores = heads * rows * (shared + own) ** 2 * (2 * model.dtype.itemsize + 8)
     return memory_needed(model, whole, whole) + scores + drawing

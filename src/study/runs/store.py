@@ -17,14 +17,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import BaseFileLock, FileLock, Timeout
+
+from study.config import ParamsError
 from study.digest import sha256_of
-from study.paths import RESULTS
+from study.paths import RESULTS, shown
 from study.runs import remote_store
 
 if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
     import pandas as pd
 
 PUBLISHED = RESULTS / "default"
+HELD = "STUDY_RESULTS_HELD"  # names the results folder that a parent process keeps others out of
 ROWS, RECORD = "rows.parquet", "record.json"
 
 
@@ -179,6 +183,24 @@ def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
+
+
+def locked(results: Path) -> BaseFileLock:
+    """A results folder that others are kept out of; the system lets go of it even where the process is killed.
+
+    Raises:
+        ParamsError: if another run works in it.
+    """
+    results.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(results / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ParamsError(
+            f"another run is working in {shown(results)}; wait for it to end, or stop it (a notebook that is open in "
+            "Jupyter: shut its kernel down), and run again: what it has finished is not done twice"
+        ) from None
+    return lock
 
 
 def _to_disk(path: Path) -> None:
