@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from study.runs.run import Run
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
-ROOM, RIGHTS = "make room on the disk", "make it writable"
+ROOM, RIGHTS = "make room on the disk", "have its owner let you read and write it"
+DISK, FILES = "check the disk or the network share it lies on", "let more files be open (`ulimit -n 4096`)"
 REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM}
 REMEDIES |= {errno.EACCES: RIGHTS, errno.EPERM: RIGHTS, errno.EROFS: RIGHTS}
+REMEDIES |= {errno.EIO: DISK, errno.ESTALE: DISK, errno.EMFILE: FILES, errno.ENFILE: FILES}
 
 P = ParamSpec("P")
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

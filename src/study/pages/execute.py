@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
+from nbclient.exceptions import DeadKernelError
 
 from study.config import ParamsError
 from study.digest import sha256_of
@@ -83,10 +84,9 @@ def _execute(run: Page) -> None:
         _by_papermill(run.notebook, part, given)
     except RuntimeError as error:  # of the kernel, and what a cell raises is not among them
         part.unlink(missing_ok=True)
-        raise NotebookFailed(
-            f"{run.notebook.name}: {error}; a kernel that is killed has most often taken too much memory. What is "
-            "finished is kept: free some memory and run again"
-        ) from None
+        why = "it was killed, most often for want of memory: free some" if isinstance(error, DeadKernelError) else ""
+        remedy = f"{why or 'look at the messages above'}, and run again: what is finished is kept"
+        raise NotebookFailed(f"{run.notebook.name}: {error}; {remedy}") from None
     except papermill.PapermillExecutionError as error:
         run.failed.parent.mkdir(exist_ok=True)
         part.replace(run.failed)

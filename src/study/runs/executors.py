@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ Job = Sequence[Run]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
 LOCAL, RAY = "local", "ray"
 RETRIES = 3  # of a job whose node or process was lost
+# The fork server has a socket in the folder for temporary files, and its whole path has at most 108 characters.
+LONGEST, SHORT = 60, "/tmp"  # noqa: S108
 DYING_SECONDS = 1.0  # that a killed process may take to end
 SMALL = 50_000_000  # weights up to which parallel jobs are faster than threads
 PROCESS_BYTES = 1_500_000_000  # a process with torch, and the activations of a small model
@@ -203,6 +206,8 @@ def _forked(does: Callable[..., Any], *given: Any) -> Any:
     context = multiprocessing.get_context("forkserver")
     # A worker of Ray is a script that imports ray, and a forked process reads the script of its parent again.
     context.set_forkserver_preload(["study.runs.perform", *(["ray"] if "ray" in sys.modules else [])])
+    if len(tempfile.gettempdir()) > LONGEST:
+        tempfile.tempdir = SHORT
     with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
         try:
             begun = pool.submit(does, *given)

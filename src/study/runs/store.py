@@ -6,12 +6,14 @@ disk and renamed, so it appears whole or not at all, and an interrupted study re
 files were damaged later, by a failing disk say, is not finished: it is repeated.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +32,8 @@ if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finishe
 PUBLISHED = RESULTS / "default"
 HELD = "STUDY_RESULTS_HELD"  # names the results folder that a parent process keeps others out of
 ROWS, RECORD = "rows.parquet", "record.json"
+# What a file system says of what it cannot do; a network share may.
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EPERM, errno.EBADF)
 
 
 def content_hash(value: Any) -> str:
@@ -111,7 +115,8 @@ class Store:
         """A new folder beside the run's place."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
-        part.chmod(0o755)
+        with suppress(PermissionError, NotImplementedError):  # on a file system without rights
+            part.chmod(0o755)
         return part
 
     def _put_in_place(self, part: Path, key: str, name: str) -> None:
@@ -167,11 +172,15 @@ def _names(runs: Path) -> dict[str, str]:
 
 
 def whole(folder: Path) -> bool:
-    """Whether a folder holds a finished run: a record, and the very rows that it was written with."""
+    """Whether a folder holds a finished run: a record, and the very rows that it was written with.
+
+    Raises:
+        OSError: if they are there and cannot be read now, which does not make them damaged.
+    """
     try:
         stats = [(folder / file).stat() for file in (ROWS, RECORD)]
         return _whole(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
 
 
@@ -200,6 +209,10 @@ def locked(results: Path) -> BaseFileLock:
             f"another run is working in {shown(results)}; wait for it to end, or stop it (a notebook that is open in "
             "Jupyter: shut its kernel down), and run again: what it has finished is not done twice"
         ) from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        print(f"{shown(results)}: its file system has no locks, so nothing keeps another run out; run one at a time")
     return lock
 
 
@@ -208,6 +221,9 @@ def _to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:  # some file systems flush no folder
+            raise
     finally:
         os.close(descriptor)
 
