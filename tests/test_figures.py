@@ -196,13 +196,16 @@ def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypat
     assert not plt.get_fignums()
 
 
-def test_a_figure_has_the_same_bytes_in_another_process(tmp_path, monkeypatch):
+def test_a_figure_has_the_same_bytes_in_another_process_whatever_its_user_has_set(tmp_path, monkeypatch):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.grid: True\nfont.family: fantasy\nlines.linewidth: 9\n")
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from pathlib import Path; import test_figures as t\n"
+        "import builtins, math, sys; plain = sum\n"  # as Python 3.12 and later have it
+        "builtins.sum = lambda v, s=0: math.fsum([s, *v]) if any(isinstance(x, float) for x in (v := [*v])) else plain(v, s)\n"
+        "sys.path.insert(0, 'tests'); from pathlib import Path; import test_figures as t\n"
         "t.Experiment.rows = lambda self: t.answers()\n"
         "t.draw.accuracy(t.Experiment(t.PARAMS, Path(sys.argv[1]), '02'), list(t.ANSWERED))"
     )
-    told = {"MPLBACKEND": "Agg", "PYTHONPATH": "src", "PYTHONHASHSEED": "1"}
+    told = {"MPLBACKEND": "QtAgg", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": "src", "PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "there")], check=True, cwd=ROOT, env=told)
     monkeypatch.setattr(Experiment, "rows", lambda self: answers())
     draw.accuracy(Experiment(PARAMS, tmp_path / "here", "02"), list(ANSWERED))

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 import golden
 from study.lm import finetuning, generation, prefix_scoring
 from study.runs import versions
+
+plain_sum = sum
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +58,19 @@ def test_one_other_gradient_step_is_noticed(monkeypatch):
     right = finetuning.learning_rate_scale
     monkeypatch.setattr(finetuning, "learning_rate_scale", lambda step, *given: right(step, *given) * (1 + (step == 0)))
     assert any(place.startswith("finetuning.") for place in wrong_in("deeds"))
+
+
+def compensated(values, start=0):
+    """`sum` as Python 3.12 and later have it."""
+    values = list(values)
+    floats = any(isinstance(value, float) for value in values) and all(isinstance(v, int | float) for v in values)
+    return math.fsum([start, *values]) if floats else plain_sum(values, start)
+
+
+def test_another_python_sums_to_the_same_bits(monkeypatch):
+    monkeypatch.setattr("builtins.sum", compensated)
+    assert sum([0.1] * 10) == 1.0
+    assert wrong_in("reversals") == []
 
 
 def test_recording_is_refused_where_a_version_and_its_results_do_not_go_together(monkeypatch):

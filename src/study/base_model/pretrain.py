@@ -30,6 +30,7 @@ from study.base_model.skill import stage_skill
 from study.base_model.tokenizer import build_tokenizer
 from study.paths import ROOT
 from study.runs.executors import available_cores
+from study.sums import added
 from study.worlds.words import PRETRAINING
 from study.worlds.world import Split
 
@@ -198,7 +199,7 @@ class PretrainingRun:
         parts = list(self.threads.map(of_part, zip(*(part.chunk(self.parts) for part in batch), strict=True)))
         for parameter, *found in zip(parameters, *(gradients for _, gradients in parts), strict=True):
             parameter.grad = sum(found[1:], found[0])
-        return sum(loss for loss, _ in parts)
+        return float(added(loss for loss, _ in parts))
 
     def train_step(self, batch: Batch, scale: float) -> float:
         """One update on one batch; returns the loss.

@@ -12,6 +12,7 @@ from math import log
 from typing import NamedTuple
 
 from study.data.questions import Question
+from study.sums import added
 
 
 class ProbeResult(NamedTuple):
@@ -57,7 +58,7 @@ def bag_of_words_probe(
         _probe([q for q in questions if fold[q.cluster] != k], [q for q in questions if fold[q.cluster] == k])
         for k in range(folds)
     ]
-    return ProbeResult(*(sum(values) for values in zip(*parts, strict=True)))
+    return ProbeResult(*(added(values) for values in zip(*parts, strict=True)))
 
 
 def _probe(seen: Sequence[Question], asked: Sequence[Question]) -> ProbeResult:
@@ -69,7 +70,7 @@ def _probe(seen: Sequence[Question], asked: Sequence[Question]) -> ProbeResult:
     right = expected = variance = 0.0
     for question in asked:
         scores = [
-            sum(log(true[feature] + 0.5) - log(false[feature] + 0.5) for feature in features(question, option))
+            added(log(true[feature] + 0.5) - log(false[feature] + 0.5) for feature in features(question, option))
             for option in range(len(question.options))
         ]
         best = [option for option, score in enumerate(scores) if score >= max(scores) - 1e-9]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from study.evidence.stats import accuracy, contrast
 from study.params import Statistics
+from study.sums import added
 from study.worlds.world import Split
 
 COSTS = ["once", "query", "query, context read anew"]
@@ -40,7 +41,7 @@ def cost_lines(
         "once": (generated + tuning + record["context_flops"]) / 1e9,
         "query": record["query_flops"] / 1e9,
         "query, context read anew": (record["context_flops"] + record["query_flops"]) / 1e9,
-        "seconds once": training.get("seconds", 0.0) + sum(generation["seconds"] for generation in generation_runs),
+        "seconds once": training.get("seconds", 0.0) + added(generation["seconds"] for generation in generation_runs),
         "seconds a query": record["scoring_seconds"] / record["questions"],
         "tokens learned": training.get("learned_tokens", 0),
         "peak GB": record["peak_memory_bytes"] / 1e9,

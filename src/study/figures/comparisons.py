@@ -28,6 +28,7 @@ from study.figures.style import (
     use_style,
 )
 from study.params import Arm
+from study.sums import added
 from study.worlds.world import Split
 
 SPLITS = [str(split) for split in Split]
@@ -87,7 +88,7 @@ def _panels(
     splits = {world: [split for split in SPLITS if split in set(part["split"])] for world, part in worlds.items()}
     columns, heights = max(map(len, splits.values())), [len(here) + 1.7 for here in rows.values()]
     figure, axes = plt.subplots(
-        len(worlds), columns, figsize=(min(WIDTH, 1.9 + 1.9 * columns), 0.3 + sum(0.42 + 0.155 * h for h in heights)),
+        len(worlds), columns, figsize=(min(WIDTH, 1.9 + 1.9 * columns), 0.3 + added(0.42 + 0.155 * h for h in heights)),
         sharex=True, squeeze=False, layout="constrained", gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     for row, world in zip(axes, worlds, strict=True):
@@ -149,7 +150,7 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
         number: textwrap.wrap(f"{number}. {claims.loc[number, 'claim']} ({claims.loc[number, 'verdict']})", 118)
         for number in effects["number"].unique()
     }
-    rows = len(effects) + sum(0.7 + len(head) for head in heads.values())
+    rows = len(effects) + added(0.7 + len(head) for head in heads.values())
     figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.16 * rows), layout="constrained")
     place, places = 0.0, []
     for number, part in effects.groupby("number", sort=False):

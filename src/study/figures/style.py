@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -102,7 +103,9 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
 
 
 def use_style() -> None:
-    """Set the look of all figures."""
+    """Set the look of all figures, whatever a user's own settings of matplotlib say, in memory alone."""
+    matplotlib.use("agg")
+    matplotlib.rcdefaults()
     sns.set_theme(
         context="notebook",
         style="ticks",

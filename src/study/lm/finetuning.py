@@ -29,6 +29,7 @@ from transformers.pytorch_utils import Conv1D
 from study.lm.attention import close
 from study.lm.flops import size_of, training_flops
 from study.params import Finetuning
+from study.sums import added
 
 IGNORE = -100
 PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}  # as accelerate calls them
@@ -310,7 +311,7 @@ def finetune(
             what = f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}"
             raise Diverged(f"{what}; use smaller finetuning.learning_rates") from None
         read_tokens += sum(len(piece.ids) for piece in pieces)
-        flops += sum(training_flops(size, len(piece.ids)) for piece in pieces)
+        flops += added(training_flops(size, len(piece.ids)) for piece in pieces)
         if checkpoint_eval and step + 1 in stops:
             begun = time.monotonic()
             cuda = [model.device] if model.device.type == "cuda" else []

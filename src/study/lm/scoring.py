@@ -14,6 +14,7 @@ from study.lm.attention import PrefixCache, beyond, common_prefix, positions
 from study.lm.flops import heads_by_layer
 from study.lm.parallel import side_by_side
 from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
+from study.sums import added
 
 CHUNK_TOKENS = 256  # more cost more: each token of a chunk attends to all of them
 CHUNK_LOGITS = 2**22  # predictions times vocabulary
@@ -171,7 +172,7 @@ def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Seq
             raise
     else:
         return {
-            k: OptionScores(tuple(sum(found[node] for node in path) for path in options), tuple(map(len, options)))
+            k: OptionScores(tuple(added(found[node] for node in path) for path in options), tuple(map(len, options)))
             for k, options in paths.items()
         }
     half = len(chunk) // 2

@@ -14,6 +14,7 @@ from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
 from study.runs.run import prompts_of
+from study.sums import added
 from study.worlds import closed_class_words
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, lexicon_of
@@ -103,7 +104,7 @@ def probe_table(experiment: Experiment) -> pd.DataFrame:
         results = [
             bag_of_words_probe(experiment.material(name, seed).questions, seed) for seed in experiment.params.seeds
         ]
-        total = ProbeResult(*(sum(values) for values in zip(*results, strict=True)))
+        total = ProbeResult(*(added(values) for values in zip(*results, strict=True)))
         lines.append(
             {
                 "world": name,

@@ -8,6 +8,7 @@ from study.lm.hub import identity
 from study.params import Arm, Params
 from study.runs.run import DIVERGED, EvaluationRun
 from study.runs.store import Store
+from study.sums import added
 from study.worlds.world import Split
 
 
@@ -65,7 +66,7 @@ def selection_table(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFra
         rows = rows[rows["split"] == Split.STATED]
         options = zip(rows["option_log_probs"], rows["answers"], strict=True)
         of_true = [max(log_probs[k] for k in answers) for log_probs, answers in options]
-        return float(rows["correct"].mean()), sum(of_true) / len(of_true)
+        return float(rows["correct"].mean()), added(of_true) / len(of_true)
 
     lines = [(trial.world, trial.seed, trial.learning_rate, *scores(trial)) for trial in trials]
     return pd.DataFrame(lines, columns=["world", "seed", "learning rate", "accuracy", "log-probability"])
