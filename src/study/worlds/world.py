@@ -278,7 +278,4 @@ class World:
     def parse(self, sentence: str) -> Statement | None:
         """The statement a sentence makes, behind a lead-in or not; None where it is none of the world's wordings."""
         found = self._parser.read(sentence)
-        if found is None:
-            return None
-        relation, template, subject, object_ = found
-        return Statement(Fact(relation, subject, object_), template)
+        return Statement(*found) if found else None
