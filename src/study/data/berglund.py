@@ -17,7 +17,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -39,19 +38,8 @@ KNOWN_AS = "known as"
 WORDING = {KNOWN_AS: templates("{s} is known as {o}.", "known as {o} is {s}.")}
 CONSTRAINTS = Constraints(functional=frozenset({KNOWN_AS}), inverse_functional=frozenset({KNOWN_AS}))
 TO_DESCRIPTION, TO_NAME = 0, 1
-TRAINED = {
-    "p2d_prompts_train": (NAME_FIRST, TO_DESCRIPTION),
-    "d2p_prompts_train": (DESCRIPTION_FIRST, TO_NAME),
-    "both_prompts_train": (BOTH, None),
-}
-ASKED = {
-    "p2d_prompts_test": (NAME_FIRST, TO_DESCRIPTION),
-    "d2p_prompts_test": (DESCRIPTION_FIRST, TO_NAME),
-    "p2d_reverse_prompts_test": (NAME_FIRST, TO_NAME),
-    "d2p_reverse_prompts_test": (DESCRIPTION_FIRST, TO_DESCRIPTION),
-}
-
-
+TRAINED = ("p2d_prompts_train", "d2p_prompts_train", "both_prompts_train")
+ASKED = ("p2d_prompts_test", "d2p_prompts_test", "p2d_reverse_prompts_test", "d2p_reverse_prompts_test")
 # Files whose descriptions are worded by the same templates in the same order.
 ALIKE = {
     **dict.fromkeys(TRAINED, ("p2d_prompts_train", "both_prompts_train")),
@@ -91,30 +79,30 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class People(World):
-    """People and descriptions; a sentence is parsed by a name and words that only one person's descriptions have."""
+    """People and descriptions; a sentence is parsed by a name and words that only one person's descriptions have.
+
+    Attributes:
+        group: of each person.
+        marked: the description that such words stand for.
+    """
 
     group: dict[str, str] = field(default_factory=dict)
-    marks: dict[str, str] = field(default_factory=dict)
+    marked: dict[str, str] = field(default_factory=dict)
 
     def render(self, statement: Statement) -> str:
         """A statement in its canonical form, as a sentence begins."""
         text = super().render(statement)
         return text[0].upper() + text[1:]
 
-    @cached_property
-    def _marked(self) -> dict[str, str]:
-        return {mark: name for name, mark in self.marks.items()}
-
     def parse(self, sentence: str) -> Statement | None:
         """The person, the description and their order; None unless there is exactly one of each."""
         plain = _plain(sentence)
         names = [name for name in self.group if _plain(name) in plain]
-        marks = [mark for mark in self._marked if mark in plain]
+        marks = [mark for mark in self.marked if mark in plain]
         if len(names) != 1 or len(marks) != 1:
             return None
-        description = next(fact.object for fact in self.facts if fact.subject == self._marked[marks[0]])
         name_first = plain.index(_plain(names[0])) < plain.index(marks[0])
-        return Statement(Fact(KNOWN_AS, names[0], description), TO_DESCRIPTION if name_first else TO_NAME)
+        return Statement(Fact(KNOWN_AS, names[0], self.marked[marks[0]]), TO_DESCRIPTION if name_first else TO_NAME)
 
 
 def _plain(text: str) -> str:
@@ -229,12 +217,13 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
     for line in lines:
         descriptions[line.person][line.completion if line.direction == TO_DESCRIPTION else ""] += 1
         texts[line.person].add(_plain(line.completion if line.direction == TO_DESCRIPTION else line.prompt))
-    facts, marks = [], {}
+    facts, marked = [], {}
     for name in group:
         usual = next(text for text, _ in descriptions[name].most_common() if text)
-        facts.append(Fact(KNOWN_AS, name, re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())))
+        description = re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())
+        facts.append(Fact(KNOWN_AS, name, description))
         others = set().union(*(found for other, found in texts.items() if other != name))
-        marks[name] = _shared(_plain(usual), texts[name], others)
+        marked[_shared(_plain(usual), texts[name], others)] = description
     return People(
         name="berglund",
         facts=tuple(facts),
@@ -244,7 +233,7 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
         classes={e: kind for f in facts for e, kind in ((f.subject, "name"), (f.object, "description"))},
         phrases=True,
         group=group,
-        marks=marks,
+        marked=marked,
     )
 
 
