@@ -27,7 +27,7 @@ from study.data.public import public_folder
 from study.data.questions import Chooser, Dataset, Document, Question, spread
 from study.paths import ROOT, shown
 from study.worlds.logic import Constraints, Fact
-from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, NAME_FIRST
+from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, GROUPS, NAME_FIRST
 from study.worlds.shape import Given
 from study.worlds.wording import templates
 from study.worlds.world import Kind, Split, Stated, Statement, World
@@ -45,7 +45,6 @@ ALIKE = {
     **dict.fromkeys(TRAINED, ("p2d_prompts_train", "both_prompts_train")),
     **dict.fromkeys(ASKED, ("p2d_prompts_test", "d2p_reverse_prompts_test")),
 }
-Place = tuple[str, str, int]  # file, person, template
 
 
 class Params(Given):
@@ -127,13 +126,13 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
     folder = ROOT / shape.folder if shape.folder else public_folder("reversal_curse")
     files = {name: _read(folder / f"{name}.jsonl") for name in (*TRAINED, *ASKED)}
     group = _groups(files, folder)
-    lines = {name: list(_lines(rows, group, folder / f"{name}.jsonl")) for name, rows in files.items()}
-    kinds = [[name for name in group if group[name] == kind] for kind in (NAME_FIRST, DESCRIPTION_FIRST, BOTH)]
-    taken = [name for kind in kinds for name in kind[: shape.people]]
-    for name, rows in lines.items():
+    taken = {name: kind for kind in GROUPS for name in [n for n in group if group[n] == kind][: shape.people]}
+    lines = {}
+    for name, rows in files.items():
+        found = list(_lines(rows, group, folder / f"{name}.jsonl"))
         copies = shape.copies if name in TRAINED else None
-        lines[name] = [x for x in rows if x.person in taken and (copies is None or x.template < copies)]
-    world = _world({name: group[name] for name in taken}, [line for rows in lines.values() for line in rows])
+        lines[name] = [x for x in found if x.person in taken and (copies is None or x.template < copies)]
+    world = _world(taken, [line for rows in lines.values() for line in rows])
     fact_of = {fact.subject: fact for fact in world.facts}
     documents = [
         Document((Statement(fact_of[line.person], line.direction),), (line.text,))
@@ -147,9 +146,9 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
         for question in _questions(world, stated, lines, name, options):
             questions.setdefault(question.split, []).append(question)
     chosen: list[Question] = []
-    for split, found in questions.items():
+    for split, asked in questions.items():
         rng = random.Random(f"berglund/{split.seed}")
-        chosen += spread(found, (lambda q: q.kind, lambda q: q.cluster), rng)[:per_split]
+        chosen += spread(asked, (lambda q: q.kind, lambda q: q.cluster), rng)[:per_split]
     return Dataset(tuple(documents), tuple(chosen), world)
 
 
@@ -252,7 +251,7 @@ def _questions(
     fact_of = {fact.subject: fact for fact in world.facts}
     choosers: dict[tuple[Kind, int], Chooser] = {}
     ends = {
-        (file, line.person, line.template): line.completion
+        (line.person, line.template): line.completion
         for file in ALIKE[name]
         for line in lines[file]
         if line.direction == TO_DESCRIPTION
@@ -270,11 +269,16 @@ def _questions(
                 for person, group in world.group.items()
                 if person != line.person and (group == never) == (kind is Kind.NO_COMPLETIONS)
             ]
-            endings = {person: _ending(ends, name, line, person) for person in others}
-            able = [person for person, end in endings.items() if end and end != line.completion]
+            # The line's end if it were about somebody else; none if no line of its template is.
+            endings = (
+                {person: line.completion.replace(line.person, person) for person in others}
+                if line.direction == TO_NAME
+                else {person: ends[person, line.template] for person in others if (person, line.template) in ends}
+            )
+            able = [person for person, end in endings.items() if end not in ("", line.completion)]
             rng = random.Random(f"berglund/{kind}/{line.prompt}")
             chooser = choosers.setdefault((kind, line.template), Chooser([]))
-            false = [endings[person] or "" for person in chooser.choose([able], options - 1, True, rng)]
+            false = [endings[person] for person in chooser.choose([able], options - 1, True, rng)]
             if len(false) < options - 1:
                 continue
             texts = [line.completion, *false]
@@ -291,10 +295,3 @@ def _questions(
                 hops=1,
                 supports=(world.canonical(statement.fact),),
             )
-
-
-def _ending(ends: dict[Place, str], name: str, line: Line, person: str) -> str | None:
-    """The end of a line if it were about somebody else; None if no line of its template is."""
-    if line.direction == TO_NAME:
-        return line.completion.replace(line.person, person)
-    return next((ends[place] for file in ALIKE[name] if (place := (file, person, line.template)) in ends), None)

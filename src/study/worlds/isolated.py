@@ -18,6 +18,11 @@ from study.worlds.world import World
 Pairs = Sequence[tuple[str, str]]
 
 
+def pairs_of(text: str) -> Pairs:
+    """Pairs of inverse relations, from "one other, one other, ..."."""
+    return tuple((one, other) for one, other in map(str.split, text.split(",")))
+
+
 class IsolatedShape(Shape):
     """Size of a world of isolated facts."""
 
