@@ -42,8 +42,8 @@ TRAINED = ("p2d_prompts_train", "d2p_prompts_train", "both_prompts_train")
 ASKED = ("p2d_prompts_test", "d2p_prompts_test", "p2d_reverse_prompts_test", "d2p_reverse_prompts_test")
 # Files whose descriptions are worded by the same templates in the same order.
 ALIKE = {
-    **dict.fromkeys(TRAINED, ("p2d_prompts_train", "both_prompts_train")),
-    **dict.fromkeys(ASKED, ("p2d_prompts_test", "d2p_reverse_prompts_test")),
+    **dict.fromkeys(TRAINED, ("both_prompts_train", "p2d_prompts_train")),
+    **dict.fromkeys(ASKED, ("d2p_reverse_prompts_test", "p2d_prompts_test")),
 }
 
 

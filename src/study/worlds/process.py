@@ -49,21 +49,10 @@ def _rule(behaviour: str) -> Rule:
     left, right = "C" if changes_left else "A", "D" if changes_right else "B"
     if behaviour == "swap":
         left, right = right, left
-    return Rule(
-        behaviour,
-        Fact(BECOMES, "E", "F"),
-        (
-            Fact(RULE, "O", behaviour),
-            Fact(OPERATOR, "E", "O"),
-            Fact(LEFT, "E", "A"),
-            Fact(RIGHT, "E", "B"),
-            *([Fact(BECOMES, "A", "C")] if changes_left else []),
-            *([Fact(BECOMES, "B", "D")] if changes_right else []),
-            Fact(OPERATOR, "F", "O"),
-            Fact(LEFT, "F", left),
-            Fact(RIGHT, "F", right),
-        ),
-    )
+    given = [Fact(RULE, "O", behaviour), Fact(OPERATOR, "E", "O"), Fact(LEFT, "E", "A"), Fact(RIGHT, "E", "B")]
+    changes = changes_left * [Fact(BECOMES, "A", "C")] + changes_right * [Fact(BECOMES, "B", "D")]
+    result = [Fact(OPERATOR, "F", "O"), Fact(LEFT, "F", left), Fact(RIGHT, "F", right)]
+    return Rule(behaviour, Fact(BECOMES, "E", "F"), (*given, *changes, *result))
 
 
 RULES = tuple(_rule(behaviour) for behaviour in BEHAVIOURS)

@@ -73,11 +73,6 @@ def fill(text: str, subject: str, object_: str) -> str:
     return text.format(s=subject, o=object_)
 
 
-def without_lead_in(sentence: str) -> str:
-    """A sentence without the lead-in before it."""
-    return next((sentence[len(lead) + 1 :] for lead in LEAD_INS if sentence.startswith(f"{lead} ")), sentence)
-
-
 class SentenceParser:
     """Reads sentences of a wording back.
 
@@ -97,7 +92,7 @@ class SentenceParser:
 
     def read(self, sentence: str) -> tuple[Fact, int] | None:
         """The fact that a sentence states and the template that it does so in; None where it is none of the wording."""
-        text = _plain_articles(without_lead_in(" ".join(sentence.split())))
+        text = _plain_articles(re.sub(rf"^(?:{'|'.join(LEAD_INS)}) ", "", " ".join(sentence.split())))
         entities: list[str] = []
 
         def slot(match: re.Match[str]) -> str:

@@ -258,10 +258,8 @@ class World:
     def contradictions(self, statement: Statement) -> list[Statement]:
         """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
         relation = statement.fact.relation
-        others = [
-            other for pair in self.constraints.disjoint if relation in pair for other in pair if other != relation
-        ]
-        return [Statement(statement.fact._replace(relation=other), statement.template) for other in sorted(others)]
+        others = sorted(pair[relation == pair[0]] for pair in self.constraints.disjoint if relation in pair)
+        return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
 
     def alternatives(self, statement: Statement) -> list[Statement]:
         """The statements to choose from where a question offers whole statements; none for entities to choose from."""
