@@ -113,12 +113,10 @@ class Dataset:
 
 def _ways(world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float) -> Iterator[Way]:
     """Every way to state a fact once: all its forms first, a share of them after a lead-in, then the rest."""
-
-    def before(form: Statement) -> list[str]:
+    left: dict[Statement, list[str]] = {}
+    for form in forms:
         articles = lead_ins > 0 and not world.template(form).is_question
-        return ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
-
-    left = {form: before(form) for form in forms}
+        left[form] = ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
     while any(left.values()):
         for form in rng.sample(forms, len(forms)):
             if left[form]:

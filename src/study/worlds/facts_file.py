@@ -48,6 +48,7 @@ def read_lines(path: Path) -> list[Line]:
         bare = re.split("[#%]", text, maxsplit=1)[0].strip()
         if not bare:
             continue
+        place = f"{path}, line {number}"
         found = re.fullmatch(r"(\w[\w-]*)\s*\(([^(),]+)(?:,([^(),]+))?\)\s*\.?", bare)
         prolog = [part.strip() for part in found.groups("")] if found else []
         fields = [field.strip() for field in re.split(r"[,\t]" if re.search(r"[,\t]", bare) else r"\s+", bare)]
@@ -58,22 +59,15 @@ def read_lines(path: Path) -> list[Line]:
         elif len(fields) == 3 and all(fields):
             subject, relation, object_ = fields
         else:
-            raise ParamsError(
-                f"{path}, line {number}: {text.strip()!r} is no fact; write `anna mother ben` or `mother(anna, ben).`"
-            )
+            raise ParamsError(f"{place}: {text.strip()!r} is no fact; write `anna mother ben` or `mother(anna, ben).`")
         relation = relation.replace("_", " ")
         if relation == GENDER:
             object_ = SEXES.get(object_, object_)
         for name in (subject, object_):
             if not re.fullmatch(r"[\w-]*[^\W_][\w-]*", name):
-                raise ParamsError(
-                    f"{path}, line {number}: {name!r} is no name; a name is one word of letters, digits, _ and -"
-                )
-            other = spelled.setdefault(name.lower(), name)
-            if other != name:
-                raise ParamsError(
-                    f"{path}, line {number}: {name!r} was {other!r} before; write a name in one way, or choose another"
-                )
+                raise ParamsError(f"{place}: {name!r} is no name; a name is one word of letters, digits, _ and -")
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                raise ParamsError(f"{place}: {name!r} was {other!r} before; write a name in one way, or choose another")
         lines.append(Line(number, text.strip(), Fact(relation, subject, object_)))
     if not lines:
         raise ParamsError(f"{path}: holds no fact; write one a line, such as `anna mother ben`")

@@ -9,7 +9,7 @@ After Lampinen et al. 2025 as described in public: pseudo-mathematical transform
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -235,27 +235,24 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
     ways = list(dict.fromkeys(behaviour.values()))
     kept = max(1, round(params.held_out * len(ways))) if params.held_out else 0
     held_out = {(outer, inner) for outer in ways for inner in rng.sample(ways, kept)}
-    inside = {
-        seen: {o: [i for i in operators if ((behaviour[o], behaviour[i]) not in held_out) is seen] for o in operators}
-        for seen in (True, False)
-    }
 
     def flat(count: int) -> list[Expression]:
         return [Expression(operators[k % len(operators)], *rng.sample(symbols, 2)) for k in range(count)]
 
-    def nested(count: int, combinations: Mapping[str, Sequence[str]]) -> list[Expression]:
+    def nested(count: int, seen: bool) -> list[Expression]:
         expressions = []
         for k in range(count):
             outer = operators[k % len(operators)]
+            inside = [o for o in operators if ((behaviour[outer], behaviour[o]) not in held_out) is seen]
             one, two, three = rng.sample(symbols, 3)
-            parts: list[Term] = [one, Expression(rng.choice(combinations[outer]), two, three)]
+            parts: list[Term] = [one, Expression(rng.choice(inside), two, three)]
             expressions.append(Expression(outer, *rng.sample(parts, 2)))
         return expressions
 
-    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, inside[True])]
-    asked = [*flat(params.asked), *nested(params.asked, inside[True])]
+    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, seen=True)]
+    asked = [*flat(params.asked), *nested(params.asked, seen=True)]
     if kept:
-        asked += nested(params.asked, inside[False])
+        asked += nested(params.asked, seen=False)
     # Kept as texts so that an expression that was drawn twice is one.
     blank = Process("process", (), (), WORDING, behaviour=behaviour, image=image)
     terms = {str(step): step for term in (*examples, *asked) for step in blank.steps(term)}

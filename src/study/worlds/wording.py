@@ -33,6 +33,7 @@ LEAD_INS = (
     "it is known that",
     "we all know that",
 )
+_LEAD_IN = re.compile(rf"^(?:{'|'.join(map(re.escape, LEAD_INS))}) ")
 
 
 class Template(NamedTuple):
@@ -92,7 +93,7 @@ class SentenceParser:
 
     def read(self, sentence: str) -> tuple[Fact, int] | None:
         """The fact that a sentence states and the template that it does so in; None where it is none of the wording."""
-        text = _plain_articles(re.sub(rf"^(?:{'|'.join(LEAD_INS)}) ", "", " ".join(sentence.split())))
+        text = _plain_articles(_LEAD_IN.sub("", " ".join(sentence.split())))
         entities: list[str] = []
 
         def slot(match: re.Match[str]) -> str:

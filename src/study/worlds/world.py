@@ -243,16 +243,14 @@ class World:
         A world's documents are complete about the entities they name (its closed world), so what is not
         entailed about them is false. No distractor stands in the sentence already.
         """
-        taken = {statement.fact.subject, statement.fact.object}
         found: dict[Kind, list[list[str]]] = {}
         for kind, tiers in self.rivals(statement).items():
-            seen = set(taken)
+            seen = {statement.fact.subject, statement.fact.object}
             found[kind] = []
             for tier in tiers:
                 new = [entity for entity in dict.fromkeys(tier) if entity not in seen]
-                false = [entity for entity in new if self.with_answer(statement, entity) not in self.closure]
-                seen.update(false)
-                found[kind].append(false)
+                seen.update(new)
+                found[kind].append([e for e in new if self.with_answer(statement, e) not in self.closure])
         return found
 
     def contradictions(self, statement: Statement) -> list[Statement]:
