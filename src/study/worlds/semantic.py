@@ -204,7 +204,7 @@ def shape_of_hierarchy(rng: random.Random, size: int, tops: int) -> list[tuple[i
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
     """A hierarchy of nonsense kinds, or the one in the file that the params name.
 
-    The held-out categories of a file are the lowest kinds without properties.
+    The held-out categories are the lowest kinds of which no property is stated.
     """
     if params.facts:
         facts, names = read_theory(rng, lexicon, params.facts, params.rename, WORDING, RULES, CONSTRAINTS)
