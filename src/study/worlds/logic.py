@@ -135,7 +135,7 @@ class Theory:
 def _unify(atom: Fact, fact: Fact, bound: Bound) -> Bound | None:
     """`bound` extended so that the atom is the fact; None if it cannot be."""
     result = bound
-    for term, value in zip(atom[1:], fact[1:], strict=True):
+    for term, value in ((atom.subject, fact.subject), (atom.object, fact.object)):
         if not term[0].isupper():
             if term != value:
                 return None
