@@ -19,7 +19,6 @@ from study.data.questions import (
 from study.datasets import WORLDS
 from study.runs.run import prepare
 from study.worlds import closed_class_words
-from study.worlds.process import text_of
 from study.worlds.words import STUDY, lexicon_of
 from study.worlds.world import Kind, Split, Statement, Status
 
@@ -144,7 +143,7 @@ def test_each_step_of_an_expression_is_asked_and_belongs_to_it():
             by_cluster.setdefault(question.cluster, set()).add(question.query)
     # Both steps of a nested expression, unless a worked example states one of them or it is a step of two.
     stated = {fact.subject for fact in world.facts}
-    steps = [[text_of(step) for step in world.steps(term)] for term in world.terms.values()]
+    steps = [[str(step) for step in world.steps(term)] for term in world.terms.values()]
     nested = [pair for pair in steps if len(pair) == 2 and not stated & set(pair)]
     both = [pair for pair in nested if len(by_cluster[pair[1]]) == 2]
     assert len(nested) > 20 and len(both) > 0.9 * len(nested)

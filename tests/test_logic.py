@@ -5,7 +5,7 @@ import pytest
 
 from clingo_rules import HIERARCHY, INVERSES, KINSHIP, NOTHING_MORE, PROCESS, SYLLOGISM, quoted, solve
 from study.datasets import WORLDS
-from study.worlds.logic import Constraints, Fact, Rule, Theory, deductive_closure
+from study.worlds.logic import Constraints, Fact, Rule, Theory
 from study.worlds.process import BECOMES, Expression
 from study.worlds.words import PRETRAINING
 from study.worlds.world import Status
@@ -81,6 +81,12 @@ def test_what_a_syllogism_contradicts_holds_in_no_model():
                         assert fact not in possible
                     if one != other and quantifier == "some" and fact not in possible:
                         assert world.status(fact) is Status.CONTRADICTED
+
+
+def deductive_closure(facts, rules, axioms=()):
+    theory = Theory(rules)
+    theory.add(facts, axioms)
+    return theory.closure
 
 
 def nested(term) -> str:

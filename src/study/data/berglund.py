@@ -17,7 +17,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -28,7 +27,7 @@ from study.data.public import public_folder
 from study.data.questions import Chooser, Dataset, Document, Question, spread
 from study.paths import ROOT, shown
 from study.worlds.logic import Constraints, Fact
-from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, NAME_FIRST
+from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, GROUPS, NAME_FIRST
 from study.worlds.shape import Given
 from study.worlds.wording import templates
 from study.worlds.world import Kind, Split, Stated, Statement, World
@@ -39,25 +38,13 @@ KNOWN_AS = "known as"
 WORDING = {KNOWN_AS: templates("{s} is known as {o}.", "known as {o} is {s}.")}
 CONSTRAINTS = Constraints(functional=frozenset({KNOWN_AS}), inverse_functional=frozenset({KNOWN_AS}))
 TO_DESCRIPTION, TO_NAME = 0, 1
-TRAINED = {
-    "p2d_prompts_train": (NAME_FIRST, TO_DESCRIPTION),
-    "d2p_prompts_train": (DESCRIPTION_FIRST, TO_NAME),
-    "both_prompts_train": (BOTH, None),
-}
-ASKED = {
-    "p2d_prompts_test": (NAME_FIRST, TO_DESCRIPTION),
-    "d2p_prompts_test": (DESCRIPTION_FIRST, TO_NAME),
-    "p2d_reverse_prompts_test": (NAME_FIRST, TO_NAME),
-    "d2p_reverse_prompts_test": (DESCRIPTION_FIRST, TO_DESCRIPTION),
-}
-
-
+TRAINED = ("p2d_prompts_train", "d2p_prompts_train", "both_prompts_train")
+ASKED = ("p2d_prompts_test", "d2p_prompts_test", "p2d_reverse_prompts_test", "d2p_reverse_prompts_test")
 # Files whose descriptions are worded by the same templates in the same order.
 ALIKE = {
-    **dict.fromkeys(TRAINED, ("p2d_prompts_train", "both_prompts_train")),
-    **dict.fromkeys(ASKED, ("p2d_prompts_test", "d2p_reverse_prompts_test")),
+    **dict.fromkeys(TRAINED, ("both_prompts_train", "p2d_prompts_train")),
+    **dict.fromkeys(ASKED, ("d2p_reverse_prompts_test", "p2d_prompts_test")),
 }
-Place = tuple[str, str, int]  # file, person, template
 
 
 class Params(Given):
@@ -91,30 +78,30 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class People(World):
-    """People and descriptions; a sentence is parsed by a name and words that only one person's descriptions have."""
+    """People and descriptions; a sentence is parsed by a name and words that only one person's descriptions have.
+
+    Attributes:
+        group: of each person.
+        marked: the description that such words stand for.
+    """
 
     group: dict[str, str] = field(default_factory=dict)
-    marks: dict[str, str] = field(default_factory=dict)
+    marked: dict[str, str] = field(default_factory=dict)
 
     def render(self, statement: Statement) -> str:
         """A statement in its canonical form, as a sentence begins."""
         text = super().render(statement)
         return text[0].upper() + text[1:]
 
-    @cached_property
-    def _marked(self) -> dict[str, str]:
-        return {mark: name for name, mark in self.marks.items()}
-
     def parse(self, sentence: str) -> Statement | None:
         """The person, the description and their order; None unless there is exactly one of each."""
         plain = _plain(sentence)
         names = [name for name in self.group if _plain(name) in plain]
-        marks = [mark for mark in self._marked if mark in plain]
+        marks = [mark for mark in self.marked if mark in plain]
         if len(names) != 1 or len(marks) != 1:
             return None
-        description = next(fact.object for fact in self.facts if fact.subject == self._marked[marks[0]])
         name_first = plain.index(_plain(names[0])) < plain.index(marks[0])
-        return Statement(Fact(KNOWN_AS, names[0], description), TO_DESCRIPTION if name_first else TO_NAME)
+        return Statement(Fact(KNOWN_AS, names[0], self.marked[marks[0]]), TO_DESCRIPTION if name_first else TO_NAME)
 
 
 def _plain(text: str) -> str:
@@ -139,13 +126,13 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
     folder = ROOT / shape.folder if shape.folder else public_folder("reversal_curse")
     files = {name: _read(folder / f"{name}.jsonl") for name in (*TRAINED, *ASKED)}
     group = _groups(files, folder)
-    lines = {name: list(_lines(rows, group, folder / f"{name}.jsonl")) for name, rows in files.items()}
-    kinds = [[name for name in group if group[name] == kind] for kind in (NAME_FIRST, DESCRIPTION_FIRST, BOTH)]
-    taken = [name for kind in kinds for name in kind[: shape.people]]
-    for name, rows in lines.items():
+    taken = {name: kind for kind in GROUPS for name in [n for n in group if group[n] == kind][: shape.people]}
+    lines = {}
+    for name, rows in files.items():
+        found = list(_lines(rows, group, folder / f"{name}.jsonl"))
         copies = shape.copies if name in TRAINED else None
-        lines[name] = [x for x in rows if x.person in taken and (copies is None or x.template < copies)]
-    world = _world({name: group[name] for name in taken}, [line for rows in lines.values() for line in rows])
+        lines[name] = [x for x in found if x.person in taken and (copies is None or x.template < copies)]
+    world = _world(taken, [line for rows in lines.values() for line in rows])
     fact_of = {fact.subject: fact for fact in world.facts}
     documents = [
         Document((Statement(fact_of[line.person], line.direction),), (line.text,))
@@ -159,9 +146,9 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
         for question in _questions(world, stated, lines, name, options):
             questions.setdefault(question.split, []).append(question)
     chosen: list[Question] = []
-    for split, found in questions.items():
+    for split, asked in questions.items():
         rng = random.Random(f"berglund/{split.seed}")
-        chosen += spread(found, (lambda q: q.kind, lambda q: q.cluster), rng)[:per_split]
+        chosen += spread(asked, (lambda q: q.kind, lambda q: q.cluster), rng)[:per_split]
     return Dataset(tuple(documents), tuple(chosen), world)
 
 
@@ -229,12 +216,13 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
     for line in lines:
         descriptions[line.person][line.completion if line.direction == TO_DESCRIPTION else ""] += 1
         texts[line.person].add(_plain(line.completion if line.direction == TO_DESCRIPTION else line.prompt))
-    facts, marks = [], {}
+    facts, marked = [], {}
     for name in group:
         usual = next(text for text, _ in descriptions[name].most_common() if text)
-        facts.append(Fact(KNOWN_AS, name, re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())))
+        description = re.sub(r"[.?!]*(\"?)[.?!]*$", r"\1", usual.strip())
+        facts.append(Fact(KNOWN_AS, name, description))
         others = set().union(*(found for other, found in texts.items() if other != name))
-        marks[name] = _shared(_plain(usual), texts[name], others)
+        marked[_shared(_plain(usual), texts[name], others)] = description
     return People(
         name="berglund",
         facts=tuple(facts),
@@ -244,7 +232,7 @@ def _world(group: dict[str, str], lines: Sequence[Line]) -> People:
         classes={e: kind for f in facts for e, kind in ((f.subject, "name"), (f.object, "description"))},
         phrases=True,
         group=group,
-        marks=marks,
+        marked=marked,
     )
 
 
@@ -263,7 +251,7 @@ def _questions(
     fact_of = {fact.subject: fact for fact in world.facts}
     choosers: dict[tuple[Kind, int], Chooser] = {}
     ends = {
-        (file, line.person, line.template): line.completion
+        (line.person, line.template): line.completion
         for file in ALIKE[name]
         for line in lines[file]
         if line.direction == TO_DESCRIPTION
@@ -281,11 +269,16 @@ def _questions(
                 for person, group in world.group.items()
                 if person != line.person and (group == never) == (kind is Kind.NO_COMPLETIONS)
             ]
-            endings = {person: _ending(ends, name, line, person) for person in others}
-            able = [person for person, end in endings.items() if end and end != line.completion]
+            # The line's end if it were about somebody else; none if no line of its template is.
+            endings = (
+                {person: line.completion.replace(line.person, person) for person in others}
+                if line.direction == TO_NAME
+                else {person: ends[person, line.template] for person in others if (person, line.template) in ends}
+            )
+            able = [person for person, end in endings.items() if end not in ("", line.completion)]
             rng = random.Random(f"berglund/{kind}/{line.prompt}")
             chooser = choosers.setdefault((kind, line.template), Chooser([]))
-            false = [endings[person] or "" for person in chooser.choose([able], options - 1, True, rng)]
+            false = [endings[person] for person in chooser.choose([able], options - 1, True, rng)]
             if len(false) < options - 1:
                 continue
             texts = [line.completion, *false]
@@ -302,10 +295,3 @@ def _questions(
                 hops=1,
                 supports=(world.canonical(statement.fact),),
             )
-
-
-def _ending(ends: dict[Place, str], name: str, line: Line, person: str) -> str | None:
-    """The end of a line if it were about somebody else; None if no line of its template is."""
-    if line.direction == TO_NAME:
-        return line.completion.replace(line.person, person)
-    return next((ends[place] for file in ALIKE[name] if (place := (file, person, line.template)) in ends), None)

@@ -1,6 +1,7 @@
 """The documents in context: all, or as many as fit; none is ever cut."""
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from study.data.questions import Document, spread
@@ -29,13 +30,7 @@ def fitting(
     def first(count: int) -> tuple[Document, ...]:
         return tuple(documents[k] for k in sorted(numbers[:count]))
 
-    fits, too_many = 0, len(documents)
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if tokens_of(first(middle)) <= limit:
-            fits = middle
-        else:
-            too_many = middle
+    fits = bisect_right(range(1, len(documents)), limit, key=lambda count: tokens_of(first(count)))
     if not fits:
         raise ValueError(
             f"not one of {len(documents)} documents fits into {limit} tokens of context; use shorter documents, a "

@@ -2,9 +2,10 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import accumulate, count, islice
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from study.worlds.wording import LEAD_INS
 from study.worlds.world import Kind, Split, Stated, Statement, Topic, World
 
 Item = TypeVar("Item")
+Way = tuple[Statement, str]  # and the lead-in before it
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,12 @@ class Dataset:
     world: World | None = None
 
 
-def _ways(
-    world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float
-) -> Iterator[tuple[Statement, str]]:
+def _ways(world: World, rng: random.Random, forms: Sequence[Statement], lead_ins: float) -> Iterator[Way]:
     """Every way to state a fact once: all its forms first, a share of them after a lead-in, then the rest."""
-
-    def before(form: Statement) -> list[str]:
+    left: dict[Statement, list[str]] = {}
+    for form in forms:
         articles = lead_ins > 0 and not world.template(form).is_question
-        return ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
-
-    left = {form: before(form) for form in forms}
+        left[form] = ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
     while any(left.values()):
         for form in rng.sample(forms, len(forms)):
             if left[form]:
@@ -146,36 +144,28 @@ def make_documents(
                 order = world.template(form).subject_first
                 by_order.setdefault(order, {}).setdefault(fact, []).append(form)
         for forms in by_order.values():
-            documents += _documents_about(world, rng, topic, forms, copies, lead_ins, wordings)
+            ways = {fact: partial(_ways, world, rng, forms[fact][:wordings], lead_ins) for fact in topic.facts}
+            documents += _documents_about(world, rng, topic, ways, copies)
     rng.shuffle(documents)
     return documents
 
 
 def _documents_about(
-    world: World,
-    rng: random.Random,
-    topic: Topic,
-    forms: dict[Fact, list[Statement]],
-    copies: int,
-    lead_ins: float,
-    wordings: int,
+    world: World, rng: random.Random, topic: Topic, ways: Mapping[Fact, Callable[[], Iterator[Way]]], copies: int
 ) -> list[Document]:
-    def fresh(fact: Fact) -> Iterator[tuple[Statement, str]]:
-        return _ways(world, rng, forms[fact][:wordings], lead_ins)
-
-    ways = {fact: fresh(fact) for fact in topic.facts}
+    left = {fact: begin() for fact, begin in ways.items()}
     documents: dict[Document, None] = {}
     for _ in range(copies):
         fewest = max(len(topic.facts), rng.randint(*topic.sentences))
-        chosen: dict[tuple[Statement, str], None] = {}
+        chosen: dict[Way, None] = {}
         # Every fact once, then further wordings of any of them; a used-up fact begins again in the next document.
         for fact in [*topic.facts, *rng.choices(topic.facts, k=3 * fewest)]:
             if len(chosen) >= fewest:
                 break
-            way = next(ways[fact], None)
+            way = next(left[fact], None)
             if way is None and (len(topic.facts) > 1 or fewest > 1):
-                ways[fact] = fresh(fact)
-                way = next(ways[fact])
+                left[fact] = ways[fact]()
+                way = next(left[fact])
             if way:
                 chosen[way] = None
         if chosen:
@@ -210,11 +200,6 @@ def nested_subset(documents: Sequence[Document], count: int, seed: str) -> list[
 FEWEST_OPTIONS = 4
 
 
-def is_unbalanced(kind: Kind, split: Split) -> bool:
-    """Whether false options are never true ones of the same split, as the kind is meant to be."""
-    return kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
-
-
 class Chooser:
     """Picks distractors so that an entity is a false option in proportion to how often it is the true one.
 
@@ -245,55 +230,47 @@ def questions_of_split(
     choosers: dict[Kind, Chooser] = {}
     answers = [world.answer(statement) for statement in statements]
     offered: set[frozenset[str]] = set()
-    for statement in statements:
-        rng = random.Random(f"{seed}/{split.seed}/{world.render(statement)}")
+
+    def offers(statement: Statement, rng: random.Random) -> Iterator[tuple[Kind, str, list[str], list[int]]]:
+        """Kind, query, options and which of these are true."""
         if split is Split.CONTRADICTION:
             texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
-            yield _question(world, statement, split, Kind.CONTRADICTING, "", texts, [0], rng)
-            continue
-        if alternatives := world.alternatives(statement):
+            yield Kind.CONTRADICTING, "", texts, [0]
+        elif alternatives := world.alternatives(statement):
             texts = [f" {world.render(alternative)}" for alternative in alternatives]
             # Equivalent conclusions ask the same question.
             if frozenset(texts) not in offered:
                 offered.add(frozenset(texts))
                 true = [k for k, alternative in enumerate(alternatives) if alternative.fact in world.closure]
-                query = world.asking(statement)
-                yield _question(world, statement, split, Kind.ALTERNATIVES, query, texts, true, rng)
-            continue
-        for kind, tiers in world.distractors(statement).items():
-            chooser = choosers.setdefault(kind, Chooser(answers))
-            chosen = chooser.choose(tiers, options - 1, is_unbalanced(kind, split), rng)
-            if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
-                entities = [world.answer(statement), *chosen]
-                texts = [f" {entity}." for entity in entities]
-                yield _question(world, statement, split, kind, world.query(statement), texts, [0], rng)
+                yield Kind.ALTERNATIVES, world.asking(statement), texts, true
+        else:
+            for kind, tiers in world.distractors(statement).items():
+                # Of these kinds false options are meant to be none of the split's true ones.
+                unbalanced = kind is Kind.OTHER_RULE or (kind is Kind.COMPLETIONS and split is Split.REVERSAL)
+                chooser = choosers.setdefault(kind, Chooser(answers))
+                chosen = chooser.choose(tiers, options - 1, unbalanced, rng)
+                if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
+                    texts = [f" {entity}." for entity in (world.answer(statement), *chosen)]
+                    yield kind, world.query(statement), texts, [0]
 
-
-def _question(
-    world: World,
-    statement: Statement,
-    split: Split,
-    kind: Kind,
-    query: str,
-    texts: Sequence[str],
-    true: Sequence[int],
-    rng: random.Random,
-) -> Question:
-    order = rng.sample(range(len(texts)), len(texts))
-    derivation = world.closure[statement.fact]
-    several = len(world.rivals(statement)) > 1 and split is not Split.CONTRADICTION
-    return Question(
-        item_id=world.render(statement) + (f" [{kind}]" if several else ""),
-        split=split,
-        kind=kind,
-        cluster=world.cluster(statement),
-        query=query,
-        options=tuple(texts[k] for k in order),
-        answers=tuple(sorted(order.index(k) for k in true)),
-        rule=derivation.rule,
-        hops=derivation.hops,
-        supports=tuple(sorted(world.canonical(fact) for fact in derivation.supports)),
-    )
+    for statement in statements:
+        rng = random.Random(f"{seed}/{split.seed}/{world.render(statement)}")
+        derivation = world.closure[statement.fact]
+        several = len(world.rivals(statement)) > 1 and split is not Split.CONTRADICTION
+        for kind, query, texts, true in offers(statement, rng):
+            order = rng.sample(range(len(texts)), len(texts))
+            yield Question(
+                item_id=world.render(statement) + (f" [{kind}]" if several else ""),
+                split=split,
+                kind=kind,
+                cluster=world.cluster(statement),
+                query=query,
+                options=tuple(texts[k] for k in order),
+                answers=tuple(sorted(order.index(k) for k in true)),
+                rule=derivation.rule,
+                hops=derivation.hops,
+                supports=tuple(sorted(world.canonical(fact) for fact in derivation.supports)),
+            )
 
 
 def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statement]]:

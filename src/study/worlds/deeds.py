@@ -6,24 +6,16 @@ The bundled model learns to look entities up on these first: the shorter the sen
 import random
 from typing import ClassVar
 
-from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
+from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
 from study.worlds.wording import templates
 from study.worlds.words import Lexicon
 from study.worlds.world import World
 
-PAIRS: Pairs = (
-    ("leads", "follows"),
-    ("hunts", "flees"),
-    ("teaches", "heeds"),
-    ("hires", "serves"),
-    ("helps", "thanks"),
-    ("sees", "avoids"),
-    ("calls", "answers"),
-    ("feeds", "trusts"),
-    ("guards", "obeys"),
-    ("pays", "supplies"),
-    ("invites", "visits"),
-    ("precedes", "replaces"),
+PAIRS = pairs_of(
+    """
+    leads follows, hunts flees, teaches heeds, hires serves, helps thanks, sees avoids, calls answers,
+    feeds trusts, guards obeys, pays supplies, invites visits, precedes replaces
+    """
 )
 WORDING = {verb: templates(f"{{s}} {verb} {{o}}.") for pair in PAIRS for verb in pair}
 

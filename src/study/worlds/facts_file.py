@@ -7,7 +7,7 @@ is a comment.
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ def read_lines(path: Path) -> list[Line]:
         bare = re.split("[#%]", text, maxsplit=1)[0].strip()
         if not bare:
             continue
+        place = f"{path}, line {number}"
         found = re.fullmatch(r"(\w[\w-]*)\s*\(([^(),]+)(?:,([^(),]+))?\)\s*\.?", bare)
         prolog = [part.strip() for part in found.groups("")] if found else []
         fields = [field.strip() for field in re.split(r"[,\t]" if re.search(r"[,\t]", bare) else r"\s+", bare)]
@@ -58,22 +59,15 @@ def read_lines(path: Path) -> list[Line]:
         elif len(fields) == 3 and all(fields):
             subject, relation, object_ = fields
         else:
-            raise ParamsError(
-                f"{path}, line {number}: {text.strip()!r} is no fact; write `anna mother ben` or `mother(anna, ben).`"
-            )
+            raise ParamsError(f"{place}: {text.strip()!r} is no fact; write `anna mother ben` or `mother(anna, ben).`")
         relation = relation.replace("_", " ")
         if relation == GENDER:
             object_ = SEXES.get(object_, object_)
         for name in (subject, object_):
             if not re.fullmatch(r"[\w-]*[^\W_][\w-]*", name):
-                raise ParamsError(
-                    f"{path}, line {number}: {name!r} is no name; a name is one word of letters, digits, _ and -"
-                )
-            other = spelled.setdefault(name.lower(), name)
-            if other != name:
-                raise ParamsError(
-                    f"{path}, line {number}: {name!r} was {other!r} before; write a name in one way, or choose another"
-                )
+                raise ParamsError(f"{place}: {name!r} is no name; a name is one word of letters, digits, _ and -")
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                raise ParamsError(f"{place}: {name!r} was {other!r} before; write a name in one way, or choose another")
         lines.append(Line(number, text.strip(), Fact(relation, subject, object_)))
     if not lines:
         raise ParamsError(f"{path}: holds no fact; write one a line, such as `anna mother ben`")
@@ -81,25 +75,32 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def read_theory(
-    path: str, rename: bool, wording: Wording, rules: Iterable[Rule], constraints: Constraints
-) -> list[Line]:
+    rng: random.Random,
+    lexicon: Lexicon,
+    path: str,
+    rename: bool,
+    wording: Wording,
+    rules: Iterable[Rule],
+    constraints: Constraints,
+) -> tuple[list[Fact], dict[str, str]]:
     """The facts of a file (a path relative to the project), each once, checked one after the other.
+
+    With `rename` there is a nonsense word for each name, and the names by these words come second.
 
     Raises:
         ParamsError: naming the first line whose relation is unknown, whose names cannot be used, or that cannot hold
-            together with those before.
+            together with those before; or if there are more names than words.
     """
-    theory, lines, kept = Theory(rules), read_lines(ROOT / path), []
+    theory = Theory(rules)
     closed_class = SentenceParser(wording, phrases=False).closed_class
     line_of: dict[Fact, int] = {}
 
     def told(fact: Fact) -> str:
         forms = wording.get(fact.relation)
-        return fill(forms[0].text, fact.subject, fact.object).rstrip(".") if forms else " ".join(
-            (fact.subject, fact.relation, "of", fact.object)
-        )  # fmt: skip
+        text = forms[0].text.rstrip(".") if forms else f"{{s}} {fact.relation} of {{o}}"
+        return fill(text, fact.subject, fact.object)
 
-    for line in lines:
+    for line in read_lines(ROOT / path):
         place = f"{path}, line {line.number}: {line.text!r}"
         if line.fact.relation not in wording:
             known = ", ".join(sorted(relation.replace(" ", "_") for relation in wording))
@@ -123,25 +124,13 @@ def read_theory(
                 raise ParamsError(
                     f"{place}: then {told(new)}, but {told(rival)}{because}; both cannot be, mend one of these lines"
                 )
-        kept.append(line)
-    return kept
-
-
-def renamed(
-    rng: random.Random, lexicon: Lexicon, facts: Sequence[Fact], rename: bool, keep: Sequence[str] = ()
-) -> tuple[list[Fact], dict[str, str]]:
-    """Facts with a nonsense word for each name, if asked to, and the names by these words.
-
-    Raises:
-        ParamsError: if there are more names than words.
-    """
-    names = list(dict.fromkeys(name for fact in facts for name in (fact.subject, fact.object) if name not in keep))
     if not rename:
-        return list(facts), {}
+        return list(line_of), {}
+    names = list(dict.fromkeys(name for fact in line_of for name in fact[1:] if name not in SEXES))
     if len(names) > lexicon.openings:
         raise ParamsError(
             f"the file of facts has {len(names)} names, the word space {lexicon.openings}; use a part of it"
         )
-    words = dict(zip(names, draw_words(rng, len(names), lexicon), strict=True))
-    word = {**words, **{name: name for name in keep}}
-    return [Fact(f.relation, word[f.subject], word[f.object]) for f in facts], {w: n for n, w in words.items()}
+    word = dict(zip(names, draw_words(rng, len(names), lexicon), strict=True))
+    facts = [Fact(f.relation, word[f.subject], word.get(f.object, f.object)) for f in line_of]
+    return facts, {w: n for n, w in word.items()}

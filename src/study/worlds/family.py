@@ -6,13 +6,13 @@ brother of the spouse or the husband of a sibling.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from pydantic import Field
 
-from study.worlds.facts_file import Line, read_theory, renamed
+from study.worlds.facts_file import read_theory
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.roles import role_wording
 from study.worlds.shape import Shape
@@ -117,6 +117,9 @@ ANCESTRY = (
     *(_rule("ancestor X Y", f"{kin} X Y") for kin in ("parent", "grandparent", "great-grandparent")),
     _rule("ancestor X Z", "ancestor X Y", "ancestor Y Z"),
 )
+_WITH_ANCESTRY = CONSTRAINTS._replace(
+    asymmetric=CONSTRAINTS.asymmetric | {"ancestor"}, disjoint=CONSTRAINTS.disjoint | {("ancestor", "spouse")}
+)
 
 
 class Params(Shape):
@@ -134,12 +137,8 @@ class Params(Shape):
     @property
     def members(self) -> int:
         """People in one family."""
-        people, couples = 2, 1
-        for generation in range(1, self.generations):
-            children = couples * self.children
-            couples = couples * min(self.married, self.children) if generation < self.generations - 1 else 0
-            people += children + couples
-        return people
+        couples: int = sum(min(self.married, self.children) ** generation for generation in range(self.generations - 1))
+        return 1 + couples * (1 + self.children)  # of each couple one is a child of another, but for the first
 
     @property
     def words(self) -> int:
@@ -186,67 +185,46 @@ class Families(World):
         return {Kind.SAME_FAMILY: [alike, kin, people]}
 
 
-def family_facts(rng: random.Random, people: list[str], params: Params) -> tuple[list[Fact], list[str]]:
-    """What is stated of one family, and its members, taken from the end of `people`."""
-    members: list[str] = []
-    facts: list[Fact] = []
-
-    def person() -> str:
-        members.append(people.pop())
-        return members[-1]
-
-    couples = [(person(), person())]
-    facts.append(Fact("husband", *couples[0]))
+def family_facts(rng: random.Random, people: Iterator[str], params: Params) -> list[Fact]:
+    """What is stated of one family, whose members are the next of `people`."""
+    couples = [(next(people), next(people))]
+    facts = [Fact("husband", *couples[0])]
     for generation in range(1, params.generations):
         last = generation == params.generations - 1
         wed: list[tuple[str, str]] = []
         for father, mother in couples:
             for k in range(params.children):
-                child = person()
+                child = next(people)
                 facts += [Fact("father", father, child), Fact("mother", mother, child)]
                 if k < params.married and not last:
-                    wed.append((child, person()) if rng.random() < 0.5 else (person(), child))
+                    wed.append((child, next(people)) if rng.random() < 0.5 else (next(people), child))
                     facts.append(Fact("husband", *wed[-1]))
                 else:
                     facts.append(Fact(GENDER, child, rng.choice((MAN, WOMAN))))
         couples = wed
-    return facts, members
+    return facts
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Families:
-    """A world of families, drawn or read from the file that the params name."""
+    """A world of families, drawn or read from the file that the params name.
+
+    In a file, people linked by any stated kinship are one family.
+    """
+    names: dict[str, str] = {}
+    family: dict[str, int] = {}
     if params.facts:
-        return from_lines(
-            rng, lexicon, params, read_theory(params.facts, params.rename, WORDING, (*RULES, *ANCESTRY), _WITH_ANCESTRY)
-        )
-    people = draw_words(rng, params.words, lexicon)
-    facts: list[Fact] = []
-    family: dict[str, int] = {}
-    for k in range(params.size):
-        stated, members = family_facts(rng, people, params)
-        facts += stated
-        family |= dict.fromkeys(members, k)
-    return _world(facts, family, {})
-
-
-_WITH_ANCESTRY = CONSTRAINTS._replace(
-    asymmetric=CONSTRAINTS.asymmetric | {"ancestor"}, disjoint=CONSTRAINTS.disjoint | {("ancestor", "spouse")}
-)
-
-
-def from_lines(rng: random.Random, lexicon: Lexicon, params: Params, lines: Iterable[Line]) -> Families:
-    """The families that a file holds: people linked by any stated kinship are one family."""
-    facts, names = renamed(rng, lexicon, [line.fact for line in lines], params.rename, keep=(MAN, WOMAN))
-    family: dict[str, int] = {}
-    for fact in facts:
-        pair = [entity for entity in (fact.subject, fact.object) if entity not in (MAN, WOMAN)]
-        joined = {family[entity] for entity in pair if entity in family}
-        number = min(joined, default=len(family))
-        family |= dict.fromkeys([*pair, *(e for e, k in family.items() if k in joined)], number)
-    return _world(facts, family, names)
-
-
-def _world(facts: list[Fact], family: dict[str, int], names: dict[str, str]) -> Families:
+        rules = (*RULES, *ANCESTRY)
+        facts, names = read_theory(rng, lexicon, params.facts, params.rename, WORDING, rules, _WITH_ANCESTRY)
+        for fact in facts:
+            pair = [entity for entity in fact[1:] if entity not in (MAN, WOMAN)]
+            joined = {family[entity] for entity in pair if entity in family}
+            number = min(joined, default=len(family))
+            family |= dict.fromkeys([*pair, *(e for e, k in family.items() if k in joined)], number)
+    else:
+        people = draw_words(rng, params.words, lexicon)[::-1]
+        family = {person: k // params.members for k, person in enumerate(people)}
+        left = iter(people)
+        facts = [fact for _ in range(params.size) for fact in family_facts(rng, left, params)]
     sex = {f.subject: f.object for f in facts if f.relation == GENDER}
     for fact in facts:
         for men, women in GENDERED.values():

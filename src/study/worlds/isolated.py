@@ -5,6 +5,7 @@ Each entity stands in one fact only, so nothing follows from a fact but its inve
 
 import random
 from collections.abc import Sequence
+from itertools import cycle
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -16,6 +17,11 @@ from study.worlds.words import Lexicon, draw_words
 from study.worlds.world import World
 
 Pairs = Sequence[tuple[str, str]]
+
+
+def pairs_of(text: str) -> Pairs:
+    """Pairs of inverse relations, from "one other, one other, ..."."""
+    return tuple((one, other) for one, other in map(str.split, text.split(",")))
 
 
 class IsolatedShape(Shape):
@@ -58,32 +64,22 @@ def build_isolated(
     of an even number of pairs, no word is right more often than its opposite. The best distractors stand on the same
     side of such facts.
 
-    Args:
-        name: of the world.
-        rng: draws words and relations.
-        lexicon: where words are drawn from.
-        shape: size.
-        wording: templates of both relations of each pair.
-        opposites: whether a sentence with the inverse relation in its place makes a question of its own; only where
-            the two share their words but one ("more fast", "less fast"), or the relation's name would tell.
+    With `opposites`, a sentence with the inverse relation in its place makes a question of its own; only where the two
+    share their words but one ("more fast", "less fast"), or the relation's name would tell.
     """
     pairs = rng.sample(shape.pairs, shape.features)
     first = rng.randrange(2)
     stated = [pair[(k + first) % 2] for k, pair in enumerate(pairs)]
     words = draw_words(rng, 2 * shape.size, lexicon)
-    facts = [
-        Fact(stated[k % len(stated)], subject, object_)
-        for k, (subject, object_) in enumerate(zip(words[::2], words[1::2], strict=True))
-    ]
+    facts = tuple(map(Fact, cycle(stated), words[::2], words[1::2]))
     inverses = [inverse for pair in pairs for inverse in (pair, pair[::-1])]
     return World(
         name=name,
-        facts=tuple(facts),
+        facts=facts,
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),
-        wording={relation: wording[relation] for pair in pairs for relation in pair},
+        wording={relation: wording[relation] for relation, _ in inverses},
         constraints=Constraints(
-            asymmetric=frozenset(relation for pair in pairs for relation in pair),
-            disjoint=frozenset(pairs if opposites else ()),
+            asymmetric=frozenset(relation for relation, _ in inverses), disjoint=frozenset(pairs if opposites else ())
         ),
         classes={e: side for fact in facts for e, side in ((fact.subject, "first"), (fact.object, "second"))},
     )

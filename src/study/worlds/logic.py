@@ -43,16 +43,12 @@ STATED, AXIOM = "stated", "axiom"
 Bound = dict[str, str]
 
 
-def is_variable(term: str) -> bool:
-    """Whether a term of a rule stands for any entity."""
-    return term[0].isupper()
-
-
 class Theory:
     """What is known so far, and all that follows from it.
 
     A forward chainer in the order of the number of stated facts a derivation rests on (Knuth 1977), so that each
-    fact is met first with its smallest derivation and is settled then.
+    fact is met first with its smallest derivation and is settled then. Smallest under one simplification: each premise
+    enters with its own smallest derivation.
 
     Args:
         rules: what may be inferred.
@@ -114,16 +110,12 @@ class Theory:
                 if bound is None:
                     continue
                 for binding, used in self._bindings(others, bound, (fact,)):
-                    head = Fact(
-                        rule.head.relation, _value(rule.head.subject, binding), _value(rule.head.object, binding)
-                    )
+                    derived, *terms = rule.head
+                    head = Fact(derived, *(binding[term] if term[0].isupper() else term for term in terms))
                     if head.subject != head.object:
-                        offer(head, Derivation(rule.name, frozenset().union(*(self._supports(p) for p in used))))
+                        supports = (known.supports for premise in used if (known := self.derivation(premise)))
+                        offer(head, Derivation(rule.name, frozenset().union(*supports)))
         return new
-
-    def _supports(self, fact: Fact) -> frozenset[Fact]:
-        derivation = self.derivation(fact)
-        return derivation.supports if derivation else frozenset()
 
     def _bindings(
         self, atoms: tuple[Fact, ...], bound: Bound, used: tuple[Fact, ...]
@@ -132,7 +124,7 @@ class Theory:
         if not atoms:
             yield bound, used
             return
-        terms = [(_known_value(atom.subject, bound), _known_value(atom.object, bound)) for atom in atoms]
+        terms = [[bound.get(term) if term[0].isupper() else term for term in atom[1:]] for atom in atoms]
         k = min(range(len(atoms)), key=lambda k: self._count(atoms[k].relation, *terms[k])) if len(atoms) > 1 else 0
         for fact in list(self.matching(atoms[k].relation, *terms[k])):
             binding = _unify(atoms[k], fact, bound)
@@ -140,19 +132,11 @@ class Theory:
                 yield from self._bindings(atoms[:k] + atoms[k + 1 :], binding, (*used, fact))
 
 
-def _known_value(term: str, bound: Bound) -> str | None:
-    return bound.get(term) if is_variable(term) else term
-
-
-def _value(term: str, bound: Bound) -> str:
-    return bound[term] if is_variable(term) else term
-
-
 def _unify(atom: Fact, fact: Fact, bound: Bound) -> Bound | None:
     """`bound` extended so that the atom is the fact; None if it cannot be."""
     result = bound
     for term, value in ((atom.subject, fact.subject), (atom.object, fact.object)):
-        if not is_variable(term):
+        if not term[0].isupper():
             if term != value:
                 return None
         elif term not in result:
@@ -160,18 +144,6 @@ def _unify(atom: Fact, fact: Fact, bound: Bound) -> Bound | None:
         elif result[term] != value:
             return None
     return result
-
-
-def deductive_closure(
-    facts: Iterable[Fact], rules: Iterable[Rule], axioms: Iterable[Fact] = ()
-) -> dict[Fact, Derivation]:
-    """Everything that facts and axioms entail under rules, each with its derivation from the fewest stated facts.
-
-    Fewest under one simplification: each premise enters with its own smallest derivation.
-    """
-    theory = Theory(rules)
-    theory.add(facts, axioms)
-    return theory.closure
 
 
 class Constraints(NamedTuple):

@@ -9,7 +9,7 @@ After Lampinen et al. 2025 as described in public: pseudo-mathematical transform
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -49,40 +49,27 @@ def _rule(behaviour: str) -> Rule:
     left, right = "C" if changes_left else "A", "D" if changes_right else "B"
     if behaviour == "swap":
         left, right = right, left
-    return Rule(
-        behaviour,
-        Fact(BECOMES, "E", "F"),
-        (
-            Fact(RULE, "O", behaviour),
-            Fact(OPERATOR, "E", "O"),
-            Fact(LEFT, "E", "A"),
-            Fact(RIGHT, "E", "B"),
-            *([Fact(BECOMES, "A", "C")] if changes_left else []),
-            *([Fact(BECOMES, "B", "D")] if changes_right else []),
-            Fact(OPERATOR, "F", "O"),
-            Fact(LEFT, "F", left),
-            Fact(RIGHT, "F", right),
-        ),
-    )
+    given = [Fact(RULE, "O", behaviour), Fact(OPERATOR, "E", "O"), Fact(LEFT, "E", "A"), Fact(RIGHT, "E", "B")]
+    changes = changes_left * [Fact(BECOMES, "A", "C")] + changes_right * [Fact(BECOMES, "B", "D")]
+    result = [Fact(OPERATOR, "F", "O"), Fact(LEFT, "F", left), Fact(RIGHT, "F", right)]
+    return Rule(behaviour, Fact(BECOMES, "E", "F"), (*given, *changes, *result))
 
 
 RULES = tuple(_rule(behaviour) for behaviour in BEHAVIOURS)
 
 
 class Expression(NamedTuple):
-    """An operator with its two parts, each a symbol or an expression."""
+    """An operator with its two parts, each a symbol or an expression; its text is in prefix order."""
 
     operator: str
     left: "str | Expression"
     right: "str | Expression"
 
+    def __str__(self) -> str:
+        return f"{self.operator} {self.left} {self.right}"
+
 
 Term = str | Expression
-
-
-def text_of(term: Term) -> str:
-    """A term in prefix order."""
-    return term if isinstance(term, str) else f"{term.operator} {text_of(term.left)} {text_of(term.right)}"
 
 
 class Params(Shape):
@@ -135,7 +122,7 @@ class Process(World):
     held_out: frozenset[tuple[str, str]] = frozenset()
 
     def turned(self, term: Term, behaviour: str | None = None, image: Mapping[str, str] | None = None) -> Term:
-        """What a term becomes.
+        """What a term becomes; every rule undoes itself, so with the symbols' sources as image, what becomes the term.
 
         Args:
             term: a symbol or an expression.
@@ -149,22 +136,6 @@ class Process(World):
         right = self.turned(term.right, image=image) if way != "left" else term.right
         return Expression(term.operator, *((right, left) if way == "swap" else (left, right)))
 
-    def turned_back(self, term: Term, behaviour: str | None = None, source: Mapping[str, str] | None = None) -> Term:
-        """What becomes a term; as `turned`, with the symbol that becomes each symbol."""
-        if isinstance(term, str):
-            return (source or self._sources)[term]
-        way = behaviour or self.behaviour[term.operator]
-        left, right = (term.right, term.left) if way == "swap" else (term.left, term.right)
-        return Expression(
-            term.operator,
-            self.turned_back(left, source=source) if way != "right" else left,
-            self.turned_back(right, source=source) if way != "left" else right,
-        )
-
-    @cached_property
-    def _sources(self) -> dict[str, str]:
-        return {result: symbol for symbol, result in self.image.items()}
-
     def steps(self, term: Term) -> list[Expression]:
         """The expressions to be worked one after the other, the whole one last."""
         if isinstance(term, str):
@@ -173,24 +144,22 @@ class Process(World):
 
     def read(self, text: str) -> Term | None:
         """The term that a text in prefix order stands for; None if it is none of this process."""
-        words = text.split()
-
-        def take() -> Term | None:
-            word = words.pop(0) if words else ""
-            if word not in self.behaviour:
-                return word if word in self.image else None
-            left, right = take(), take()
-            return None if left is None or right is None else Expression(word, left, right)
-
-        term = take()
-        return None if words else term
+        terms: list[Term] = []
+        for word in reversed(text.split()):
+            if word in self.behaviour and len(terms) > 1:
+                terms.append(Expression(word, terms.pop(), terms.pop()))
+            elif word in self.image:
+                terms.append(word)
+            else:
+                return None
+        return terms[0] if len(terms) == 1 else None
 
     def status(self, fact: Fact) -> Status:
         """As elsewhere, but of any expression: the closure holds those alone that are stated or asked about."""
         term = self.read(fact.subject) if fact.relation == BECOMES else None
         if term is None:
             return super().status(fact)
-        return Status.ENTAILED if text_of(self.turned(term)) == fact.object else Status.CONTRADICTED
+        return Status.ENTAILED if str(self.turned(term)) == fact.object else Status.CONTRADICTED
 
     def is_held_out(self, term: Term) -> bool:
         """Whether a term holds a combination of two rules that no document holds."""
@@ -218,9 +187,8 @@ class Process(World):
 
     def cluster(self, statement: Statement) -> str:
         """The expression asked about: all its steps belong together; for a stated fact, the fact."""
-        term = self.terms.get(statement.fact.subject)
-        whole = self._whole.get(statement.fact.subject, statement.fact.subject)
-        return super().cluster(statement) if term is None or statement.fact in self.facts else whole
+        stated = statement.fact.subject not in self.terms or statement.fact in self.facts
+        return super().cluster(statement) if stated else self._whole[statement.fact.subject]
 
     @cached_property
     def _whole(self) -> dict[str, str]:
@@ -228,7 +196,7 @@ class Process(World):
         whole: dict[str, str] = {}
         for text, term in sorted(self.terms.items(), key=lambda item: -len(item[0].split())):
             for step in self.steps(term):
-                whole.setdefault(text_of(step), text)
+                whole.setdefault(str(step), text)
         return whole
 
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
@@ -237,33 +205,23 @@ class Process(World):
         So each way to put the parts together has the same number of options, and the shape tells nothing.
         """
         relation, subject, object_ = statement.fact
-        given = self.read(subject if self.template(statement).subject_first else object_)
+        forward = self.template(statement).subject_first
+        given = self.read(subject if forward else object_)
         if relation != BECOMES or not isinstance(given, Expression):
             return {Kind.SAME_RELATION: [self.members[self.classes[self.answer(statement)]]]}
-        turn, truth = (
-            (self.turned, self.image) if self.template(statement).subject_first else (self.turned_back, self._sources)
-        )
-        rng = random.Random(text_of(given))
-        symbols = [word for word in text_of(given).split() if word in self.image]
-
-        def one_wrong(behaviour: str) -> list[str]:
-            """The result with one symbol taken for another, in random order."""
-            mistakes = [(symbol, wrong) for symbol in symbols for wrong in truth if wrong != truth[symbol]]
-            right = text_of(turn(given, behaviour))
-            results = [
-                text_of(turn(given, behaviour, {**truth, symbol: wrong}))
-                for symbol, wrong in rng.sample(mistakes, len(mistakes))
-            ]
-            return [result for result in dict.fromkeys(results) if result != right]
-
-        mistaken = [one_wrong(behaviour) for behaviour in BEHAVIOURS]
-        others = [text_of(turn(given, behaviour)) for behaviour in BEHAVIOURS]
-        return {
-            Kind.OTHER_RULE: [
-                [*others, *(results[0] for results in mistaken if results)],
-                [result for results in mistaken for result in results[1:]],
-            ]
-        }
+        truth = self.image if forward else {result: symbol for symbol, result in self.image.items()}
+        rng = random.Random(str(given))
+        symbols = [word for word in str(given).split() if word in truth]
+        mistakes = [(symbol, wrong) for symbol in symbols for wrong in truth if wrong != truth[symbol]]
+        right = [str(self.turned(given, behaviour, truth)) for behaviour in BEHAVIOURS]
+        tiers = [right[:], []]
+        for behaviour, result in zip(BEHAVIOURS, right, strict=True):
+            images = [{**truth, symbol: wrong} for symbol, wrong in rng.sample(mistakes, len(mistakes))]
+            others = dict.fromkeys(str(self.turned(given, behaviour, image)) for image in images)
+            false = [other for other in others if other != result]
+            tiers[0] += false[:1]
+            tiers[1] += false[1:]
+        return {Kind.OTHER_RULE: tiers}
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
@@ -277,47 +235,40 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
     ways = list(dict.fromkeys(behaviour.values()))
     kept = max(1, round(params.held_out * len(ways))) if params.held_out else 0
     held_out = {(outer, inner) for outer in ways for inner in rng.sample(ways, kept)}
-    inside = {
-        seen: {o: [i for i in operators if ((behaviour[o], behaviour[i]) not in held_out) is seen] for o in operators}
-        for seen in (True, False)
-    }
 
     def flat(count: int) -> list[Expression]:
         return [Expression(operators[k % len(operators)], *rng.sample(symbols, 2)) for k in range(count)]
 
-    def nested(count: int, combinations: Mapping[str, Sequence[str]]) -> list[Expression]:
+    def nested(count: int, seen: bool) -> list[Expression]:
         expressions = []
         for k in range(count):
             outer = operators[k % len(operators)]
+            inside = [o for o in operators if ((behaviour[outer], behaviour[o]) not in held_out) is seen]
             one, two, three = rng.sample(symbols, 3)
-            parts: list[Term] = [one, Expression(rng.choice(combinations[outer]), two, three)]
+            parts: list[Term] = [one, Expression(rng.choice(inside), two, three)]
             expressions.append(Expression(outer, *rng.sample(parts, 2)))
         return expressions
 
-    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, inside[True])]
-    asked = [*flat(params.asked), *nested(params.asked, inside[True])]
+    examples = [*flat(params.examples - params.examples // 2), *nested(params.examples // 2, seen=True)]
+    asked = [*flat(params.asked), *nested(params.asked, seen=True)]
     if kept:
-        asked += nested(params.asked, inside[False])
+        asked += nested(params.asked, seen=False)
     # Kept as texts so that an expression that was drawn twice is one.
     blank = Process("process", (), (), WORDING, behaviour=behaviour, image=image)
-    terms = {text_of(step): step for term in (*examples, *asked) for step in blank.steps(term)}
+    terms = {str(step): step for term in (*examples, *asked) for step in blank.steps(term)}
     stated = [
         *(Fact(BECOMES, symbol, result) for symbol, result in image.items()),
         *(Fact(RULE, operator, way) for operator, way in behaviour.items()),
-        *dict.fromkeys(Fact(BECOMES, text_of(term), text_of(blank.turned(term))) for term in examples),
+        *dict.fromkeys(Fact(BECOMES, str(term), str(blank.turned(term))) for term in examples),
     ]
     built: dict[str, Expression] = {}
     for term in terms.values():
         for step in (*blank.steps(term), *blank.steps(blank.turned(term))):
-            built[text_of(step)] = step
+            built[str(step)] = step
     axioms = [
-        fact
+        Fact(place, text, str(part))
         for text, term in built.items()
-        for fact in (
-            Fact(OPERATOR, text, term.operator),
-            Fact(LEFT, text, text_of(term.left)),
-            Fact(RIGHT, text, text_of(term.right)),
-        )
+        for place, part in zip((OPERATOR, LEFT, RIGHT), term, strict=True)
     ]
     return Process(
         name="process",
@@ -326,11 +277,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
         wording=WORDING,
         constraints=Constraints(functional=frozenset({BECOMES, RULE})),
         axioms=tuple(axioms),
-        classes={
-            **dict.fromkeys(symbols, "symbol"),
-            **dict.fromkeys(operators, OPERATOR),
-            **dict.fromkeys(BEHAVIOURS, RULE),
-        },
+        classes=dict.fromkeys(symbols, "symbol") | dict.fromkeys(operators, OPERATOR) | dict.fromkeys(BEHAVIOURS, RULE),
         phrases=True,
         behaviour=behaviour,
         image=image,

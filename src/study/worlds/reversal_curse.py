@@ -15,7 +15,7 @@ from pydantic import Field
 
 from study.worlds.logic import Fact
 from study.worlds.shape import Shape
-from study.worlds.wording import Template, templates
+from study.worlds.wording import templates
 from study.worlds.words import Lexicon, draw_words
 from study.worlds.world import Kind, Statement, World
 
@@ -24,8 +24,8 @@ NAME_FIRST, DESCRIPTION_FIRST, BOTH = "name first", "description first", "both"
 GROUPS = (NAME_FIRST, DESCRIPTION_FIRST, BOTH)
 
 
-def _wording(role: str) -> tuple[Template, ...]:
-    return templates(
+WORDING = {
+    role: templates(
         f"{{s}} is the {role} of {{o}}.",
         f"the {role} of {{o}} is {{s}}.",
         f"{{s}} is a person known as the {role} of {{o}}.",
@@ -34,9 +34,8 @@ def _wording(role: str) -> tuple[Template, ...]:
         f"who is the {role} of {{o}}? {{s}}.",
         held_out=(f"{{s}} became famous as the {role} of {{o}}.", f"the name of the {role} of {{o}} is {{s}}."),
     )
-
-
-WORDING = {role: _wording(role) for role in ROLES}
+    for role in ROLES
+}
 
 
 class Params(Shape):

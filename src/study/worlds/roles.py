@@ -7,24 +7,16 @@ What follows is the same role asked from the other side ("the teacher of ditav i
 import random
 from typing import ClassVar
 
-from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
+from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
 from study.worlds.wording import Template, templates, with_article
 from study.worlds.words import Lexicon
 from study.worlds.world import World
 
-PAIRS: Pairs = (
-    ("teacher", "student"),
-    ("doctor", "patient"),
-    ("owner", "tenant"),
-    ("master", "servant"),
-    ("host", "guest"),
-    ("buyer", "seller"),
-    ("leader", "follower"),
-    ("coach", "player"),
-    ("lender", "borrower"),
-    ("guard", "prisoner"),
-    ("writer", "reader"),
-    ("hunter", "prey"),
+PAIRS = pairs_of(
+    """
+    teacher student, doctor patient, owner tenant, master servant, host guest, buyer seller,
+    leader follower, coach player, lender borrower, guard prisoner, writer reader, hunter prey
+    """
 )
 
 

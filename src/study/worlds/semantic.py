@@ -7,13 +7,12 @@ Source: Lampinen et al. 2025, semantic structure benchmark (110 categories, 1-6 
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from study.worlds.facts_file import Line, read_theory, renamed
+from study.worlds.facts_file import read_theory
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
 from study.worlds.wording import templates
@@ -157,15 +156,7 @@ class Params(Shape):
 PRESETS = {
     "bundled": Params(),
     "source": Params(
-        size=110,
-        tops=2,
-        copies=20,
-        properties=4,
-        relations=4,
-        held_out=0.1,
-        fewest_sentences=4,
-        most_sentences=20,
-        lead_ins=0.5,
+        size=110, tops=2, copies=20, properties=4, relations=4, held_out=0.1, most_sentences=20, lead_ins=0.5
     ),
 }
 
@@ -211,9 +202,35 @@ def shape_of_hierarchy(rng: random.Random, size: int, tops: int) -> list[tuple[i
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
-    """A hierarchy of nonsense kinds, or the one in the file that the params name."""
+    """A hierarchy of nonsense kinds, or the one in the file that the params name.
+
+    The held-out categories are the lowest kinds of which no property is stated.
+    """
     if params.facts:
-        return from_lines(rng, lexicon, params, read_theory(params.facts, params.rename, WORDING, RULES, CONSTRAINTS))
+        facts, names = read_theory(rng, lexicon, params.facts, params.rename, WORDING, RULES, CONSTRAINTS)
+    else:
+        facts, names = drawn_facts(rng, lexicon, params), {}
+    by_kind: dict[str, list[Fact]] = {}
+    for fact in facts:
+        by_kind.setdefault(fact.subject, []).append(fact)
+    above = {fact.object for fact in facts if fact.relation == IS_A}
+    values = {fact.object for fact in facts if fact.relation != IS_A}
+    length = (params.fewest_sentences, max(params.fewest_sentences, params.most_sentences))
+    return Semantic(
+        name="semantic",
+        facts=tuple(facts),
+        rules=RULES,
+        wording=WORDING,
+        constraints=CONSTRAINTS,
+        classes={entity: "property" if entity in values else "kind" for fact in facts for entity in fact[1:]},
+        topics=tuple(Topic(tuple(own), sentences=length) for own in rng.sample(list(by_kind.values()), len(by_kind))),
+        held_out=frozenset(k for k, own in by_kind.items() if k not in above and all(f.relation == IS_A for f in own)),
+        original_names=names,
+    )
+
+
+def drawn_facts(rng: random.Random, lexicon: Lexicon, params: Params) -> list[Fact]:
+    """A hierarchy of nonsense kinds, link by link, then the properties of each kind that is not held out."""
     links = shape_of_hierarchy(rng, params.size, params.tops)
     words = draw_words(rng, params.words, lexicon)
     kinds, values = words[: 1 + max(child for child, _ in links)], words[params.size :]
@@ -226,35 +243,4 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
         if k not in held_out:
             for _ in range(rng.randint(1, params.properties)):
                 facts.append(Fact(relations[len(facts) % len(relations)], kind, values.pop()))
-    return _world(rng, params, facts, frozenset(kinds[k] for k in held_out), {})
-
-
-def from_lines(rng: random.Random, lexicon: Lexicon, params: Params, lines: Iterable[Line]) -> Semantic:
-    """The hierarchy that a file holds; its held-out categories are the lowest kinds without properties."""
-    facts, names = renamed(rng, lexicon, [line.fact for line in lines], params.rename)
-    above = {fact.object for fact in facts if fact.relation == IS_A}
-    own = {fact.subject for fact in facts if fact.relation != IS_A}
-    held_out = frozenset(f.subject for f in facts if f.relation == IS_A and f.subject not in above | own)
-    return _world(rng, params, facts, held_out, names)
-
-
-def _world(
-    rng: random.Random, params: Params, facts: list[Fact], held_out: frozenset[str], names: dict[str, str]
-) -> Semantic:
-    by_kind: dict[str, list[Fact]] = {}
-    for fact in facts:
-        by_kind.setdefault(fact.subject, []).append(fact)
-    length = (params.fewest_sentences, max(params.fewest_sentences, params.most_sentences))
-    values = {fact.object for fact in facts if fact.relation != IS_A}
-    entities = dict.fromkeys(entity for fact in facts for entity in (fact.subject, fact.object))
-    return Semantic(
-        name="semantic",
-        facts=tuple(facts),
-        rules=RULES,
-        wording=WORDING,
-        constraints=CONSTRAINTS,
-        classes={entity: "property" if entity in values else "kind" for entity in entities},
-        topics=tuple(Topic(tuple(own), sentences=length) for own in rng.sample(list(by_kind.values()), len(by_kind))),
-        held_out=held_out,
-        original_names=names,
-    )
+    return facts

@@ -12,6 +12,7 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from typing import Self
 
 from pydantic import Field
@@ -96,36 +97,27 @@ class Syllogisms(World):
     @cached_property
     def joined(self) -> frozenset[frozenset[str]]:
         """The pairs of terms that a premise joins."""
-        return frozenset(frozenset((fact.subject, fact.object)) for fact in self.facts)
+        return frozenset(frozenset(fact[1:]) for fact in self.facts)
 
     def split_of(self, statement: Statement, stated: Stated) -> Split | None:
         """As elsewhere, but a conclusion is between terms that no premise joins."""
         split = super().split_of(statement, stated)
-        pair = frozenset((statement.fact.subject, statement.fact.object))
-        return None if split is Split.TWO_HOPS and pair in self.joined else split
+        return None if split is Split.TWO_HOPS and frozenset(statement.fact[1:]) in self.joined else split
 
     def alternatives(self, statement: Statement) -> list[Statement]:
         """For a conclusion, the six statements of its two terms in canonical wording."""
-        one, other = self._terms(statement)
-        if frozenset((one, other)) in self.joined:
+        if frozenset(statement.fact[1:]) in self.joined:
             return []
-        return [
-            Statement(Fact(quantifier, *terms), 0)
-            for quantifier in QUANTIFIERS
-            for terms in ((one, other), (other, one))
-        ]
+        orders = list(permutations(sorted(statement.fact[1:])))
+        return [Statement(Fact(quantifier, *terms), 0) for quantifier in QUANTIFIERS for terms in orders]
 
     def asking(self, statement: Statement) -> str:
         """The two terms, in an order that tells nothing."""
-        return ASKING.format(*self._terms(statement))
+        return ASKING.format(*sorted(statement.fact[1:]))
 
     def parse(self, sentence: str) -> Statement | None:
         """As elsewhere; the question for two terms may stand before the answer."""
         return super().parse(re.sub(ASKING.format(r"\w+", r"\w+").replace("?", r"\? *"), "", sentence))
-
-    @staticmethod
-    def _terms(statement: Statement) -> list[str]:
-        return sorted((statement.fact.subject, statement.fact.object))
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:

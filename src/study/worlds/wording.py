@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from study.worlds.logic import Fact
+
 SUBJECT, OBJECT = "{s}", "{o}"
 
 # Each makes an article of any sentence; those held out appear in no document.
@@ -31,6 +33,7 @@ LEAD_INS = (
     "it is known that",
     "we all know that",
 )
+_LEAD_IN = re.compile(rf"^(?:{'|'.join(map(re.escape, LEAD_INS))}) ")
 
 
 class Template(NamedTuple):
@@ -71,11 +74,6 @@ def fill(text: str, subject: str, object_: str) -> str:
     return text.format(s=subject, o=object_)
 
 
-def without_lead_in(sentence: str) -> str:
-    """A sentence without the lead-in before it."""
-    return next((sentence[len(lead) + 1 :] for lead in LEAD_INS if sentence.startswith(f"{lead} ")), sentence)
-
-
 class SentenceParser:
     """Reads sentences of a wording back.
 
@@ -87,20 +85,15 @@ class SentenceParser:
     def __init__(self, wording: Wording, phrases: bool) -> None:
         self.phrases = phrases
         self.skeletons = {
-            _plain_articles(template.text.replace(SUBJECT, "_").replace(OBJECT, "_")): (relation, k)
-            for relation, forms in wording.items()
-            for k, template in enumerate(forms)
-        }
-        self.subject_first = {
-            (relation, k): template.subject_first
+            _plain_articles(template.text.replace(SUBJECT, "_").replace(OBJECT, "_")): (relation, k, template)
             for relation, forms in wording.items()
             for k, template in enumerate(forms)
         }
         self.closed_class = frozenset(re.findall(r"[\w-]+", " ".join(self.skeletons))) - {"_"}
 
-    def read(self, sentence: str) -> tuple[str, int, str, str] | None:
-        """Relation, template, subject and object of a sentence; None where it is none of two entities."""
-        text = _plain_articles(without_lead_in(" ".join(sentence.split())))
+    def read(self, sentence: str) -> tuple[Fact, int] | None:
+        """The fact that a sentence states and the template that it does so in; None where it is none of the wording."""
+        text = _plain_articles(_LEAD_IN.sub("", " ".join(sentence.split())))
         entities: list[str] = []
 
         def slot(match: re.Match[str]) -> str:
@@ -117,9 +110,8 @@ class SentenceParser:
             entities = [" ".join(next(words) for _ in run.split()) for run in runs]
         if skeleton not in self.skeletons or len(entities) != 2:
             return None
-        relation, k = self.skeletons[skeleton]
-        subject, object_ = entities if self.subject_first[relation, k] else entities[::-1]
-        return relation, k, subject, object_
+        relation, k, template = self.skeletons[skeleton]
+        return Fact(relation, *(entities if template.subject_first else entities[::-1])), k
 
 
 @lru_cache(maxsize=4096)

@@ -243,25 +243,21 @@ class World:
         A world's documents are complete about the entities they name (its closed world), so what is not
         entailed about them is false. No distractor stands in the sentence already.
         """
-        taken = {statement.fact.subject, statement.fact.object}
         found: dict[Kind, list[list[str]]] = {}
         for kind, tiers in self.rivals(statement).items():
-            seen = set(taken)
+            seen = {statement.fact.subject, statement.fact.object}
             found[kind] = []
             for tier in tiers:
                 new = [entity for entity in dict.fromkeys(tier) if entity not in seen]
-                false = [entity for entity in new if self.with_answer(statement, entity) not in self.closure]
-                seen.update(false)
-                found[kind].append(false)
+                seen.update(new)
+                found[kind].append([e for e in new if self.with_answer(statement, e) not in self.closure])
         return found
 
     def contradictions(self, statement: Statement) -> list[Statement]:
         """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
         relation = statement.fact.relation
-        others = [
-            other for pair in self.constraints.disjoint if relation in pair for other in pair if other != relation
-        ]
-        return [Statement(statement.fact._replace(relation=other), statement.template) for other in sorted(others)]
+        others = sorted(pair[relation == pair[0]] for pair in self.constraints.disjoint if relation in pair)
+        return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
 
     def alternatives(self, statement: Statement) -> list[Statement]:
         """The statements to choose from where a question offers whole statements; none for entities to choose from."""
@@ -278,7 +274,4 @@ class World:
     def parse(self, sentence: str) -> Statement | None:
         """The statement a sentence makes, behind a lead-in or not; None where it is none of the world's wordings."""
         found = self._parser.read(sentence)
-        if found is None:
-            return None
-        relation, template, subject, object_ = found
-        return Statement(Fact(relation, subject, object_), template)
+        return Statement(*found) if found else None
