@@ -409,7 +409,7 @@ def test_a_target_is_met_when_the_mean_reaches_it():
             if t.skill == base_report.ACCURACY
         ]
     )
-    nothing = pd.DataFrame({"source": [], "world": [], "measure": [], "split": [], "value": []})
+    nothing = pd.DataFrame(columns=["source", "world", "measure", "split", "value"], dtype=object)
     targets = base_report.target_table(skills, nothing)
     assert base_report.verdict(targets) == "8 met, 4 short"  # what was not measured is short
     skills["value"] -= 0.001

@@ -176,12 +176,11 @@ class PretrainingRun:
 
     def loss_of(self, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of the loss over labelled tokens, in nats; the head is applied to what predicts one, no more."""
-        learn = (labels[:, 1:] != -100).to(self.device)
+        learn = labels[:, 1:] != -100
         with self._precision():
-            hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
-            logits = self.model.lm_head(hidden[learn])
-        loss = F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="none")
-        return (loss * weights[:, 1:].to(self.device)[learn]).sum()
+            logits = self.model.lm_head(self.model.model(ids).last_hidden_state[:, :-1][learn])
+        loss = F.cross_entropy(logits.float(), labels[:, 1:][learn], reduction="none")
+        return (loss * weights[:, 1:][learn]).sum()
 
     def gradients(self, batch: Batch) -> float:
         """Set the gradients of the weighted mean loss per labelled token, a thread to each part; return the loss."""
@@ -191,7 +190,8 @@ class PretrainingRun:
             loss = self.loss_of(*part) / total
             return loss.item(), torch.autograd.grad(loss, parameters)
 
-        parts = list(self.threads.map(of_part, zip(*(part.chunk(self.parts) for part in batch), strict=True)))
+        chunks = zip(*(tensor.to(self.device).chunk(self.parts) for tensor in batch), strict=True)
+        parts = list(self.threads.map(of_part, chunks))
         for parameter, *found in zip(parameters, *(gradients for _, gradients in parts), strict=True):
             parameter.grad = sum(found[1:], found[0])
         return sum(loss for loss, _ in parts)

@@ -98,7 +98,7 @@ def generation_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
     Returns:
         A row for each measure of a sentence that can be read, and for the recall of each fact: columns source, world,
         seed (with the world's name: of another world it is another), measure, split (of recall), cluster (document or
-        fact), correct and chance.
+        fact) and correct.
     """
     rows: list[tuple[Any, ...]] = []
     params = Params.parse({"prompts": {"style": BUNDLED}}, "report")  # its own language, wherever the model lies
@@ -122,9 +122,7 @@ def generation_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
                     found = {i.fact for i in written if i.split is split}
                     counted += [("recall", str(split), fact, fact in found) for fact in sorted(facts)]
                 rows += [(str(source), name, f"{name}/{k}", *line) for line in counted]
-    return pd.DataFrame(rows, columns=["source", "world", "seed", "measure", "split", "cluster", "correct"]).assign(
-        chance=0.0
-    )
+    return pd.DataFrame(rows, columns=["source", "world", "seed", "measure", "split", "cluster", "correct"])
 
 
 def generation_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
@@ -136,8 +134,8 @@ def generation_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame
     for _, part in rows.groupby("source", sort=False):
         readable = part["world"].isin(part[part["measure"].isin(JUDGED)]["world"])
         parts += [part.assign(world="all"), part[readable]]
-    by = ["source", "world", "measure", "split"]
-    return accuracy_table(pd.concat(parts), by, statistics).drop(columns="chance")
+    table = pd.concat(parts).assign(chance=0.0)
+    return accuracy_table(table, ["source", "world", "measure", "split"], statistics).drop(columns="chance")
 
 
 def target_table(skills: pd.DataFrame, generation: pd.DataFrame) -> pd.DataFrame:

@@ -40,7 +40,6 @@ def answered(
             {
                 "world": world.name,
                 "split": str(question.split),
-                "hops": question.hops,
                 "cluster": question.cluster,
                 "correct": best in question.answers,
                 "chance": question.chance,
@@ -78,9 +77,8 @@ def stage_skill(
                 ]
                 rows += answered(model, tokenizer, world, documents, questions)
     table = pd.DataFrame(rows)
-    return {
-        f"{world}/{split}": float(part["correct"].mean()) for (world, split), part in table.groupby(["world", "split"])
-    }
+    skill: dict[str, float] = table.groupby(table["world"] + "/" + table["split"])["correct"].mean().to_dict()
+    return skill
 
 
 def _questions_of_stage(
@@ -106,14 +104,8 @@ def skill_rows(
 ) -> pd.DataFrame:
     """Questions as the study asks them, in held-out wordings with eight options, on fresh worlds of held-out words.
 
-    Args:
-        model: to be measured.
-        tokenizer: of the model.
-        worlds: names of worlds.
-        facts: about how many facts are in context.
-        instances: worlds of each name, each with its own entities.
-        per_split: most questions of each split in each of them.
-        copies: documents about each fact.
+    Each of `worlds` is drawn `instances` times with about so many `facts`, `copies` documents about each of them, and
+    at most `per_split` questions of each split.
     """
     rows: list[dict[str, Any]] = []
     for name in worlds:
