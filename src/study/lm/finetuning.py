@@ -123,11 +123,11 @@ def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece]) -> torch.Tensor
     return nn.functional.cross_entropy(logits.float(), inputs["input_ids"][0, places])
 
 
-def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
+def padded(pieces: Sequence[Piece], pad: int, device: torch.device | None = None) -> dict[str, torch.Tensor]:
     """A text in each row, as model inputs of shape (texts, longest), padded on the right."""
 
     def rows(values: Iterable[list[int]], padding: int) -> torch.Tensor:
-        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in values], True, padding)
+        return nn.utils.rnn.pad_sequence([torch.tensor(row, device=device) for row in values], True, padding)
 
     return {
         "input_ids": rows((ids for ids, _ in pieces), pad),
@@ -138,8 +138,7 @@ def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
 
 def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> torch.Tensor:
     """As `packed_loss`, for models that do not keep packed texts apart."""
-    inputs = {name: tensor.to(model.device) for name, tensor in padded(pieces, pad).items()}
-    loss: torch.Tensor = model(**inputs, use_cache=False).loss
+    loss: torch.Tensor = model(**padded(pieces, pad, model.device), use_cache=False).loss
     return loss
 
 
