@@ -18,7 +18,6 @@ from study.lm.attention import (
     New,
     PrefixCache,
     additive,
-    beyond,
     close,
     forward,
     reads_in_two_parts,
@@ -213,8 +212,8 @@ def prefix_scorer(model: PreTrainedModel, tokens: int, prefix_cache: PrefixCache
         return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
         _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
-    ways = [] if beyond(tokens, unstretched(model)) else _ways[model]
-    if beyond(tokens, window(model)):
+    ways = [] if tokens > unstretched(model) else _ways[model]
+    if tokens > window(model):
         ways = [way for way in ways if way is not MaskedScorer]
     return next(iter(ways), WholeTextScorer)(model)
 
