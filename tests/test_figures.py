@@ -197,10 +197,13 @@ def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypat
 
 
 def test_a_figure_has_the_same_bytes_in_another_process_whatever_its_user_has_set(tmp_path, monkeypatch):
-    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.grid: True\nfont.family: fantasy\nlines.linewidth: 9\n")
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\naxes.grid: True\nfont.family: fantasy\nlines.linewidth: 9\n"
+    )
     code = (
         "import builtins, math, sys; plain = sum\n"  # as Python 3.12 and later have it
-        "builtins.sum = lambda v, s=0: math.fsum([s, *v]) if any(isinstance(x, float) for x in (v := [*v])) else plain(v, s)\n"
+        "floats = lambda v: any(isinstance(x, float) for x in v)\n"
+        "builtins.sum = lambda v, s=0: math.fsum([s, *v]) if floats(v := [*v]) else plain(v, s)\n"
         "sys.path.insert(0, 'tests'); from pathlib import Path; import test_figures as t\n"
         "t.Experiment.rows = lambda self: t.answers()\n"
         "t.draw.accuracy(t.Experiment(t.PARAMS, Path(sys.argv[1]), '02'), list(t.ANSWERED))"

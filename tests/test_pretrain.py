@@ -404,12 +404,12 @@ def test_a_check_of_skill_asks_about_no_more_facts_than_fit(name):
 def test_a_target_is_met_when_the_mean_reaches_it():
     skills = pd.DataFrame(
         [
-            {"world": t.where, "split": str(t.split), "facts": t.facts, "value": t.value, "low": 0.0, "high": 1.0}
+            {"world": t.world, "split": str(t.split), "facts": t.facts, "value": t.target, "low": 0.0, "high": 1.0}
             for t in base_report.TARGETS
             if t.skill == base_report.ACCURACY
         ]
     )
-    nothing = pd.DataFrame({"source": [], "world": [], "measure": [], "split": [], "value": []})
+    nothing = pd.DataFrame(columns=["source", "world", "measure", "split", "value"], dtype=object)
     targets = base_report.target_table(skills, nothing)
     assert base_report.verdict(targets) == "8 met, 4 short"  # what was not measured is short
     skills["value"] -= 0.001
@@ -452,8 +452,8 @@ def test_calibration_compares_confidence_with_accuracy():
 def test_text_of_its_own_is_measured_by_world_and_over_all(monkeypatch):
     monkeypatch.setattr(base_report, "STUDIED", ("syllogisms",))
     model, tokenizer = load(Model(device="cpu"))
-    sentences, possible = base_report.generation_rows(model, tokenizer, instances=1)
-    table = base_report.generation_table(sentences, possible, Statistics(resamples=100))
+    rows = base_report.generation_rows(model, tokenizer, instances=1)
+    table = base_report.generation_table(rows, Statistics(resamples=100))
     local = table[(table["source"] == "local") & (table["world"] == "all")].set_index(["measure", "split"])
     assert local.loc[("precision", ""), "value"] > 0.7 and local.loc[("recall", "reversal"), "value"] > 0.7
 

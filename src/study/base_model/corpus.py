@@ -8,6 +8,7 @@ import functools
 import math
 import random
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -39,37 +40,30 @@ ANSWER = "|"  # marks the beginning of an answer in a text that is being written
 
 
 def _text(prompt: str, marked: str) -> Text:
-    continuation, answers = "", []
-    for k, part in enumerate(marked.split(ANSWER)):
-        if k:
-            answers.append((len(continuation), len(continuation) + part.index(".") + 1))
-        continuation += part
-    return Text(prompt, continuation, tuple(answers))
+    answers = enumerate(re.finditer(rf"[{ANSWER}][^.]*[.]", marked))
+    places = tuple((answer.start() - k, answer.end() - k - 1) for k, answer in answers)  # without the marks
+    return Text(prompt, marked.replace(ANSWER, ""), places)
 
 
 class Inferences(NamedTuple):
     """What follows from one stated fact, by the split of the questions it answers."""
 
-    by_split: dict[Split, list[Statement]]
-
-    def of(self, *splits: Split) -> list[Statement]:
-        """The statements of some splits."""
-        return [statement for split in splits for statement in self.by_split.get(split, ())]
+    by_split: defaultdict[Split, list[Statement]]
 
     @property
     def reversals(self) -> list[Statement]:
         """The fact turned round."""
-        return self.of(Split.REVERSAL)
+        return self.by_split[Split.REVERSAL]
 
     @property
     def restatements(self) -> list[Statement]:
         """The fact in its own direction."""
-        return self.of(Split.STATED, Split.REPHRASED)
+        return self.by_split[Split.STATED] + self.by_split[Split.REPHRASED]
 
     @property
     def chains(self) -> list[Statement]:
         """What it gives together with others."""
-        return self.of(*(split for split in self.by_split if split not in ALONE))
+        return [form for split, forms in self.by_split.items() if split not in ALONE for form in forms]
 
 
 ALONE = (Split.REVERSAL, Split.STATED, Split.REPHRASED)
@@ -78,17 +72,16 @@ ALONE = (Split.REVERSAL, Split.STATED, Split.REPHRASED)
 def inferences_by_fact(world: World, documents: Sequence[Document], wordings: int) -> dict[Fact, Inferences]:
     """For each stated fact what follows from it, in the first `wordings` wordings of either order."""
     stated = Stated(world, (statement for document in documents for statement in document.statements))
-    found = {fact: Inferences({}) for fact in world.facts}
+    found = {fact: Inferences(defaultdict(list)) for fact in world.facts}
     for fact, derivation in world.closure.items():
         count = {True: 0, False: 0}
         for form in world.forms(fact) if derivation.supports else ():
             order = world.template(form).subject_first
             count[order] += 1
             split = world.split_of(form, stated) if count[order] <= wordings else None
-            if split is None:
-                continue
-            for support in derivation.supports:
-                found[support].by_split.setdefault(split, []).append(form)
+            if split:
+                for support in derivation.supports:
+                    found[support].by_split[split].append(form)
     return found
 
 
@@ -117,25 +110,27 @@ def small_world(rng: random.Random, name: str, lexicon: Lexicon, facts: int, one
     return world
 
 
+def words_of(*entities: str) -> set[str]:
+    """The words that some entities consist of."""
+    return set(" ".join(entities).split())
+
+
 def steps_to(world: World, rng: random.Random, conclusion: Statement, wordings: int) -> list[Statement]:
     """The stated facts a conclusion rests on, from the entity it begins with to the one it ends with.
 
     Each is worded so that it begins with what is known by then, and ends with what is new.
     """
     fact, answer = conclusion.fact, world.answer(conclusion)
-    known = set((fact.subject if answer == fact.object else fact.object).split())
+    known = words_of(fact.subject if answer == fact.object else fact.object)
     left, steps = sorted(world.closure[fact].supports), []
     while left:
-        step = next((f for f in left if known & {*f.subject.split(), *f.object.split()}), left[0])
+        step = next((f for f in left if known & words_of(f.subject, f.object)), left[0])
         left.remove(step)
-        forward = bool(known & set(step.subject.split())) or not known & set(step.object.split())
-        forms = [
-            form
-            for form in world.forms(step)
-            if world.template(form).subject_first is forward and not world.template(form).is_question
-        ]
-        steps.append(rng.choice(forms[:wordings] or world.forms(step)[:1]))
-        known |= {*step.subject.split(), *step.object.split()}
+        forward = bool(known & words_of(step.subject)) or not known & words_of(step.object)
+        forms = [form for form in world.forms(step) if world.template(form).subject_first is forward]
+        stating = [form for form in forms if not world.template(form).is_question][:wordings]
+        steps.append(rng.choice(stating or world.forms(step)[:1]))
+        known |= words_of(step.subject, step.object)
     return steps
 
 
@@ -155,7 +150,10 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     inferences = inferences_by_fact(world, documents, stage.wordings)
     texts = [document.text for document in documents]
     if task != "local" and rng.random() < stage.irrelevant:
-        texts += irrelevant_texts(rng, stage, lexicon, world, max(2, facts // 2))
+        # Of another world that shares no word with this one; none if the draw had one in common.
+        other = small_world(rng, rng.choice(stage.worlds), lexicon, max(2, facts // 2), one_relation=False)
+        if not words_of(*world.entities) & words_of(*other.entities):
+            texts += [document.text for document in make_documents(other, rng, 1, stage.lead_ins, stage.wordings)]
 
     def told(statement: Statement) -> str:
         """A statement; as the answer to a question for its terms, where the world asks so."""
@@ -215,11 +213,3 @@ def write_text(rng: random.Random, stage: Stage, lexicon: Lexicon, room_tokens: 
     chains = list(dict.fromkeys(form for fact in target.facts for form in inferences[fact].chains))
     prompt = OF_BUNDLED.from_all(rng.sample(texts, len(texts)), target.text)
     return _text(prompt, " ".join([written(some(alone_by_one, 4)), *map(chain, some(chains, 8))]).strip())
-
-
-def irrelevant_texts(rng: random.Random, stage: Stage, lexicon: Lexicon, world: World, facts: int) -> list[str]:
-    """Documents of another world that shares no entity with this one; none if the draw had one in common."""
-    other = small_world(rng, rng.choice(stage.worlds), lexicon, facts, one_relation=False)
-    if set(" ".join(world.entities).split()) & set(" ".join(other.entities).split()):
-        return []
-    return [document.text for document in make_documents(other, rng, 1, stage.lead_ins, stage.wordings)]

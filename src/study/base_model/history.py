@@ -37,8 +37,8 @@ def shipped_checks(folder: Path) -> pd.DataFrame:
     if not start or not has_history(ROOT / start):
         return table
     before = shipped_checks(ROOT / start)
-    for count, first in (("tokens", before["tokens"].max()), ("stage", before["stage"].max() + 1)):
-        table = table.assign(**{count: table[count] + first})
+    tokens, stages = before["tokens"].max(), before["stage"].max() + 1
+    table = table.assign(tokens=table["tokens"] + tokens, stage=table["stage"] + stages)
     return pd.concat([before.assign(seed=table["seed"].iloc[-1]), table], ignore_index=True)
 
 

@@ -4,7 +4,6 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from study.base_model.corpus import write_text
 from study.base_model.history import checks, shipped_checks
-from study.base_model.pretrain import Batch, Batches, PretrainingRun
+from study.base_model.pretrain import Batches, PretrainingRun
 from study.base_model.recipe import RECIPES, Pretraining
 from study.base_model.tokenizer import build_tokenizer
 from study.config import named_file
@@ -74,14 +73,14 @@ def corpus_table(recipe: Pretraining, batches: int = 8) -> pd.DataFrame:
     lines = []
     for number, stage in enumerate(recipe.stages):
         source = Batches(tokenizer, stage, f"{recipe.seed}/{number}")
-        read = Batch(*(torch.cat(part) for part in zip(*(source[k] for k in range(batches)), strict=True)))
-        ids, learned = read.ids, read.labels != -100
+        ids, labels, weights = map(torch.cat, zip(*(source[k] for k in range(batches)), strict=True))
+        learned = labels != -100
         texts = int((ids == tokenizer.bos_token_id).sum())
         lines.append(
             {
                 "texts in a million tokens": texts / ids.numel() * 1e6,
                 "tokens with loss": float(learned.float().mean()),
-                "of them with full weight": float((read.weights[learned] == 1).float().mean()),
+                "of them with full weight": float((weights[learned] == 1).float().mean()),
                 "padding": float((ids == tokenizer.pad_token_id).float().mean()),
                 "sentences before the cue": float(((ids == period) & ~learned).sum() / texts),
                 "inferences": float(((ids == period) & learned).sum() / texts),
@@ -114,29 +113,20 @@ def _start_sha256(recipe: Pretraining) -> str | None:
 def taken_up(recipe: Pretraining, device: str, seed: int, say: Callable[[str], None]) -> PretrainingRun:
     """A run from its last state, or from the beginning."""
     run = PretrainingRun(recipe, device, seed)
-    for stage in reversed(range(len(recipe.stages))):
-        folder = state_folder(recipe, seed, stage)
-        if (folder / "manifest.json").is_file():
-            run.resume(folder)
-            say(f"seed {seed}: taken up at {run.place.tokens / 1e6:.2f} M tokens")
-            return run
-    say(f"seed {seed}")
+    states = [state_folder(recipe, seed, stage) for stage in range(len(recipe.stages))]
+    if there := [state for state in states if (state / "manifest.json").is_file()]:
+        run.resume(there[-1])
+    say(f"seed {seed}" + (f": taken up at {run.place.tokens / 1e6:.2f} M tokens" if there else ""))
     return run
-
-
-def made(recipe: Pretraining, folder: Path) -> dict[str, Any]:
-    """What is known of the model in a folder, if it is one that this recipe has made; else nothing."""
-    file = folder / "pretraining.json"
-    if not file.is_file() or not (folder / "model.safetensors").is_file():
-        return {}
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    same = Pretraining.parse(told["recipe"], str(file)) == recipe
-    return told if same and told.get("start_sha256") == _start_sha256(recipe) else {}
 
 
 def make(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) -> None:
     """Have a model in `folder` that is made by this recipe; if it is there, nothing is trained."""
-    if told := made(recipe, folder):
+    file = folder / "pretraining.json"
+    there = file.is_file() and (folder / "model.safetensors").is_file()
+    told = json.loads(file.read_text(encoding="utf-8")) if there else {}
+    same = there and Pretraining.parse(told["recipe"], str(file)) == recipe
+    if same and told.get("start_sha256") == _start_sha256(recipe):
         say(
             f"{told['tokens'] / 1e6:.1f} M tokens were read on {told['device']} with torch {told['torch']}, by this "
             f"recipe; {shown(folder)} stays as it is, remove it to train anew"

@@ -157,14 +157,8 @@ class PretrainingRun:
         ]
         for block in model.model.layers:
             matrices = [p for p in block.parameters() if p.ndim == 2]
-            muon = torch.optim.Muon(matrices, lr=self.recipe.muon_learning_rate, weight_decay=0.01)
-            self.optimizers.append(muon)
+            self.optimizers.append(torch.optim.Muon(matrices, lr=self.recipe.muon_learning_rate, weight_decay=0.01))
         self.rates = [group["lr"] for o in self.optimizers for group in o.param_groups]
-
-    def _grow(self, layers: int) -> None:
-        torch.manual_seed(self.seed)
-        self._use(grown(self.model, layers))
-        self.place.layers, self.place.warm_from = layers, self.place.step
 
     def _precision(self) -> torch.autocast:
         """Matrix products in bfloat16 where that is the faster type; weights and optimizers stay in float32."""
@@ -172,21 +166,22 @@ class PretrainingRun:
 
     def skip_to(self, stage: int) -> None:
         """Begin with a stage, at its depth."""
-        self.place.stage = stage
-        if self.recipe.stages[stage].layers > self.place.layers:
-            self._grow(self.recipe.stages[stage].layers)
+        settings, self.place.stage = self.recipe.stages[stage], stage
+        if settings.layers > self.place.layers:
+            torch.manual_seed(self.seed)
+            self._use(grown(self.model, settings.layers))
+            self.place.layers, self.place.warm_from = settings.layers, self.place.step
         # Eager attention is faster on short rows, fused attention on long ones.
-        short = self.recipe.stages[stage].row_tokens <= 128 and self.device == "cpu"
+        short = settings.row_tokens <= 128 and self.device == "cpu"
         self.model.set_attn_implementation("eager" if short else "sdpa")
 
     def loss_of(self, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted sum of the loss over labelled tokens, in nats; the head is applied to what predicts one, no more."""
-        learn = (labels[:, 1:] != -100).to(self.device)
+        learn = labels[:, 1:] != -100
         with self._precision():
-            hidden = self.model.model(ids.to(self.device)).last_hidden_state[:, :-1]
-            logits = self.model.lm_head(hidden[learn])
-        loss = F.cross_entropy(logits.float(), labels[:, 1:].to(self.device)[learn], reduction="none")
-        return (loss * weights[:, 1:].to(self.device)[learn]).sum()
+            logits = self.model.lm_head(self.model.model(ids).last_hidden_state[:, :-1][learn])
+        loss = F.cross_entropy(logits.float(), labels[:, 1:][learn], reduction="none")
+        return (loss * weights[:, 1:][learn]).sum()
 
     def gradients(self, batch: Batch) -> float:
         """Set the gradients of the weighted mean loss per labelled token, a thread to each part; return the loss."""
@@ -196,7 +191,8 @@ class PretrainingRun:
             loss = self.loss_of(*part) / total
             return loss.item(), torch.autograd.grad(loss, parameters)
 
-        parts = list(self.threads.map(of_part, zip(*(part.chunk(self.parts) for part in batch), strict=True)))
+        chunks = zip(*(tensor.to(self.device).chunk(self.parts) for tensor in batch), strict=True)
+        parts = list(self.threads.map(of_part, chunks))
         for parameter, *found in zip(parameters, *(gradients for _, gradients in parts), strict=True):
             parameter.grad = sum(found[1:], found[0])
         return float(added(loss for loss, _ in parts))
@@ -235,8 +231,8 @@ class PretrainingRun:
             return stage.rate * rising
         return stage.rate * max(0.02, left / self.recipe.cooldown_tokens)
 
-    def train_stage(self, say: Callable[[str], None], checkpoint: Path | None = None) -> bool:
-        """Train through the current stage; whether its gate was passed."""
+    def train_stage(self, say: Callable[[str], None], checkpoint: Path | None = None) -> None:
+        """Train through the current stage: until its gate is passed, or its tokens are spent."""
         place, stage = self.place, self.recipe.stages[self.place.stage]
         last = place.stage == len(self.recipe.stages) - 1
         self.skip_to(place.stage)
@@ -267,7 +263,6 @@ class PretrainingRun:
         place.stage, place.stage_steps, place.stage_tokens = place.stage + 1, 0, 0
         if checkpoint:
             self.save(checkpoint)
-        return passed
 
     def save(self, folder: Path) -> None:
         """Write the whole state, then the manifest that says what it is: a torn checkpoint has none that fits."""
@@ -311,9 +306,5 @@ class PretrainingRun:
 
 def standing(skill: dict[str, float], stage: Stage) -> float:
     """Mean accuracy in the splits that a stage teaches."""
-    taught = {
-        **{str(split): stage.restate > 0 for split in (Split.STATED, Split.REPHRASED)},
-        str(Split.REVERSAL): stage.reverse > 0,
-    }
-    counted = [right for name, right in skill.items() if taught.get(name.split("/")[1], stage.chains > 0)]
-    return float(np.mean(counted))
+    shares = {str(Split.REVERSAL): stage.reverse, str(Split.STATED): stage.restate, str(Split.REPHRASED): stage.restate}
+    return float(np.mean([right for name, right in skill.items() if shares.get(name.split("/")[1], stage.chains)]))

@@ -60,14 +60,10 @@ class Stage(Strict):
     most_tokens: int = Field(ge=1, description="tokens after which the stage ends in any case")
 
     @model_validator(mode="after")
-    def _rounds_rise(self) -> Self:
+    def _fits(self) -> Self:
         least, most = self.rounds
         if not 0 < least <= most:
             raise ValueError(f"rounds = [{least}, {most}]: use two numbers above 0, the smaller one first")
-        return self
-
-    @model_validator(mode="after")
-    def _rows_fit(self) -> Self:
         if self.batch_tokens < self.row_tokens:
             raise ValueError(
                 f"batch_tokens = {self.batch_tokens}: less than a row of {self.row_tokens}; use one row or more"

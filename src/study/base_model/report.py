@@ -4,7 +4,6 @@ All on fresh worlds of words that neither pretraining nor the study uses.
 """
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from study.base_model.make import saved, write_card
 from study.base_model.skill import skill_rows
 from study.data.questions import make_documents
 from study.datasets import WORLDS
-from study.evidence.stats import Estimate, accuracy
+from study.evidence.stats import accuracy
 from study.figures import curves as figures
 from study.lm.loading import load
 from study.params import BUNDLED, STUDIED, Model, Params, Source, Statistics
@@ -28,22 +27,22 @@ FACTS = (4, 8, 16, 32, 64, 100, 150)
 MOST_FACTS = 300  # of isolated facts, each stated once: what fits into the model's positions
 STUDY_FACTS = 32  # about as many as the worlds of the study have
 ISOLATED = "reversals"
+INSTANCES = 6  # fresh worlds of each kind and size
 ACCURACY = "in-context accuracy"
-
-
-GENERATION = ("source", "world", "measure", "split")
+JUDGED = {"precision": Status.ENTAILED, "contradicted": Status.CONTRADICTED}  # measures of what was written
 
 
 class Target(NamedTuple):
-    """What a skill should reach; `where` is a world, or "all" for those of the study."""
+    """What a skill should reach; `world` is one of them, or "all" for those of the study."""
 
     skill: str
-    where: str
+    world: str
     split: str
     facts: int
-    value: float
+    target: float
 
 
+KEYS = ("skill", "world", "split", "facts")
 TARGETS = (
     Target(ACCURACY, ISOLATED, Split.REVERSAL, 100, 0.98),
     Target(ACCURACY, ISOLATED, Split.REVERSAL, MOST_FACTS, 0.90),
@@ -60,20 +59,11 @@ TARGETS = (
 )
 
 
-def skill_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Accuracy with interval and chance by world, split and number of facts."""
-    lines = []
-    for (world, split, facts), part in rows.groupby(["world", "split", "facts"], sort=False):
-        estimate = accuracy(part, statistics)
-        where = {"world": world, "split": split, "facts": facts}
-        lines.append({**where, **_named(estimate)})
-    return pd.DataFrame(lines)
-
-
-def _named(estimate: Estimate) -> dict[str, Any]:
-    """An estimate with its counts under the names they have here: worlds are drawn anew as seeds are in the study."""
-    names = {"facts": "clusters", "seeds": "worlds"}
-    return {names.get(name, name): value for name, value in estimate._asdict().items()}
+def accuracy_table(rows: pd.DataFrame, by: list[str], statistics: Statistics) -> pd.DataFrame:
+    """Accuracy with interval, chance and counts by some columns; worlds are drawn anew as seeds are in the study."""
+    estimates = {key: accuracy(part, statistics) for key, part in rows.groupby(by, sort=False)}
+    table = pd.DataFrame(estimates.values(), index=pd.MultiIndex.from_tuples(estimates, names=by))
+    return table.rename(columns={"facts": "clusters", "seeds": "worlds"}).reset_index()
 
 
 def measured_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, instances: int) -> pd.DataFrame:
@@ -89,9 +79,11 @@ def measured_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, in
 def calibration_table(rows: pd.DataFrame, bins: int = 5) -> pd.DataFrame:
     """Confidence against accuracy, in equal bins of confidence."""
     bin_ = np.minimum((rows["confidence"] * bins).astype(int), bins - 1)
-    grouped = rows.assign(bin=bin_).groupby("bin")
-    table = grouped.agg(confidence=("confidence", "mean"), accuracy=("correct", "mean"), items=("correct", "size"))
-    return table.set_axis([f"{k / bins:.1f} to {(k + 1) / bins:.1f}" for k in table.index]).rename_axis("confidence in")
+    table = rows.groupby(bin_).agg(
+        confidence=("confidence", "mean"), accuracy=("correct", "mean"), items=("correct", "size")
+    )
+    table.index = pd.Index([f"{k / bins:.1f} to {(k + 1) / bins:.1f}" for k in table.index], name="confidence in")
+    return table.reset_index()
 
 
 def calibration_error(rows: pd.DataFrame) -> float:
@@ -100,17 +92,15 @@ def calibration_error(rows: pd.DataFrame) -> float:
     return float((table["items"] * (table["confidence"] - table["accuracy"]).abs()).sum() / table["items"].sum())
 
 
-def generation_rows(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, instances: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def generation_rows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, instances: int) -> pd.DataFrame:
     """Every sentence that the model writes about worlds of the study's size, and every fact that it could write.
 
     Returns:
-        sentences: columns source, world, seed, cluster (the document) and status.
-        possible: columns source, world, seed, split, cluster (the fact) and correct (whether it was written).
+        A row for each measure of a sentence that can be read, and for the recall of each fact: columns source, world,
+        seed (with the world's name: of another world it is another), measure, split (of recall), cluster (document or
+        fact) and correct.
     """
-    sentences: list[dict[str, Any]] = []
-    possible: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     params = Params.parse({"prompts": {"style": BUNDLED}}, "report")  # its own language, wherever the model lies
     for name in STUDIED:
         for k in range(instances):
@@ -122,95 +112,56 @@ def generation_rows(
             for source in (Source.LOCAL, Source.GLOBAL):
                 generator = generator_with(model, tokenizer, params.augmentation, seed=k)
                 written, *_ = augment(generator, world, documents, source, params, f"{name}/{k}")
-                where = {"source": str(source), "world": name, "seed": k}
-                sentences += [{**where, "cluster": i.document, "status": i.status} for i in written]
+                counted = [
+                    (measure, "", i.document, i.status == status)
+                    for measure, status in JUDGED.items()
+                    for i in written
+                    if i.status != UNPARSEABLE
+                ]
                 for split, facts in closure_facts(world, documents).items():
                     found = {i.fact for i in written if i.split is split}
-                    possible += [
-                        {**where, "split": str(split), "cluster": fact, "correct": fact in found}
-                        for fact in sorted(facts)
-                    ]
-    return pd.DataFrame(sentences), pd.DataFrame(possible)
+                    counted += [("recall", str(split), fact, fact in found) for fact in sorted(facts)]
+                rows += [(str(source), name, f"{name}/{k}", *line) for line in counted]
+    return pd.DataFrame(rows, columns=["source", "world", "seed", "measure", "split", "cluster", "correct"])
 
 
-def generation_table(sentences: pd.DataFrame, possible: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """Precision, contradictions and recall of local and global text, by world and over all."""
-    lines = []
+def generation_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """Precision, contradictions and recall of local and global text, over all worlds and by world.
 
-    def add(source: str, world: str, measure: str, split: str, estimate: Estimate) -> None:
-        lines.append({"source": source, "world": world, "measure": measure, "split": split, **_named(estimate)})
-
-    for source in dict.fromkeys(sentences["source"]):
-        parsed = sentences[(sentences["source"] == source) & (sentences["status"] != UNPARSEABLE)]
-        could = possible[possible["source"] == source]
-        for world in ("all", *dict.fromkeys(parsed["world"])):
-            here = parsed if world == "all" else parsed[parsed["world"] == world]
-            measures = (("precision", Status.ENTAILED), ("contradicted", Status.CONTRADICTED)) if len(here) else ()
-            for measure, status in measures:
-                add(source, world, measure, "", accuracy(_proportion(here, here["status"] == status), statistics))
-            there = could if world == "all" else could[could["world"] == world]
-            for split, part in there.groupby("split", sort=False):
-                add(source, world, "recall", str(split), accuracy(_proportion(part, part["correct"]), statistics))
-    return pd.DataFrame(lines, columns=[*GENERATION, *_named(Estimate(0, 0, 0, 0, 0, 0, 0))]).drop(columns="chance")
-
-
-def _proportion(rows: pd.DataFrame, correct: pd.Series) -> pd.DataFrame:
-    """Rows as `stats.accuracy` takes them; the same seed of another world is another seed."""
-    return rows.assign(correct=correct, chance=0.0, seed=rows["world"] + "/" + rows["seed"].astype(str))
+    A world has lines if any sentence about it can be read.
+    """
+    parts = []
+    for _, part in rows.groupby("source", sort=False):
+        readable = part["world"].isin(part[part["measure"].isin(JUDGED)]["world"])
+        parts += [part.assign(world="all"), part[readable]]
+    table = pd.concat(parts).assign(chance=0.0)
+    return accuracy_table(table, ["source", "world", "measure", "split"], statistics).drop(columns="chance")
 
 
 def target_table(skills: pd.DataFrame, generation: pd.DataFrame) -> pd.DataFrame:
     """Each target beside what was measured; met if the mean reaches it."""
-    lines = []
-    for target in TARGETS:
-        if target.skill == ACCURACY:
-            key = (skills["world"] == target.where) & (skills["facts"] == target.facts)
-            found = skills[key & (skills["split"] == target.split)]
-        else:
-            source, measure = target.skill.split()
-            key = (generation["source"] == source) & (generation["world"] == target.where)
-            found = generation[key & (generation["measure"] == measure) & (generation["split"] == target.split)]
-        row = found.iloc[0] if len(found) else {"value": float("nan"), "low": float("nan"), "high": float("nan")}
-        lines.append(
-            {
-                "skill": target.skill,
-                "world": target.where,
-                "split": str(target.split),
-                "facts": target.facts,
-                "measured": row["value"],
-                "low": row["low"],
-                "high": row["high"],
-                "target": target.value,
-                "met": bool(row["value"] >= target.value),
-            }
-        )
-    return pd.DataFrame(lines)
+    of_text = generation.assign(skill=generation["source"] + " " + generation["measure"], facts=STUDY_FACTS)
+    measured = pd.concat([skills.assign(skill=ACCURACY), of_text]).rename(columns={"value": "measured"})
+    table = pd.DataFrame(TARGETS).merge(measured, "left", [*KEYS])
+    table["met"] = table["measured"] >= table["target"]
+    return table[[*KEYS, "measured", "low", "high", "target", "met"]]
 
 
-def report(folder: Path, instances: int = 6, say: Callable[[str], None] = print) -> pd.DataFrame:
-    """Measure a bundled model and write tables, figure and card into its folder; the targets as a table.
-
-    Args:
-        folder: of the model.
-        instances: fresh worlds of each kind and size.
-        say: gets a line for each part.
-    """
+def report(folder: Path) -> pd.DataFrame:
+    """Measure the bundled model in a folder and write tables, figure and card there; the targets as a table."""
     statistics = Statistics()
     model, tokenizer = load(Model(name=str(folder), device="auto"))
-    say("answers in context ...")
-    rows = measured_rows(model, tokenizer, instances)
-    skills = skill_table(rows, statistics)
-    say("text of its own ...")
-    sentences, possible = generation_rows(model, tokenizer, max(1, instances // 3))
-    generation = generation_table(sentences, possible, statistics)
-    calibration = calibration_table(rows)
-    targets = target_table(skills, generation)
-    for name, table in (("skills", skills), ("generation", generation), ("targets", targets)):
+    print("answers in context ...")
+    rows = measured_rows(model, tokenizer, INSTANCES)
+    skills = accuracy_table(rows, ["world", "split", "facts"], statistics)
+    print("text of its own ...")
+    generation = generation_table(generation_rows(model, tokenizer, max(1, INSTANCES // 3)), statistics)
+    targets, calibration = target_table(skills, generation), calibration_table(rows)
+    tables = {"skills": skills, "generation": generation, "targets": targets, "calibration": calibration}
+    for name, table in tables.items():
         table.round(4).to_csv(folder / f"{name}.csv", index=False)
-    calibration.round(4).to_csv(folder / "calibration.csv")
-    (folder / "skill_report.md").write_text(
-        as_markdown(targets, skills, calibration, calibration_error(rows)), encoding="utf-8"
-    )
+    card = as_markdown(targets, skills, calibration, calibration_error(rows))
+    (folder / "skill_report.md").write_text(card, encoding="utf-8")
     write_card(folder)
     return targets
 
@@ -220,7 +171,7 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
 
     Args:
         targets: of `target_table`.
-        skills: of `skill_table`.
+        skills: of `accuracy_table`, by world, split and facts.
         history: of `emergence.shipped_checks`.
 
     Returns:
@@ -228,19 +179,19 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
         far it rose from the first to the second half of the checks of the stage that read most tokens; NaN where that
         stage did not measure it.
     """
+    short = targets[(targets["skill"] == ACCURACY) & ~targets["met"]]
+    fewest = skills.sort_values("facts").drop_duplicates(["world", "split"])
+    fewest = fewest.rename(columns={"facts": "fewest facts", "value": "measured there"})
+    table = short[["world", "split", "target", "facts", "measured"]].merge(
+        fewest[["world", "split", "fewest facts", "measured there"]], "left"
+    )
     tokens = history.groupby("stage")["tokens"]
-    longest = history[history["stage"] == (tokens.max() - tokens.min()).idxmax()]
-    lines = []
-    for target in targets[(targets["skill"] == ACCURACY) & ~targets["met"]].to_dict("records"):
-        same = skills[(skills["world"] == target["world"]) & (skills["split"] == target["split"])]
-        checks = longest[longest["skill"] == f"{target['world']}/{target['split']}"].sort_values("tokens")["accuracy"]
-        half = len(checks) // 2
-        lines.append(
-            {name: target[name] for name in ("world", "split", "target", "facts", "measured")}
-            | {"fewest facts": same["facts"].min(), "measured there": same.loc[same["facts"].idxmin(), "value"]}
-            | {"rose in training by": checks.iloc[-half:].mean() - checks.iloc[:half].mean() if half else float("nan")}
-        )
-    return pd.DataFrame(lines)
+    longest = history[history["stage"] == (tokens.max() - tokens.min()).idxmax()].sort_values("tokens")
+    rises = {
+        skill: checks.iloc[-(len(checks) // 2) :].mean() - checks.iloc[: len(checks) // 2].mean()
+        for skill, checks in longest.groupby("skill")["accuracy"]
+    }
+    return table.assign(**{"rose in training by": (table["world"] + "/" + table["split"]).map(rises)})
 
 
 def verdict(targets: pd.DataFrame) -> str:
@@ -268,7 +219,7 @@ In-context accuracy by number of facts in context:
 Confidence (the chosen option's share of the likelihood of all options) and accuracy; expected calibration error
 {error:.3f}:
 
-{calibration.round(2).reset_index().to_markdown(index=False)}
+{calibration.round(2).to_markdown(index=False)}
 """
 
 

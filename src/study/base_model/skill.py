@@ -1,7 +1,8 @@
 """What a model can infer in context, on words it has never seen: one row for each question."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,6 @@ def answered(
             {
                 "world": world.name,
                 "split": str(question.split),
-                "hops": question.hops,
                 "cluster": question.cluster,
                 "correct": best in question.answers,
                 "chance": question.chance,
@@ -77,26 +77,20 @@ def stage_skill(
                 ]
                 rows += answered(model, tokenizer, world, documents, questions)
     table = pd.DataFrame(rows)
-    return {
-        f"{world}/{split}": float(part["correct"].mean()) for (world, split), part in table.groupby(["world", "split"])
-    }
+    skill: dict[str, float] = table.groupby(table["world"] + "/" + table["split"])["correct"].mean().to_dict()
+    return skill
 
 
 def _questions_of_stage(
     world: World, documents: Sequence[Document], rng: random.Random, stage: Stage, asked: int, seed: str
-) -> list[Question]:
-    pools: dict[Split, dict[Statement, None]] = {}
+) -> Iterator[Question]:
+    pools: defaultdict[Split, set[Statement]] = defaultdict(set)
     for inferences in inferences_by_fact(world, documents, stage.wordings).values():
         for split, statements in inferences.by_split.items():
-            pools.setdefault(split, {}).update(dict.fromkeys(statements))
-    options = min(8, stage.facts)
-    return [
-        question
-        for split in sorted(pools)
-        for question in questions_of_split(
-            world, rng.sample(sorted(pools[split]), min(asked, len(pools[split]))), split, options, seed
-        )
-    ]
+            pools[split].update(statements)
+    for split, pool in sorted(pools.items()):
+        some = rng.sample(sorted(pool), min(asked, len(pool)))
+        yield from questions_of_split(world, some, split, min(8, stage.facts), seed)
 
 
 def skill_rows(
@@ -107,23 +101,15 @@ def skill_rows(
     instances: int,
     per_split: int,
     copies: int = 2,
-    first: int = 0,
 ) -> pd.DataFrame:
     """Questions as the study asks them, in held-out wordings with eight options, on fresh worlds of held-out words.
 
-    Args:
-        model: to be measured.
-        tokenizer: of the model.
-        worlds: names of worlds.
-        facts: about how many facts are in context.
-        instances: worlds of each name, each with its own entities.
-        per_split: most questions of each split in each of them.
-        copies: documents about each fact.
-        first: number of the first instance.
+    Each of `worlds` is drawn `instances` times with about so many `facts`, `copies` documents about each of them, and
+    at most `per_split` questions of each split.
     """
     rows: list[dict[str, Any]] = []
     for name in worlds:
-        for k in range(first, first + instances):
+        for k in range(instances):
             rng = random.Random(f"report/{name}/{facts}/{k}")
             world = small_world(rng, name, VALIDATION, facts, one_relation=False)
             documents = make_documents(world, rng, copies, lead_ins=0.2)

@@ -16,18 +16,8 @@ PAD, BOS, EOS, UNK = "<pad>", "<s>", "</s>", "<unk>"
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of the bundled model; it puts <s> before a text and nothing after it."""
-    tokens = [
-        PAD,
-        BOS,
-        EOS,
-        UNK,
-        ".",
-        ",",
-        "?",
-        *closed_class_words(CLOSED_CLASS),
-        *OPENINGS,
-        *(f"##{e}" for e in ENDINGS),
-    ]
+    endings = [f"##{ending}" for ending in ENDINGS]
+    tokens = [PAD, BOS, EOS, UNK, ".", ",", "?", *closed_class_words(CLOSED_CLASS), *OPENINGS, *endings]
     backend = Tokenizer(models.WordPiece({t: k for k, t in enumerate(tokens)}, unk_token=UNK))
     backend.normalizer = normalizers.Lowercase()
     backend.pre_tokenizer = pre_tokenizers.Sequence(

@@ -5,6 +5,7 @@ or value is copied or repeated, however many rows or branches share the prefix. 
 through `AttentionInterface`; `reads_in_two_parts` says whether a model supports it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -224,17 +225,15 @@ def forward(
     return logits
 
 
-def window(model: PreTrainedModel) -> int | None:
-    """Tokens in the narrowest attention window of all layers; None if every layer sees all."""
+def window(model: PreTrainedModel) -> float:
+    """Tokens in the narrowest attention window of all layers; infinite if every layer sees all."""
     config = model.config.get_text_config()
-    if not getattr(config, "use_sliding_window", True):
-        return None
     kinds = getattr(config, "layer_types", None)
-    if kinds is not None and set(kinds) <= {"full_attention"}:
-        return None
+    if not getattr(config, "use_sliding_window", True) or (kinds is not None and set(kinds) <= {"full_attention"}):
+        return math.inf
     names = ("sliding_window", "attention_chunk_size", "window_size", "attention_window_size")
     widths = [getattr(config, name, None) for name in names]
-    return min((width for width in widths if isinstance(width, int)), default=None)
+    return min((width for width in widths if isinstance(width, int)), default=math.inf)
 
 
 def positions(model: PreTrainedModel) -> int | None:
@@ -244,8 +243,8 @@ def positions(model: PreTrainedModel) -> int | None:
     return next((limit for limit in limits if limit), None)
 
 
-def unstretched(model: PreTrainedModel) -> int | None:
-    """Up to how many tokens rotary positions do not depend on the text's length; None if they never do.
+def unstretched(model: PreTrainedModel) -> float:
+    """Up to how many tokens rotary positions do not depend on the text's length; infinite if they never do.
 
     In a longer text no prefix can be cached before the length of all of it is known.
     """
@@ -257,12 +256,7 @@ def unstretched(model: PreTrainedModel) -> int | None:
         for kind in kinds
         if kind.get("rope_type") in ("longrope", "dynamic")
     ]
-    return min(lengths, default=None)
-
-
-def beyond(tokens: int, limit: int | None) -> bool:
-    """Whether there are more tokens than a limit, if there is one."""
-    return limit is not None and tokens > limit
+    return min(lengths, default=math.inf)
 
 
 _known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -270,7 +264,7 @@ _known: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 def reads_in_two_parts(model: PreTrainedModel, tokens: int) -> bool:
     """Whether attention in two parts equals the model's own for so many tokens: tried once, on a short text."""
-    if beyond(tokens, window(model)) or beyond(tokens, unstretched(model)):
+    if tokens > min(window(model), unstretched(model)):
         return False
     if model not in _known:
         _known[model] = _same(model)

@@ -80,18 +80,13 @@ def epoch_order(count: int, seed: int | str, epoch: int) -> list[int]:
     return random.Random(f"{seed}/{epoch}").sample(range(count), count)
 
 
-def learnable_tokens(encoded: Sequence[Sequence[int]]) -> int:
-    """Tokens that have one before them in their text."""
-    return sum(max(0, len(ids) - 1) for ids in encoded)
-
-
 def steps_for(encoded: Sequence[Sequence[int]], params: Finetuning) -> int:
-    """How many steps these texts take.
+    """How many steps these texts take; a token is learned if it has one before it in its text.
 
     Raises:
         ValueError: if there is no token to learn.
     """
-    tokens = learnable_tokens(encoded)
+    tokens = sum(max(0, len(ids) - 1) for ids in encoded)
     if tokens == 0:
         raise ValueError(f"nothing to learn: {len(encoded)} texts give no labelled token")
     return max(params.fewest_steps, math.ceil(params.epochs * tokens / params.step_tokens))
@@ -116,28 +111,28 @@ def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: i
         yield pieces
 
 
-def packed(pieces: Sequence[Piece]) -> dict[str, torch.Tensor]:
+def packed(pieces: Sequence[Piece], device: torch.device | None = None) -> dict[str, torch.Tensor]:
     """All texts of a step in one row, as model inputs of shape (1, tokens); positions start at 0 in each text."""
     return {
-        "input_ids": torch.tensor([[token for piece in pieces for token in piece.ids]]),
-        "position_ids": torch.tensor([[k for piece in pieces for k in range(len(piece.ids))]]),
+        "input_ids": torch.tensor([[token for piece in pieces for token in piece.ids]], device=device),
+        "position_ids": torch.tensor([[k for piece in pieces for k in range(len(piece.ids))]], device=device),
     }
 
 
 def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece]) -> torch.Tensor:
     """Mean loss over the tokens to be learned, the only ones for which logits are computed."""
     learned = itertools.chain.from_iterable([k >= first for k in range(len(ids))] for ids, first in pieces)
-    inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
+    inputs = packed(pieces, model.device)
     places = torch.tensor([place for place, label in enumerate(learned) if label], device=model.device)
     logits = model(**inputs, use_cache=False, logits_to_keep=places - 1).logits[0]
     return nn.functional.cross_entropy(logits.float(), inputs["input_ids"][0, places])
 
 
-def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
+def padded(pieces: Sequence[Piece], pad: int, device: torch.device | None = None) -> dict[str, torch.Tensor]:
     """A text in each row, as model inputs of shape (texts, longest), padded on the right."""
 
     def rows(values: Iterable[list[int]], padding: int) -> torch.Tensor:
-        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in values], True, padding)
+        return nn.utils.rnn.pad_sequence([torch.tensor(row, device=device) for row in values], True, padding)
 
     return {
         "input_ids": rows((ids for ids, _ in pieces), pad),
@@ -148,8 +143,7 @@ def padded(pieces: Sequence[Piece], pad: int) -> dict[str, torch.Tensor]:
 
 def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> torch.Tensor:
     """As `packed_loss`, for models that do not keep packed texts apart."""
-    inputs = {name: tensor.to(model.device) for name, tensor in padded(pieces, pad).items()}
-    loss: torch.Tensor = model(**inputs, use_cache=False).loss
+    loss: torch.Tensor = model(**padded(pieces, pad, model.device), use_cache=False).loss
     return loss
 
 
@@ -160,8 +154,7 @@ def keeps_texts_apart(model: PreTrainedModel) -> bool:
     places = torch.arange(8, 20, device=model.device)
 
     def logits(pieces: list[Piece], places: torch.Tensor) -> Any:
-        inputs = {name: tensor.to(model.device) for name, tensor in packed(pieces).items()}
-        return model(**inputs, use_cache=False, logits_to_keep=places).logits
+        return model(**packed(pieces, model.device), use_cache=False, logits_to_keep=places).logits
 
     try:
         return close(logits([first, second], places), logits([second], places - 8))

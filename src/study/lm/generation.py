@@ -18,7 +18,6 @@ from study.lm.attention import (
     Pair,
     PrefixCache,
     additive,
-    beyond,
     close,
     common_prefix,
     forward,
@@ -168,11 +167,11 @@ def generate(
         encoded += tokenizer(some, add_special_tokens=special_tokens, return_attention_mask=False).input_ids
     longest = max(map(len, encoded)) + max_new_tokens
     limit = positions(model)
-    if beyond(longest, limit):
+    if limit and longest > limit:
         tokens = f"a prompt of {longest - max_new_tokens} tokens and {max_new_tokens} new ones"
         raise ValueError(f"{tokens} exceed the model's {limit} positions")
     model.eval()
-    if beyond(longest, unstretched(model)):
+    if longest > unstretched(model):
         batch_size = 1  # the longest of a batch would decide on the positions of all
     # The longest first: if memory does not suffice, that is seen at once; and rows of a batch have similar lengths.
     order = sorted(range(len(encoded)), key=lambda k: -len(encoded[k]))

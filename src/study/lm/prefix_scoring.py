@@ -18,7 +18,6 @@ from study.lm.attention import (
     New,
     PrefixCache,
     additive,
-    beyond,
     close,
     forward,
     reads_in_two_parts,
@@ -222,8 +221,8 @@ def prefix_scorer(
         return SplitAttentionScorer(model, prefix_cache)
     if model not in _ways:
         _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
-    ways = [] if beyond(tokens, unstretched(model)) else _ways[model]
-    if beyond(packed, window(model)):  # a window counts what stands between two tokens, whatever their positions
+    ways = [] if tokens > unstretched(model) else _ways[model]
+    if packed > window(model):  # a window counts what stands between two tokens, whatever their positions
         ways = [way for way in ways if way is not MaskedScorer]
     return next(iter(ways), WholeTextScorer)(model)
 

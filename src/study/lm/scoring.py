@@ -10,7 +10,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from study.lm.attention import PrefixCache, beyond, common_prefix, positions
+from study.lm.attention import PrefixCache, common_prefix, positions
 from study.lm.flops import heads_by_layer
 from study.lm.parallel import side_by_side
 from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
@@ -62,7 +62,7 @@ def score_options(
     prefix, tokenized = tokens_of(tokenizer, context, questions)
     limit = positions(model)
     longest = len(prefix) + max(len(ids) for question in tokenized for ids in question.options)
-    if beyond(longest, limit):
+    if limit and longest > limit:
         raise ValueError(f"context and question take {longest} tokens, but the model has {limit} positions")
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from study.config import ParamsError
 from study.data.questions import training_texts
-from study.lm.attention import beyond, positions, unstretched, window
+from study.lm.attention import positions, unstretched, window
 from study.lm.finetuning import with_adapter
 from study.lm.flops import Size, forward_flops, heads_by_layer, matrices, size_of, training_flops
 from study.lm.loading import attention_of, load_tokenizer, pick_device, refuse_unknown_tokens, skeleton
@@ -184,7 +184,7 @@ class Workload:
             ),
         }
         for what, (tokens, remedy) in longest.items():
-            if beyond(tokens, limit):
+            if limit and tokens > limit:
                 name = f"model.name = {self.params.model.name!r}"
                 raise ParamsError(f"{name}: has {limit} positions, {what} takes {tokens} tokens; use {remedy}")
 
@@ -336,7 +336,7 @@ def estimated_bytes(model: PreTrainedModel, tokens: int, predicted: int) -> int:
 def reads_whole_prompts(model: PreTrainedModel, tokens: int) -> bool:
     """Whether the prefix that prompts share is read for each: attention without a log-sum-exp, or not to all of it."""
     eager = model.config._attn_implementation == "eager"
-    return eager or beyond(tokens, window(model)) or beyond(tokens, unstretched(model))
+    return eager or tokens > min(window(model), unstretched(model))
 
 
 def writing_bytes(model: PreTrainedModel, rows: int, shared: int, own: int) -> int:
