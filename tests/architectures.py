@@ -38,7 +38,7 @@ from study.runs.run import FINISHED
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
-SECONDS = 240  # that one architecture may take
+SECONDS = 600  # that one architecture may take
 MOST = 4_000_000  # weights of a tiny model
 WIDTH, LAYERS, HEADS = 32, 2, 4
 # What configurations call their sizes, and how small each becomes; a name that a configuration lacks is left out.
@@ -73,13 +73,15 @@ SMALL = {
 }
 # Of some the sizes hang together in their own way.
 HEAD = {"head_dim": WIDTH // HEADS}
+EXPERTS = {"n_shared_experts": 1, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1}
 HYBRID = {"layers_block_type": ["linear_attention", "hybrid"]}
 MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16}
 OWN: dict[str, dict[str, object]] = {
-    **dict.fromkeys(("bamba", "granitemoehybrid"), MAMBA),
-    "dots1": {"n_shared_experts": 1},
+    "bamba": MAMBA | {"attn_layer_indices": [1]},
+    "granitemoehybrid": MAMBA | {"layer_types": ["mamba", "attention"]},
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "dots1"), EXPERTS),
     "falcon_h1": MAMBA | {"mamba_d_ssm": 64},
-    "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"], "activation_sparsity_pattern": 0.0},
+    "gemma3n_text": {"layer_types": ["sliding_attention", "full_attention"], "activation_sparsity_pattern": [0.0, 0.0]},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "qwen4_exp", "qwen4_exp_text"), HEAD),
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "mamba_dt_rank": 4},
@@ -112,7 +114,8 @@ def small_config(name: str, vocabulary: int) -> PretrainedConfig:
     if "vocab_size_per_layer_input" in known:
         sizes["vocab_size_per_layer_input"] = vocabulary
     kinds = list(dict.fromkeys(getattr(default, "layer_types", None) or ()))
-    if kinds and getattr(getattr(type(default), "layer_types", None), "fset", True):
+    place = getattr(type(default), "attribute_map", {}).get("layer_types", "layer_types")
+    if kinds and getattr(getattr(type(default), place, None), "fset", True):
         sizes["layer_types"] = kinds if len(kinds) > 1 else kinds * LAYERS
         sizes |= {key: len(sizes["layer_types"]) for key in ("num_hidden_layers", "n_layer") if key in sizes}
     own = OWN.get(name) or OWN.get(default.model_type, {})

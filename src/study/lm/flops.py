@@ -90,8 +90,8 @@ def _attends(kind: str) -> bool:
 def _heads(config: PretrainedConfig) -> Heads:
     number = config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // number
-    if latent := getattr(config, "v_head_dim", None):  # keys and values come from a latent vector
-        width = (config.qk_nope_head_dim + config.qk_rope_head_dim + latent) // 2
+    if latent := getattr(config, "qk_nope_head_dim", None):  # keys and values come from a latent vector
+        width = (latent + config.qk_rope_head_dim + config.v_head_dim) // 2
     return Heads(number, getattr(config, "num_key_value_heads", None) or number, width)
 
 

@@ -211,7 +211,7 @@ _apart: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 def keeps_rows_apart(model: PreTrainedModel) -> bool:
     """Whether a text in a batch gives what it gives alone, padded or not: tried once, on short texts."""
     if model not in _apart:
-        short, long = [3, 5, 4], [4, 3, 6, 5, 3, 4, 6]
+        short, long = ([3 + k * k % 5 for k in range(length)] for length in (9, 31))
         alone = [model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1] for ids in (short, long)]
         pad = len(long) - len(short)
         rows = torch.tensor([[0] * pad + short, long], device=model.device)

@@ -203,7 +203,7 @@ class MaskedScorer(CopiedCacheScorer):
         return _of_nodes(trie, list(trie.scored), predicting, logits[0])
 
 
-_ways: WeakKeyDictionary[nn.Module, list[type[PrefixScorer]]] = WeakKeyDictionary()
+_ways: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], type[PrefixScorer]]] = WeakKeyDictionary()
 
 
 def prefix_scorer(
@@ -219,17 +219,22 @@ def prefix_scorer(
     """
     if reads_in_two_parts(model, tokens):
         return SplitAttentionScorer(model, prefix_cache)
-    if model not in _ways:
-        _ways[model] = [way for way in (MaskedScorer, CopiedCacheScorer) if _gives_the_same(way(model))]
-    ways = [] if tokens > unstretched(model) else _ways[model]
-    if packed > window(model):  # a window counts what stands between two tokens, whatever their positions
-        ways = [way for way in ways if way is not MaskedScorer]
-    return next(iter(ways), WholeTextScorer)(model)
+    if tokens > unstretched(model):
+        return WholeTextScorer(model)
+    # A window counts what stands between two tokens, whatever their positions.
+    width = window(model)
+    lengths = (4, int(width) + 5) if packed > width else (4, int(min(21, width - 10)))
+    known = _ways.setdefault(model, {})
+    if lengths not in known:
+        ways = (CopiedCacheScorer,) if packed > width else (MaskedScorer, CopiedCacheScorer)
+        right = (way for way in ways if all(_gives_the_same(way(model), length) for length in lengths if length > 0))
+        known[lengths] = next(right, WholeTextScorer)
+    return known[lengths](model)
 
 
 @torch.inference_mode()
-def _gives_the_same(way: PrefixScorer) -> bool:
-    prefix, trie = [3, 5, 7, 4, 6], Trie()
+def _gives_the_same(way: PrefixScorer, length: int) -> bool:
+    prefix, trie = [3 + k * k % 5 for k in range(length)], Trie()
     for ids in ([8, 3, 9, 4], [8, 3, 5], [6, 7, 3]):
         trie.add(ids, 1)
     alone = WholeTextScorer(way.model)

@@ -290,15 +290,15 @@ def training_bytes(params: Params, method: str) -> int:
     tuned = with_adapter(model, tuning) if method == "lora" else model
     trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
     masters = half and method == "full"
-    with FakeTensorMode(allow_non_fake_inputs=True):  # nothing is allocated, whatever is made here
-        # An adapter keeps what its layers read, as their own weights do where they are trained.
-        kind = torch.float32 if masters else dtype
-        faked = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention_of(config)).train()
-        with torch.autocast("cpu", dtype, enabled=half):
-            try:
-                kept = kept_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
-            except Exception:  # of whatever in the model needs numbers, such as a router
-                kept = estimated_bytes(faked, round(READ_AGAIN * tuning.step_tokens), tuning.step_tokens)
+    # An adapter keeps what its layers read, as their own weights do where they are trained.
+    kind, read = torch.float32 if masters else dtype, round(READ_AGAIN * tuning.step_tokens)
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):  # nothing is allocated, whatever is made here
+            faked = AutoModelForCausalLM.from_config(config, dtype=kind, attn_implementation=attention_of(config))
+            with torch.autocast("cpu", dtype, enabled=half):
+                kept = kept_bytes(faked.train(), read, tuning.step_tokens)
+    except Exception:  # of whatever in the model needs numbers, such as a router
+        kept = estimated_bytes(model, read, tuning.step_tokens) * kind.itemsize // dtype.itemsize
     kept += tuning.step_tokens * vocabulary(model) * (4 + dtype.itemsize)  # gradients of the predictions
     kept = round(kept * CASTS) if half else kept
     raised = 4 - dtype.itemsize if masters else 0
