@@ -27,8 +27,49 @@ EXECUTOR ?= local
 REMOTE_STORE ?=
 PYTHON3 ?= python3
 
-# An active conda environment is used as it is; otherwise .venv is made here.
-ifdef CONDA_PREFIX
+# What each target takes; a variable that a target does not take would change nothing, and is refused.
+TAKES := PYTHON3
+TAKES_setup := EXECUTOR
+TAKES_reproduce := STUDY EXECUTOR REMOTE_STORE
+TAKES_smoke := EXECUTOR REMOTE_STORE
+TAKES_test := MARKER ONLY
+TAKES_nb := NB PARAMS EXECUTOR REMOTE_STORE
+TAKES_help-nb := NB
+TAKES_plan := STUDY DOCS QUESTIONS VERBOSE EXECUTOR REMOTE_STORE
+TAKES_status := STUDY DOCS QUESTIONS EXECUTOR REMOTE_STORE
+TAKES_figures := STUDY
+TAKES_verify := STUDY
+TAKES_documents := DOCS QUESTIONS STUDY EXECUTOR REMOTE_STORE
+TAKES_fetch := MODEL REVISION DATA
+TAKES_base-model := SIZE
+TAKES_base-report := SIZE
+TAKES_bench := QUICK ONLY
+TAKES_chaos := QUICK ONLY FAULTS SEED
+TAKES_soak := MINUTES STUDY REFERENCE EXECUTOR
+TAKES_fuzz := TARGET SECONDS
+TAKES_site := STUDY
+TAKES_site-test := ONLY
+GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
+TAKEN := $(sort $(TAKES) $(foreach goal,$(GOALS),$(TAKES_$(goal))))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+$(foreach name,$(filter-out $(TAKEN) MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN)),$(error \
+  $(name) = '$($(name))': `make $(GOALS)` does not take it; it takes $(TAKEN)))
+
+# Each checkout runs its own code and the packages of its own environment, whatever else is installed or set.
+export PYTHONPATH := $(CURDIR)/src
+export PYTHONNOUSERSITE := 1
+export PIP_USER := 0
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport JUPYTER_PATH
+
+# An active conda environment is used as it is, but for its base; otherwise .venv is made here.
+ifeq ($(CONDA_DEFAULT_ENV),base)
+  CONDA_PREFIX :=
+endif
+ifneq ($(word 2,$(CONDA_PREFIX)),)
+  $(error CONDA_PREFIX = '$(CONDA_PREFIX)': make cannot use a path with a space; run `conda deactivate`, and .venv is used)
+endif
+ifneq ($(CONDA_PREFIX),)
   BIN := $(CONDA_PREFIX)/bin
   READY := $(CONDA_PREFIX)/icl-or-finetuning-ready
 else
@@ -57,6 +98,8 @@ setup: $(TRIALS) ## install the pinned packages (the other targets do it themsel
 
 # torch comes last and without a hash: its build depends on the machine's GPU.
 $(READY): requirements/main.lock requirements/torch.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11, 5))' 2>/dev/null || \
+	  { echo "error: $(BIN)/python has no pip, or is older than Python 3.11.5; remove the environment (rm -r $(dir $(BIN))) and run again" >&2; exit 1; }
 	$(LOCKED) --requirement requirements/main.lock
 	$(PIP) --requirement requirements/torch.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
@@ -77,7 +120,7 @@ test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): the slow ones
 	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(filter chaos,$(MARKER)),,-n 2) $(if $(MARKER),-m "$(MARKER)") $(if $(ONLY),-k "$(ONLY)")
 
 golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
-	@OMP_WAIT_POLICY=passive PYTHONPATH=tests $(BIN)/python -m golden
+	@OMP_WAIT_POLICY=passive PYTHONPATH="tests:$$PYTHONPATH" $(BIN)/python -m golden
 
 nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 	@$(RUN) nb "$(NB)" "$(PARAMS)"
@@ -85,11 +128,11 @@ nb: $(TRIALS) ## run one notebook with other params: NB=03 PARAMS=mine.yaml
 help-nb: $(READY) ## print the question of a notebook and its settings: NB=03
 	@$(RUN) help-nb "$(NB)"
 
-plan: $(READY) ## print what `make reproduce` would run: STUDY=default; VERBOSE=1: every run
-	@$(RUN) plan --study "$(STUDY)" $(if $(VERBOSE),--verbose)
+plan: $(READY) ## print what `make reproduce` would run: STUDY=default; or `make documents`: DOCS, QUESTIONS; VERBOSE=1: every run
+	@$(RUN) plan --study "$(STUDY)" --docs "$(DOCS)" --questions "$(QUESTIONS)" $(if $(VERBOSE),--verbose)
 
-status: $(READY) ## print what is finished, diverged or failed: STUDY=default
-	@$(RUN) status --study "$(STUDY)"
+status: $(READY) ## print what is finished, diverged or failed: STUDY=default; or of `make documents`: DOCS, QUESTIONS
+	@$(RUN) status --study "$(STUDY)" --docs "$(DOCS)" --questions "$(QUESTIONS)"
 
 figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
 	@$(RUN) figures --study "$(STUDY)"
@@ -116,7 +159,7 @@ chaos: $(TRIALS) ## disturb a tiny study by every fault in turn and count those 
 	@OMP_WAIT_POLICY=passive QUICK="$(QUICK)" ONLY="$(ONLY)" FAULTS="$(FAULTS)" $(BIN)/python -m pytest -m chaos -vv tests/chaos
 
 soak: $(TRIALS) ## kill processes of a study at random: MINUTES=60, STUDY=default; REFERENCE=folder of trials to compare with
-	@PYTHONPATH=tests $(BIN)/python -m chaos.soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
+	@PYTHONPATH="tests:$$PYTHONPATH" $(BIN)/python -m chaos.soak --minutes "$(MINUTES)" --study "$(STUDY)" --reference "$(REFERENCE)"
 
 fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code it reaches: SECONDS=60 each, TARGET=params
 	@$(BIN)/python tests/fuzz.py "$(TARGET)" "$(SECONDS)"
@@ -130,7 +173,7 @@ site-test: $(READY).site ## test the site in a real browser: links, search, cons
 	@$(BIN)/python -m pytest -m browser -n 2 $(if $(ONLY),-k "$(ONLY)")
 
 lab: $(READY) ## open the notebooks in JupyterLab
-	@$(BIN)/jupyter lab --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
+	@$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
 
 # uv is given the versions alone: it would keep the hashes of a file that has some.
 lock: $(READY).audit ## record the hashes of the pinned versions again, after a version was changed
@@ -141,16 +184,16 @@ lock: $(READY).audit ## record the hashes of the pinned versions again, after a 
 
 licences: $(READY).audit ## list the licences of the installed packages: build/licences.csv
 	@mkdir -p build
-	@$(BIN)/pip-licenses --from=mixed --with-urls --format=csv --output-file=build/licences.csv
-	@$(BIN)/pip-licenses --from=mixed --summary --order=count
+	@$(BIN)/python -m piplicenses --from=mixed --with-urls --format=csv --output-file=build/licences.csv
+	@$(BIN)/python -m piplicenses --from=mixed --summary --order=count
 
 audit: $(READY).audit ## ask the advisory service of PyPI for known vulnerabilities of all locked packages
 	@for file in $(HASHED); do \
-	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement $$file || exit 1; done
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements/torch.lock
+	  $(BIN)/python -m pip_audit --strict --disable-pip --require-hashes --requirement $$file || exit 1; done
+	@$(BIN)/python -m pip_audit --strict --disable-pip --no-deps --requirement requirements/torch.lock
 
 lint: $(READY) ## check style and types
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
 
 clean: ## remove what is not published: caches, the smoke study, single-notebook runs
 	rm -rf results/smoke results/nb results/*/failed build .mypy_cache .ruff_cache .pytest_cache src/*.egg-info
