@@ -54,8 +54,8 @@ def differences(table: pd.DataFrame) -> str:
 
 def effects(effects: pd.DataFrame, claims: pd.DataFrame) -> str:
     """Of `comparisons.effects_figure`."""
-    verdicts = claims.groupby("verdict", sort=False)["number"].apply(lambda numbers: _listed(numbers))
-    said = "; ".join(f"{verdict}: {numbers}" for verdict, numbers in verdicts.items())
+    verdicts = claims.groupby("verdict", sort=False)["number"]
+    said = "; ".join(f"{verdict}: {_listed(numbers)}" for verdict, numbers in verdicts)
     return (
         f"The {len(effects)} effects behind the claims, in their order, each a paired difference with its interval and "
         f"the bounds claimed. Claims by verdict: {said}."
