@@ -7,6 +7,7 @@ that the user's questions decide nothing but the result.
 
 import random
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -94,25 +95,22 @@ def cut(sentence: str) -> tuple[str, str] | None:
 
 def _ends(documents: Sequence[Document], options: int, count: int) -> Iterator[Question]:
     """Questions for the last words of some sentences, with the last words of the others as false options."""
-    passages: dict[str, str] = {}
-    parts: dict[str, tuple[str, str]] = {}
+    parts: dict[str, tuple[str, str, str]] = {}
+    true: dict[str, set[str]] = defaultdict(set)
     for number, document in enumerate(documents, 1):
         for sentence in document.stating:
             if found := cut(sentence):
-                passages.setdefault(sentence, f"{document.file}, passage {number}")
-                parts[sentence] = found
-    asked = spread(list(passages), (passages.__getitem__,), random.Random("documents"))[:count]
-    true: dict[str, set[str]] = {}
-    for stem, ending in parts.values():
-        true.setdefault(stem, set()).add(ending)
+                parts.setdefault(sentence, (*found, f"{document.file}, passage {number}"))
+                true[found[0]].add(found[1])
+    asked = spread(list(parts), (lambda sentence: parts[sentence][2],), random.Random("documents"))[:count]
     endings = [parts[sentence][1] for sentence in asked]
     chooser = Chooser(endings)
     for sentence in asked:
         rng = random.Random(f"documents/{sentence}")
-        stem, ending = parts[sentence]
+        stem, ending, passage = parts[sentence]
         others = [other for other in dict.fromkeys(endings) if other not in true[stem]]
         false = chooser.choose([others], options - 1, False, rng)
         if len(false) == options - 1:
-            texts, cluster = tuple(rng.sample([ending, *false], options)), passages[sentence]
+            texts = tuple(rng.sample([ending, *false], options))
             answers = (texts.index(ending),)
-            yield Question(sentence, Split.STATED, Kind.ENDINGS, cluster, stem, texts, answers, "stated", 1, ())
+            yield Question(sentence, Split.STATED, Kind.ENDINGS, passage, stem, texts, answers, "stated", 1, ())
