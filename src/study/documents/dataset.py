@@ -9,7 +9,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -18,9 +18,6 @@ from study.data.questions import Chooser, Dataset, Document, Question, spread
 from study.paths import ROOT
 from study.worlds.shape import Given
 from study.worlds.world import Kind, Split
-
-if TYPE_CHECKING:  # its packages are slow to import
-    from study.documents.questions import UserQuestion
 
 CLOSED = False  # what follows from the documents is not known
 RETENTION = ""  # there is no other dataset of their kind
@@ -56,15 +53,17 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
     Raises:
         ParamsError: naming the file and the line that cannot be used.
     """
-    from study.documents.questions import read_questions
+    from study.documents.questions import read_questions  # its packages are slow to import
     from study.documents.read import read_documents
 
     passages = read_documents(ROOT / shape.folder)
     documents = [Document((), ((p.heading,) if p.heading else ()) + p.sentences, p.file, p.heading) for p in passages]
+    names = dict.fromkeys(passage.file for passage in passages)
     owned = []
-    if shape.questions:
-        names = dict.fromkeys(passage.file for passage in passages)
-        owned = [_question(q, ask) for q in read_questions(ROOT / shape.questions, names, options)]
+    for asked in read_questions(ROOT / shape.questions, names, options) if shape.questions else ():
+        kind, query = Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS, ask(asked.question)
+        texts, answers = tuple(f" {option}" for option in asked.options), (asked.answer,)
+        owned.append(Question(asked.id, Split.ASKED, kind, asked.id, query, texts, answers, asked.document, 1, ()))
     ends = list(_ends(documents, options, per_split))
     if not ends:
         raise ParamsError(
@@ -72,13 +71,6 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
             "documents, or use fewer questions.options"
         )
     return Dataset(tuple(documents), (*ends, *owned))
-
-
-def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
-    kind = Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS
-    options = tuple(f" {option}" for option in asked.options)
-    query, answers = ask(asked.question), (asked.answer,)
-    return Question(asked.id, Split.ASKED, kind, asked.id, query, options, answers, asked.document, 1, ())
 
 
 def cut(sentence: str) -> tuple[str, str] | None:

@@ -64,15 +64,14 @@ def effects(effects: pd.DataFrame, claims: pd.DataFrame) -> str:
 
 def coverage(table: pd.DataFrame, other: str) -> str:
     """Of `comparisons.coverage_figure`."""
-    groups = []
-    for (covered, misled), name in {
+    groups, parts = [], dict(iter(table.groupby(["text has the answer", "text has a false one"])))
+    for group, name in {
         (True, False): "has the answer alone",
         (True, True): "has the answer and a false one",
         (False, False): "has neither",
         (False, True): "has a false one alone",
     }.items():
-        part = table[(table["text has the answer"] == covered) & (table["text has a false one"] == misled)]
-        if len(part):
+        if (part := parts.get(group)) is not None:
             here, beside = (np.average(part[c], weights=part["items"]) for c in ("value", f"accuracy of {other}"))
             groups.append(f"{name} {here:.2f} ({other} {beside:.2f})")
     return (

@@ -1,7 +1,10 @@
-"""Figures that hold arms against each other, drawn from tables alone."""
+"""Figures that hold arms against each other, drawn from tables alone.
+
+`arms` are all arms of the study, in order; those without rows are left out.
+"""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,16 +24,10 @@ GROUPS = {
 
 
 def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Accuracy with intervals, a row of panels for each world, one for each split, chance dotted.
-
-    Args:
-        table: as given by `stats.accuracy_table`.
-        arms: all arms of the study, in order; those without rows are left out.
-    """
+    """Of `stats.accuracy_table`: intervals, a row of panels for each world, one for each split, chance dotted."""
     looks = style.looks_in(table, arms)
-    figure, panels = _panels(table, "arm", list(looks))
+    figure, panels = _panels(table, "arm", looks)
     for axis, part, rows in panels:
-        _intervals(axis, part, rows, looks)
         _named_line(axis, part["chance"].mean(), "chance", rows)
         axis.set_xlim(-0.04, 1.04)
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
@@ -40,17 +37,14 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def differences_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Paired differences of two arms, a row of panels for each world, one for each split.
+    """Of `stats.difference_table`: a row of panels for each world, one for each split.
 
-    Args:
-        table: as given by `stats.difference_table`.
-        arms: all arms of the study; a pair has the look of its first.
+    A pair of arms has the look of its first.
     """
     pairs = zip(table["difference"], table["arm"], strict=True)
     looks = {pair: style.arm_look(arms[arm]) for pair, arm in pairs}
-    figure, panels = _panels(table, "difference", list(looks))
-    for axis, part, rows in panels:
-        _intervals(axis, part, rows, looks)
+    figure, panels = _panels(table, "difference", looks)
+    for axis, _, rows in panels:
         _named_line(axis, 0.0, "equal", rows)
         axis.set_xlim(-1.06, 1.06)
     figure.supxlabel(
@@ -60,11 +54,14 @@ def differences_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def _panels(
-    table: pd.DataFrame, column: str, names: Sequence[str]
-) -> tuple[Figure, list[tuple[Axes, pd.DataFrame, list[str]]]]:
-    """A row of panels for each world, one for each split: each with its part of the table and the names of its rows."""
-    worlds = dict(iter(table.rename(columns={column: "row"}).groupby("world", sort=False)))
-    rows = {world: [name for name in names if name in set(part["row"])] for world, part in worlds.items()}
+    table: pd.DataFrame, column: str, looks: Mapping[str, style.Look]
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame, int]]]:
+    """Intervals, a row of panels for each world, one for each split; of each its part of the table and number of rows.
+
+    The column holds the names of rows, which stand in the order of their looks.
+    """
+    worlds = dict(iter(table.groupby("world", sort=False)))
+    rows = {world: [name for name in looks if name in set(part[column])] for world, part in worlds.items()}
     splits = {world: style.splits_in(part) for world, part in worlds.items()}
     columns, heights = max(map(len, splits.values())), [len(here) + 1.7 for here in rows.values()]
     figure, axes = style.subplots(
@@ -72,37 +69,34 @@ def _panels(
         sharex=True, gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     panels = []
-    for line, (world, part) in zip(axes, worlds.items(), strict=True):
-        line[0].set_ylabel(world, fontweight="bold")
-        for axis in line[len(splits[world]) :]:
+    for row, (world, part) in zip(axes, worlds.items(), strict=True):
+        row[0].set_ylabel(world, fontweight="bold")
+        for axis in row[len(splits[world]) :]:
             axis.set_visible(False)
-        for axis, split in zip(line, splits[world], strict=False):
+        for axis, split in zip(row, splits[world], strict=False):
             here = part[part["split"] == split]
             counts = f"{style.counted(here['items'].max(), 'item')}, {style.counted(here['facts'].max(), 'fact')}"
             style.heading(axis, split, counts, width=17, size=style.MIDDLE)
-            axis.set_yticks(range(len(rows[world])), rows[world] if axis is line[0] else [], fontsize=8)
-            panels.append((axis, here, rows[world]))
-    for line in axes.T:
-        [axis for axis in line if axis.get_visible()][-1].tick_params(labelbottom=True)
+            axis.set_yticks(range(len(rows[world])), rows[world] if axis is row[0] else [], fontsize=8)
+            for line in here.to_dict("records"):
+                place, look = rows[world].index(line[column]), looks[line[column]]
+                axis.plot([line["low"], line["high"]], [place, place], color=look.color, linewidth=1.6, alpha=0.7)
+                axis.plot(line["value"], place, **look.point())
+            axis.grid(axis="y", color="0.92", linewidth=0.8)
+            axis.set_axisbelow(True)
+            axis.tick_params(axis="y", length=0)
+            panels.append((axis, here, len(rows[world])))
+    for below in axes.T:
+        [axis for axis in below if axis.get_visible()][-1].tick_params(labelbottom=True)
     figure.align_ylabels(axes[:, 0])
     return figure, panels
 
 
-def _intervals(axis: Axes, table: pd.DataFrame, rows: list[str], looks: Mapping[str, style.Look]) -> None:
-    for line in table.itertuples():
-        place, look = rows.index(line.row), looks[line.row]
-        axis.plot([line.low, line.high], [place, place], color=look.color, linewidth=1.6, alpha=0.7)
-        axis.plot(line.value, place, **look.point())
-    axis.grid(axis="y", color="0.92", linewidth=0.8)
-    axis.set_axisbelow(True)
-    axis.tick_params(axis="y", length=0)
-
-
-def _named_line(axis: Axes, place: float, name: str, rows: list[str]) -> None:
+def _named_line(axis: Axes, place: float, name: str, rows: int) -> None:
     """An upright line, with its name below the last row."""
     axis.axvline(place, **style.CHANCE)
-    axis.set_ylim(len(rows) + 0.55, -0.6)
-    axis.annotate(name, (place, len(rows)), (2, 0), textcoords="offset points", va="center", **style.NOTE)
+    axis.set_ylim(rows + 0.55, -0.6)
+    axis.annotate(name, (place, rows), (2, 0), textcoords="offset points", va="center", **style.NOTE)
 
 
 def _seeds(table: pd.DataFrame) -> str:
@@ -111,11 +105,9 @@ def _seeds(table: pd.DataFrame) -> str:
 
 
 def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
-    """Every effect with its interval, claim by claim, in the colour of the claim's verdict; bounds as ticks.
+    """Of `claims.effect_table`: intervals, claim by claim, in the colour of the verdict by `claims.judge`.
 
-    Args:
-        effects: as given by `claims.effect_table`.
-        claims: as given by `claims.judge`.
+    The bounds claimed are ticks.
     """
     claims = claims.set_index("number")
     colors = {"replicates": style.GREEN, "unresolved": style.GREY, "refuted": style.RED}
@@ -156,12 +148,9 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
 
 
 def coverage_figure(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> Figure:
-    """Accuracy by whether the arm's text has the answer, a panel for each split; bars: the arm without text.
+    """Of `Experiment.coverage`: accuracy by whether an arm's text has the answer, a panel for each split.
 
-    Args:
-        table: as given by `Experiment.coverage`.
-        arms: all arms of the study, in order.
-        other: name of the arm without text.
+    Bars are those of the other arm, which has no text.
     """
     places = {group: k for k, group in enumerate(GROUPS)}
     looks, splits = style.looks_in(table, arms), style.splits_in(table)
@@ -189,12 +178,9 @@ def coverage_figure(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) ->
 
 
 def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> Figure:
-    """Accuracy against what a question costs in all, at some numbers of questions; from how many on an arm pays.
+    """Of `cost.cost_accuracy`: accuracy against what a question costs in all, at some numbers of questions.
 
-    Args:
-        table: as given by `cost.cost_accuracy`.
-        arms: all arms of the study, in order.
-        other: the arm that the others are held against.
+    The legend tells from how many on an arm costs less than the other one, which all are held against.
     """
     volumes, ways = list(dict.fromkeys(table["questions"])), table.groupby("context", sort=False)
     height = 0.6 + 2.5 * len(ways)

@@ -1,4 +1,7 @@
-"""Figures along a quantity: text, steps, tokens, facts, parameters, questions; drawn from tables alone."""
+"""Figures along a quantity: text, steps, tokens, facts, parameters, questions; drawn from tables alone.
+
+`arms` are all arms of the study, in order; those without rows are left out.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +28,7 @@ ON_THE_WAY = (str(Split.STATED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(S
 
 
 def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Operations in all against the number of questions, with the context kept and with it read anew for each.
-
-    Args:
-        costs: one row for each trial, as given by `cost.cost_lines`.
-        arms: all arms of the study, in order.
-    """
+    """Of `cost.cost_lines`, one row for each trial: operations in all against the number of questions."""
     questions = np.logspace(0, 6, 61)
     costs = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
     means, looks = costs.groupby("arm").mean(numeric_only=True), style.looks_in(costs, arms)
@@ -55,12 +53,7 @@ def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Accuracy along the training, a column for each world: a thin line for each seed, a thick one for their mean.
-
-    Args:
-        curves: as given by `Experiment.curves`.
-        arms: all arms of the study, in order.
-    """
+    """Of `Experiment.curves`, a column for each world: a thin line for each seed, a thick one for their mean."""
     looks = style.looks_in(curves, arms)
     curves = curves[curves["split"].isin(ON_THE_WAY)]
     worlds = dict(iter(curves.groupby("world", sort=False)))
@@ -99,12 +92,7 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Accuracy by the size of the model, a panel for each split, chance dotted.
-
-    Args:
-        table: as given by `Experiment.model_sizes`.
-        arms: all arms of the study, in order.
-    """
+    """Of `Experiment.model_sizes`: accuracy by size, a panel for each split, chance dotted."""
     looks, splits = style.looks_in(table, arms), style.splits_in(table)
     sizes = sorted(set(table["parameters"] / 1e6))
     along = f"million parameters; intervals over facts and seeds ({style.counted(table['seeds'].max(), 'seed')})"
@@ -137,12 +125,7 @@ def _of_accuracy(count: int, columns: int, height: float, along: str) -> tuple[F
 
 
 def training_losses(losses: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Loss by step, a line for each trial, a panel for each world.
-
-    Args:
-        losses: columns world, arm, seed, step, loss (nats per token).
-        arms: all arms of the study, in order.
-    """
+    """Of world, arm, seed, step, loss (nats per token): a line for each trial, a panel for each world."""
     looks, worlds = style.looks_in(losses, arms), losses.groupby("world", sort=False)
     figure, axes = style.panels(len(worlds), min(3, len(worlds)), 2.2, 0.9)
     for axis, (world, here) in zip(axes, worlds, strict=True):
@@ -161,11 +144,7 @@ def training_losses(losses: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def augmentation_figure(table: pd.DataFrame) -> Figure:
-    """What the generated sentences are worth: shares by standing, one bar for each world and source.
-
-    Args:
-        table: columns world, source, sentences, and the share of each standing.
-    """
+    """Of world, source, sentences and the share of each standing: one bar for each world and source."""
     figure, (axis,) = style.panels(1, 1, 0.3 * len(table), 0.9)
     left = np.zeros(len(table))
     for standing, bar in STANDINGS.items():
@@ -182,10 +161,9 @@ def augmentation_figure(table: pd.DataFrame) -> Figure:
 
 
 def skill_history(table: pd.DataFrame) -> Figure:
-    """In-context accuracy along pretraining, a panel for each split, stages as grey bands.
+    """Of stage, tokens, skill ("world/split"), accuracy, and chance if it is known: a panel for each split.
 
-    Args:
-        table: columns stage, tokens, skill ("world/split"), accuracy, and chance, which is drawn if it is there.
+    Grey bands are stages of pretraining.
     """
     names = table["skill"].str.split("/", expand=True)
     table = table.assign(world=names[0], split=names[1], million=table["tokens"] / 1e6)
@@ -201,7 +179,7 @@ def skill_history(table: pd.DataFrame) -> Figure:
         if "chance" in table:
             chance = table.drop_duplicates("million").sort_values("million")
             axis.step(chance["million"], chance["chance"], where="post", **style.CHANCE)
-            style.name_level(axis, chance["chance"].iloc[-1])
+            style.name_chance(axis, chance["chance"].iloc[-1])
         axis.set_ylim(-0.03, 1.05)
         axis.set_xscale("log")
         axis.set_xlim(table["million"].min(), table["million"].max())
@@ -212,11 +190,7 @@ def skill_history(table: pd.DataFrame) -> Figure:
 
 
 def loss_history(table: pd.DataFrame) -> Figure:
-    """Loss along pretraining, a line for each seed.
-
-    Args:
-        table: columns seed, stage, tokens, loss; a line for each check.
-    """
+    """Of seed, tokens, loss, a row for each check of pretraining: a line for each seed."""
     seeds = table.groupby("seed", sort=False)
     looks = style.looks_of(f"seed {seed}" for seed, _ in seeds)
     figure, (axis,) = style.panels(1, 1, 3, 0)
@@ -230,11 +204,7 @@ def loss_history(table: pd.DataFrame) -> Figure:
 
 
 def skill_by_facts(table: pd.DataFrame) -> Figure:
-    """In-context accuracy against the number of facts in context, a panel for each world, chance dotted.
-
-    Args:
-        table: columns world, split, facts, value, low, high and chance.
-    """
+    """Of world, split, facts in context, value, low, high, chance: accuracy by facts, a panel for each world."""
     looks, worlds = style.looks_of(style.splits_in(table)), table.groupby("world", sort=False)
     along = "facts in context; chance: median of a panel's splits"
     figure, axes = _of_accuracy(len(worlds), 3, 2.1, along)

@@ -73,11 +73,6 @@ def arm_look(arm: Arm) -> Look:
         Source.ORACLE: (GREEN, "full", DASHES[1]),
         "several": (RED, "full", DASHES[2]),
     }
-    color, fill, dash = looks[text]
-    return Look(color, _marker(arm), fill, dash)
-
-
-def _marker(arm: Arm) -> str:
     marks = {
         "P": arm.retention,
         "X": arm.context is Source.IRRELEVANT,
@@ -90,7 +85,8 @@ def _marker(arm: Arm) -> str:
         "<": arm.reseed,
         "*": Source.ORACLE in arm.train,
     }
-    return next((marker for marker, holds in marks.items() if holds), "o")
+    color, fill, dash = looks[text]
+    return Look(color, next((marker for marker, holds in marks.items() if holds), "o"), fill, dash)
 
 
 def looks_in(table: pd.DataFrame, arms: Mapping[str, Arm]) -> dict[str, Look]:
@@ -137,8 +133,7 @@ def use_style() -> None:
 def subplots(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple[Figure, np.ndarray]:
     """A figure of so many inches and its panels, (rows, columns)."""
     use_style()
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **more)
-    return figure, axes
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **more)
 
 
 def panels(count: int, columns: int, height: float, rest: float) -> tuple[Figure, list[Axes]]:
@@ -182,10 +177,10 @@ def heading(axis: Axes, title: str, counts: str = "", width: int = 40, size: flo
     )
 
 
-def name_level(axis: Axes, level: float, name: str = "chance") -> None:
-    """The name of a level line, upright behind its end, where no data are."""
+def name_chance(axis: Axes, chance: float) -> None:
+    """The name of the line of chance, upright behind its end, where no data are."""
     axis.annotate(
-        name, (1, level), (2, 0), xycoords=axis.get_yaxis_transform(), textcoords="offset points", rotation=90,
+        "chance", (1, chance), (2, 0), xycoords=axis.get_yaxis_transform(), textcoords="offset points", rotation=90,
         ha="left", va="center", **NOTE,
     )  # fmt: skip
 
@@ -193,7 +188,7 @@ def name_level(axis: Axes, level: float, name: str = "chance") -> None:
 def level_chance(axis: Axes, chance: float) -> None:
     """Chance, drawn and named, where accuracy is the height."""
     axis.axhline(chance, **CHANCE)
-    name_level(axis, chance)
+    name_chance(axis, chance)
 
 
 def legend_above(figure: Figure, looks: Mapping[str, Look], columns: int = 4) -> None:
