@@ -45,7 +45,9 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     folder, file = given["folder"], given["questions"]
     plain = {**base.plain(), "worlds": {"documents": given}}
     params = Params.parse(plain, "DOCS and QUESTIONS")
-    results = place / "documents" / _named(ROOT / folder) if docs else place_about(place, folder)
+    results = place_about(place, folder)
+    if docs:  # a unique name
+        results = results.with_name(f"{results.name}-{content_hash(str((ROOT / folder).resolve()))[:6]}")
     # Problems of the files are reported before a model is fetched.
     passages = read_documents(ROOT / folder)
     if file:
@@ -71,11 +73,6 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
 def _from_root(path: str) -> str:
     """A given path, relative to the project if it lies inside."""
     return shown(Path(path).resolve())
-
-
-def _named(folder: Path) -> str:
-    """A unique name for the results about a folder, which begins with its own."""
-    return f"{folder.resolve().name}-{content_hash(str(folder.resolve()))[:6]}"
 
 
 def _refuse_unknown_words(params: Params, texts: Sequence[str]) -> None:

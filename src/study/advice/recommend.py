@@ -246,13 +246,11 @@ def write_report(experiment: Experiment, markdown: str) -> str:
 def document_table(experiment: Experiment) -> pd.DataFrame:
     """Passages, sentences and words of each document."""
     documents = experiment.material("documents", experiment.params.seeds[0]).documents
-    table = pd.DataFrame(
-        {"document": document.file, "sentences": len(document.stating), "words": len(document.text.split())}
-        for document in documents
+    passages = pd.DataFrame(
+        {"document": d.file, "passages": 1, "sentences": len(d.stating), "words": len(d.text.split())}
+        for d in documents
     )
-    return table.groupby("document", sort=False).agg(
-        passages=("sentences", "size"), sentences=("sentences", "sum"), words=("words", "sum")
-    )
+    return passages.groupby("document", sort=False).sum()
 
 
 def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:

@@ -7,8 +7,9 @@ that the user's questions decide nothing but the result.
 
 import random
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -17,9 +18,6 @@ from study.data.questions import Chooser, Dataset, Document, Question, spread
 from study.paths import ROOT
 from study.worlds.shape import Given
 from study.worlds.world import Kind, Split
-
-if TYPE_CHECKING:  # its packages are slow to import
-    from study.documents.questions import UserQuestion
 
 CLOSED = False  # what follows from the documents is not known
 RETENTION = ""  # there is no other dataset of their kind
@@ -55,15 +53,17 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
     Raises:
         ParamsError: naming the file and the line that cannot be used.
     """
-    from study.documents.questions import read_questions
+    from study.documents.questions import read_questions  # its packages are slow to import
     from study.documents.read import read_documents
 
     passages = read_documents(ROOT / shape.folder)
     documents = [Document((), ((p.heading,) if p.heading else ()) + p.sentences, p.file, p.heading) for p in passages]
+    names = dict.fromkeys(passage.file for passage in passages)
     owned = []
-    if shape.questions:
-        names = dict.fromkeys(passage.file for passage in passages)
-        owned = [_question(q, ask) for q in read_questions(ROOT / shape.questions, names, options)]
+    for asked in read_questions(ROOT / shape.questions, names, options) if shape.questions else ():
+        kind, query = Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS, ask(asked.question)
+        texts, answers = tuple(f" {option}" for option in asked.options), (asked.answer,)
+        owned.append(Question(asked.id, Split.ASKED, kind, asked.id, query, texts, answers, asked.document, 1, ()))
     ends = list(_ends(documents, options, per_split))
     if not ends:
         raise ParamsError(
@@ -71,13 +71,6 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
             "documents, or use fewer questions.options"
         )
     return Dataset(tuple(documents), (*ends, *owned))
-
-
-def _question(asked: "UserQuestion", ask: Callable[[str], str]) -> Question:
-    kind = Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS
-    options = tuple(f" {option}" for option in asked.options)
-    query, answers = ask(asked.question), (asked.answer,)
-    return Question(asked.id, Split.ASKED, kind, asked.id, query, options, answers, asked.document, 1, ())
 
 
 def cut(sentence: str) -> tuple[str, str] | None:
@@ -94,25 +87,22 @@ def cut(sentence: str) -> tuple[str, str] | None:
 
 def _ends(documents: Sequence[Document], options: int, count: int) -> Iterator[Question]:
     """Questions for the last words of some sentences, with the last words of the others as false options."""
-    passages: dict[str, str] = {}
-    parts: dict[str, tuple[str, str]] = {}
+    parts: dict[str, tuple[str, str, str]] = {}
+    true: dict[str, set[str]] = defaultdict(set)
     for number, document in enumerate(documents, 1):
         for sentence in document.stating:
             if found := cut(sentence):
-                passages.setdefault(sentence, f"{document.file}, passage {number}")
-                parts[sentence] = found
-    asked = spread(list(passages), (passages.__getitem__,), random.Random("documents"))[:count]
-    true: dict[str, set[str]] = {}
-    for stem, ending in parts.values():
-        true.setdefault(stem, set()).add(ending)
+                parts.setdefault(sentence, (*found, f"{document.file}, passage {number}"))
+                true[found[0]].add(found[1])
+    asked = spread(list(parts), (lambda sentence: parts[sentence][2],), random.Random("documents"))[:count]
     endings = [parts[sentence][1] for sentence in asked]
     chooser = Chooser(endings)
     for sentence in asked:
         rng = random.Random(f"documents/{sentence}")
-        stem, ending = parts[sentence]
+        stem, ending, passage = parts[sentence]
         others = [other for other in dict.fromkeys(endings) if other not in true[stem]]
         false = chooser.choose([others], options - 1, False, rng)
         if len(false) == options - 1:
-            texts, cluster = tuple(rng.sample([ending, *false], options)), passages[sentence]
+            texts = tuple(rng.sample([ending, *false], options))
             answers = (texts.index(ending),)
-            yield Question(sentence, Split.STATED, Kind.ENDINGS, cluster, stem, texts, answers, "stated", 1, ())
+            yield Question(sentence, Split.STATED, Kind.ENDINGS, passage, stem, texts, answers, "stated", 1, ())

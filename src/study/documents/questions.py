@@ -6,6 +6,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
@@ -55,19 +56,15 @@ class _Row(NamedTuple):
     document: str
 
     @property
-    def place(self) -> int | None:
-        """Index of the true option, which is given by its text, else by number or letter."""
-        count = len(self.options)
-        numbers = tuple(map(str, range(1, count + 1)))
-        for names in (self.options, numbers, tuple(ascii_uppercase[:count]), tuple(ascii_lowercase[:count])):
-            if self.answer in names:
-                return names.index(self.answer)
-        return None
+    def meant(self) -> dict[str, str]:
+        """The option that each possible answer means: its text, else its number or letter."""
+        kinds = (ascii_lowercase, ascii_uppercase, map(str, count(1)), self.options)
+        return {name: option for names in kinds for name, option in zip(names, self.options, strict=False)}
 
     @property
     def true_option(self) -> str:
         """The text of the true option."""
-        return self.answer if self.place is None else self.options[self.place]
+        return self.meant.get(self.answer, self.answer)
 
 
 def read_questions(file: Path, documents: Collection[str], options: int) -> list[UserQuestion]:
@@ -192,7 +189,7 @@ def _wrong(row: _Row, documents: Collection[str], first: Mapping[str, int]) -> I
         yield "has no question; write one"
     if not row.answer:
         yield "has no answer; give the text of the true option"
-    elif row.options and row.place is None:
+    elif row.options and row.answer not in row.meant:
         listed = ", ".join(map(repr, row.options))
         yield f"answer {row.answer!r} is none of its options {listed}; give the text, number or letter of one"
     if len(row.options) == 1:
@@ -212,9 +209,9 @@ def _wrong(row: _Row, documents: Collection[str], first: Mapping[str, int]) -> I
 def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
     """Checked rows as questions; false options do not depend on the order of the file."""
     pool: dict[int, list[str]] = defaultdict(list)
+    true: dict[str, set[str]] = defaultdict(set)
     for text in {_bare(text): text for text in sorted(row.true_option for row in rows)}.values():
         pool[len(text.split())].append(text)
-    true: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         true[_bare(row.question)].add(_bare(row.true_option))
     for row in rows:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,14 +149,12 @@ def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
 
     Wrapped lines are joined, but not the items of a list.
     """
-    lines = [*text.split("\n"), ""]
-    begin = 0
-    for number, bare in enumerate(map(str.strip, lines)):
-        if not bare:
-            if begin < number:
-                sentences = [s for item in _items(lines[begin:number]) for s in _item_sentences(item)]
-                yield Block(line or begin + 1, tuple(sentences))
-            begin = number + 1
+    numbered = enumerate(text.split("\n"), 1)
+    for filled, block in groupby(numbered, lambda pair: bool(pair[1].strip())):
+        if filled:
+            begin, first = next(block)
+            items = _items([first, *(bare for _, bare in block)])
+            yield Block(line or begin, tuple(s for item in items for s in _item_sentences(item)))
 
 
 def _items(lines: list[str]) -> list[str]:
@@ -185,14 +184,13 @@ def _pdf_blocks(path: Path) -> Iterator[Block]:
     """Each page's blocks; pypdf's own limits hold."""
     try:
         reader = PdfReader(path)
-        encrypted = reader.is_encrypted
-        pages = [] if encrypted else [page.extract_text() for page in reader.pages]
+        pages = None if reader.is_encrypted else [page.extract_text() for page in reader.pages]
     except (FileNotDecryptedError, DependencyError):
-        encrypted, pages = True, []
+        pages = None
     except Exception as error:  # pypdf raises many kinds
         what = f"{type(error).__name__}: {error}"
         raise ParamsError(f"{path}: cannot be read as PDF ({what}); fix it by printing it to a new PDF") from None
-    if encrypted:
+    if pages is None:
         raise ParamsError(f"{path}: is encrypted; save it without a password")
     for number, page in enumerate(pages, 1):
         # Letters outside the basic plane may come as two halves.

@@ -54,8 +54,8 @@ def differences(table: pd.DataFrame) -> str:
 
 def effects(effects: pd.DataFrame, claims: pd.DataFrame) -> str:
     """Of `comparisons.effects_figure`."""
-    verdicts = claims.groupby("verdict", sort=False)["number"].apply(lambda numbers: _listed(numbers))
-    said = "; ".join(f"{verdict}: {numbers}" for verdict, numbers in verdicts.items())
+    verdicts = claims.groupby("verdict", sort=False)["number"]
+    said = "; ".join(f"{verdict}: {_listed(numbers)}" for verdict, numbers in verdicts)
     return (
         f"The {len(effects)} effects behind the claims, in their order, each a paired difference with its interval and "
         f"the bounds claimed. Claims by verdict: {said}."
@@ -64,15 +64,14 @@ def effects(effects: pd.DataFrame, claims: pd.DataFrame) -> str:
 
 def coverage(table: pd.DataFrame, other: str) -> str:
     """Of `comparisons.coverage_figure`."""
-    groups = []
-    for (covered, misled), name in {
+    groups, parts = [], dict(iter(table.groupby(["text has the answer", "text has a false one"])))
+    for group, name in {
         (True, False): "has the answer alone",
         (True, True): "has the answer and a false one",
         (False, False): "has neither",
         (False, True): "has a false one alone",
     }.items():
-        part = table[(table["text has the answer"] == covered) & (table["text has a false one"] == misled)]
-        if len(part):
+        if (part := parts.get(group)) is not None:
             here, beside = (np.average(part[c], weights=part["items"]) for c in ("value", f"accuracy of {other}"))
             groups.append(f"{name} {here:.2f} ({other} {beside:.2f})")
     return (

@@ -1,5 +1,6 @@
 """Pictures of worlds: a family and a hierarchy."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -32,13 +33,9 @@ def tree_layout(below: Mapping[str, Sequence[str]], roots: Sequence[str]) -> dic
 
 def _node(axis: Axes, place: tuple[float, float], text: str, color: str, *, marked: bool) -> None:
     """A name in a box: full and round, or white with a coloured frame and corners if it is marked."""
-    box = (
-        {"boxstyle": "square,pad=0.3", "facecolor": "white"}
-        if marked
-        else {"boxstyle": "round,pad=0.3", "facecolor": color}
-    )
-    ink = color if marked else "white"
-    axis.text(*place, text, ha="center", va="center", color=ink, fontsize=9, zorder=2, bbox=box | {"edgecolor": color})
+    shape, face, ink = ("square", "white", color) if marked else ("round", color, "white")
+    box = {"boxstyle": f"{shape},pad=0.3", "facecolor": face, "edgecolor": color}
+    axis.text(*place, text, ha="center", va="center", color=ink, fontsize=9, zorder=2, bbox=box)
 
 
 def _framed(axis: Axes, place: Mapping[str, tuple[float, float]], title: str) -> None:
@@ -54,11 +51,10 @@ def family_tree(world: Families, number: int) -> Figure:
     use_style()
     members = [person for person, family in world.family.items() if family == number]
     parents: dict[str, list[str]] = {m: [f.subject for f in world.theory.matching("parent", None, m)] for m in members}
-    born = [m for m in members if parents[m]]
     spouse = {f.subject: f.object for f in world.theory.matching("spouse")}
     # The founders' line: who married in has no parents and a partner who has some.
     line = [m for m in members if parents[m] or not parents.get(spouse.get(m, ""), [])]
-    below = {m: [child for child in born if m in parents[child]] for m in line}
+    below = {m: [child for child in members if m in parents[child]] for m in line}
     roots = [m for m in line if not parents[m]]
     place = tree_layout(below, roots[:1] + [m for m in roots if spouse.get(m) not in roots[:1]])
     for person in members:
@@ -81,17 +77,15 @@ def hierarchy(world: Semantic) -> Figure:
     """The kinds, each with what is stated of it: nothing, for those held out."""
     use_style()
     links = [fact for fact in world.facts if fact.relation == IS_A]
-    below: dict[str, list[str]] = {}
-    for fact in links:
-        below.setdefault(fact.object, []).append(fact.subject)
-    children = {fact.subject for fact in links}
-    place = tree_layout(
-        below, [kind for kind in world.entities if world.classes[kind] == "kind" and kind not in children]
-    )
-    own: dict[str, list[str]] = {}
+    below, own = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     for fact in world.facts:
-        if fact.relation != IS_A:
-            own.setdefault(fact.subject, []).append(f"{fact.relation} {fact.object}")
+        if fact.relation == IS_A:
+            below[fact.object].append(fact.subject)
+        else:
+            own[fact.subject].append(f"{fact.relation} {fact.object}")
+    children = {fact.subject for fact in links}
+    roots = [kind for kind in world.entities if world.classes[kind] == "kind" and kind not in children]
+    place = tree_layout(below, roots)
     figure, axis = plt.subplots(
         figsize=(max(WIDTH, 0.85 * max(x for x, _ in place.values())), 0.4 + 1.05 * len({y for _, y in place.values()}))
     )

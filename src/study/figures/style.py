@@ -1,11 +1,14 @@
 """The look of all figures: legible at 900 pixels, told apart without colour, and the same bytes each time."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from study.data.questions import Splitting
 from study.params import Arm, Source
+from study.worlds.world import Split
 
 WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller
 SMALL, MIDDLE, LARGE = 7.5, 8.5, 9.5  # points
@@ -21,6 +25,7 @@ SMALL, MIDDLE, LARGE = 7.5, 8.5, 9.5  # points
 GREY, BLUE, RED, ORANGE = "#6E6E6E", "#0072B2", "#D55E00", "#E69F00"
 SKY, GREEN, PINK, BLACK = "#56B4E9", "#009E73", "#CC79A7", "#000000"
 CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 1}
+NOTE: dict[str, Any] = {"fontsize": SMALL, "color": "0.3"}
 DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1)), (0, (6, 2, 1, 2)), (0, (4, 1)), (0, (6, 2, 1, 2, 1, 2)))
 MARKERS = "osD^vPX<>"
 
@@ -59,24 +64,16 @@ def arm_look(arm: Arm) -> Look:
     How it does so and what it has in context decide the marker: a diamond for documents in context.
     """
     added = set(arm.train) - {Source.DOCUMENTS}
-    looks: dict[Source, tuple[str, str, Any]] = {
+    text = "several" if len(added) > 1 else next(iter(added or arm.train), None)
+    looks: dict[str | None, tuple[str, str, Any]] = {
+        None: (GREY, "none", DASHES[0]),
+        Source.DOCUMENTS: (BLUE, "bottom", DASHES[1]),
         Source.REPHRASED: (SKY, "top", DASHES[5]),
         Source.LOCAL: (ORANGE, "left", DASHES[4]),
         Source.GLOBAL: (PINK, "right", DASHES[3]),
         Source.ORACLE: (GREEN, "full", DASHES[1]),
+        "several": (RED, "full", DASHES[2]),
     }
-    if not arm.train:
-        color, fill, dash = GREY, "none", DASHES[0]
-    elif not added:
-        color, fill, dash = BLUE, "bottom", DASHES[1]
-    elif len(added) == 1:
-        color, fill, dash = looks[added.pop()]
-    else:
-        color, fill, dash = RED, "full", DASHES[2]
-    return Look(color, _marker(arm), fill, dash)
-
-
-def _marker(arm: Arm) -> str:
     marks = {
         "P": arm.retention,
         "X": arm.context is Source.IRRELEVANT,
@@ -89,17 +86,27 @@ def _marker(arm: Arm) -> str:
         "<": arm.reseed,
         "*": Source.ORACLE in arm.train,
     }
-    return next((marker for marker, holds in marks.items() if holds), "o")
+    color, fill, dash = looks[text]
+    return Look(color, next((marker for marker, holds in marks.items() if holds), "o"), fill, dash)
 
 
-def looks_of(names: Sequence[str]) -> dict[str, Look]:
+def looks_in(table: pd.DataFrame, arms: Mapping[str, Arm]) -> dict[str, Look]:
+    """The look of each arm that has rows, in the order of the study."""
+    return {name: arm_look(arm) for name, arm in arms.items() if name in set(table["arm"])}
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
     """A look for each of some names that are no arms, such as worlds or splits."""
     colors = (BLUE, RED, ORANGE, SKY, GREEN, PINK, BLACK, GREY)
-    kinds = range(len(names))
     return {
         name: Look(colors[k % 8], MARKERS[k % 9], ("full", "none")[k // 2 % 2], DASHES[k % 6])
-        for k, name in zip(kinds, names, strict=True)
+        for k, name in enumerate(names)
     }
+
+
+def splits_in(table: pd.DataFrame) -> list[str]:
+    """The splits that have rows, in the order of all."""
+    return [str(split) for split in Split if split in set(table["split"])]
 
 
 def use_style() -> None:
@@ -110,14 +117,10 @@ def use_style() -> None:
         context="notebook",
         style="ticks",
         rc={
-            "font.size": MIDDLE,
+            **dict.fromkeys(("font.size", "axes.labelsize", "figure.labelsize", "legend.fontsize"), MIDDLE),
+            **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), MIDDLE),
             "axes.titlesize": LARGE,
             "axes.titleweight": "bold",
-            "axes.labelsize": MIDDLE,
-            "figure.labelsize": MIDDLE,
-            "xtick.labelsize": MIDDLE,
-            "ytick.labelsize": MIDDLE,
-            "legend.fontsize": MIDDLE,
             "legend.frameon": False,
             "legend.handlelength": 3.2,
             "axes.spines.top": False,
@@ -128,6 +131,21 @@ def use_style() -> None:
             "svg.hashsalt": "study",  # names of parts, random otherwise
         },
     )
+
+
+def subplots(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of so many inches and its panels, (rows, columns)."""
+    use_style()
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **more)
+
+
+def panels(count: int, columns: int, height: float, rest: float) -> tuple[Figure, list[Axes]]:
+    """So many panels in rows of some columns; a row takes `height` inches, and what stands around them the rest."""
+    rows = -(-count // columns)
+    figure, axes = subplots(rows, columns, WIDTH, rest + height * rows, sharey=True)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
 
 
 class SteadyLayout(ConstrainedLayoutEngine):
@@ -158,29 +176,28 @@ def heading(axis: Axes, title: str, counts: str = "", width: int = 40, size: flo
     """A title of as many lines as it takes, and in small what the panel rests on."""
     axis.set_title("\n".join(textwrap.wrap(title, width)), pad=14 if counts else 4, fontsize=size)
     axis.annotate(
-        counts, (0.5, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", ha="center",
-        va="bottom", fontsize=SMALL, color="0.3",
-    )  # fmt: skip
+        counts, (0.5, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", ha="center", va="bottom", **NOTE
+    )
 
 
-def name_level(axis: Axes, level: float, name: str = "chance") -> None:
-    """The name of a level line, upright behind its end, where no data are."""
+def name_chance(axis: Axes, chance: float) -> None:
+    """The name of the line of chance, upright behind its end, where no data are."""
     axis.annotate(
-        name, (1, level), xytext=(2, 0), xycoords=axis.get_yaxis_transform(), textcoords="offset points", rotation=90,
-        ha="left", va="center", fontsize=SMALL, color="0.3",
+        "chance", (1, chance), (2, 0), xycoords=axis.get_yaxis_transform(), textcoords="offset points", rotation=90,
+        ha="left", va="center", **NOTE,
     )  # fmt: skip
 
 
 def level_chance(axis: Axes, chance: float) -> None:
     """Chance, drawn and named, where accuracy is the height."""
     axis.axhline(chance, **CHANCE)
-    name_level(axis, chance)
+    name_chance(axis, chance)
 
 
-def legend_above(figure: Figure, looks: Mapping[str, Look], columns: int = 4, title: str | None = None) -> None:
+def legend_above(figure: Figure, looks: Mapping[str, Look], columns: int = 4) -> None:
     """One legend of all panels, above them."""
     handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title, title_fontsize=MIDDLE)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def counted(number: float, what: str) -> str:
