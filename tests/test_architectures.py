@@ -5,38 +5,14 @@ import shutil
 import pandas as pd
 import pytest
 
+from architectures import ARMS, study_of, tried
 from conftest import FAMILIES
 from study.lm.loading import load
-from study.params import Params, load_params
-from study.paths import PARAMS
 from study.runs.run import FINISHED
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
-AUGMENTED = ["documents", "local", "global"]
-ARMS = {
-    "base": {},
-    "icl": {"context": "documents"},
-    "ft": {"train": ["documents"]},
-    "ft augmented": {"train": AUGMENTED},
-    "hybrid": {"train": AUGMENTED, "context": "documents"},
-    "ft full": {"train": ["documents"], "method": "full"},
-}
-
-
 pytestmark = pytest.mark.usefixtures("in_this_process")
-
-
-def study_of(folder) -> Params:
-    """params/gpu.yaml with few facts, few steps and few arms."""
-    settings = load_params(PARAMS / "gpu.yaml").plain()
-    settings |= {"arms": ARMS, "worlds": {"reversals": {"size": 6, "features": 1}}, "seeds": [0]}
-    settings["model"] |= {"name": str(folder), "device": "cpu"}
-    settings["finetuning"] |= {"learning_rates": [1e-3], "lora_rank": 2, "step_tokens": 256}
-    settings["finetuning"] |= {"epochs": 1, "fewest_steps": 2}
-    settings["questions"] |= {"per_split": 6, "options": 4}
-    settings["augmentation"] |= {"local_tokens": 8, "global_tokens": 8}
-    return Params.parse(settings, "test")
 
 
 # Those that differ most: learned positions, norms of heads, windows, a state instead of keys, experts.
@@ -66,3 +42,13 @@ def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, famil
     assert [line for line in said if " / ft " in line] == said[-1:]
     assert before.items() < {file: file.stat().st_mtime_ns for file in store.folder.glob("*/*")}.items()
     assert len(list(store.folder.glob("*/record.json"))) == len(before) // 2 + 1
+
+
+# Windows that count what is packed, experts and routers with an adapter, no numbers to forecast with, an encoder.
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("gpt_neo", "right"), ("phimoe", "right"), ("modernbert-decoder", "right"), ("cpmant", "refused")],
+)
+def test_an_architecture_is_right_or_refused(name, state):
+    outcome = tried(name)
+    assert outcome.state == state, outcome.why
