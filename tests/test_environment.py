@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -207,6 +208,73 @@ def test_make_alone_lists_every_target():
         "clean",
     ):
         assert re.search(rf"make {target} +\S", out), target
+
+
+def made(*given: str, **environment: str) -> tuple[int, str]:
+    """Exit status of make, which runs nothing, and what it says."""
+    done = subprocess.run(
+        ["make", "--dry-run", *given], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("goal", "variable"),
+    [("plan", "PARAMS"), ("reproduce", "DOCS"), ("verify", "QUESTIONS"), ("test", "STUDY"), ("nb", "NBS")],
+)
+def test_a_variable_that_a_target_does_not_take_is_refused(goal, variable):
+    status, said = made(goal, f"{variable}=a b")
+    assert status and f"{variable} = 'a b': `make {goal}` does not take it; it takes " in said
+
+
+def test_every_variable_of_the_makefile_is_taken_by_a_target_that_uses_it():
+    text = (ROOT / "Makefile").read_text()
+    taken = {goal: set(names.split()) for goal, names in re.findall(r"^TAKES_(\S+) := (.*)", text, re.MULTILINE)}
+    variables = set(re.findall(r"^([A-Z_0-9]+) \?=", text, re.MULTILINE)) - {"PYTHON3"}
+    assert set().union(*taken.values()) - {"SEED"} == variables
+    for goal, recipe in re.findall(r"^([a-z][a-z-]*):.*\n((?:\t.*\n)*)", text, re.MULTILINE):
+        assert {name for name in variables if f"$({name})" in recipe} <= taken.get(goal, set()), goal
+
+
+def test_an_active_conda_environment_is_used_but_for_its_base():
+    assert made("lint", CONDA_PREFIX="/opt/own", CONDA_DEFAULT_ENV="own")[1].count("/opt/own/bin/ruff")
+    assert ".venv/bin/ruff" in made("lint", CONDA_PREFIX="/opt/conda", CONDA_DEFAULT_ENV="base")[1]
+    status, said = made("lint", CONDA_PREFIX="/opt/my own")
+    assert status and "a path with a space; run `conda deactivate`" in said
+
+
+def test_an_environment_that_cannot_be_used_is_named_with_the_remedy(tmp_path):
+    for file in ("Makefile", "pyproject.toml"):
+        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True)
+    done = subprocess.run(["make", "lint"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "has no pip, or is older than Python 3.11.5; remove the environment" in done.stderr
+
+
+def test_a_user_s_settings_of_pip_python_and_jupyter_reach_no_recipe(tmp_path):
+    told = {"PIP_USER": "1", "PYTHONPATH": "/elsewhere", "JUPYTER_PATH": "/elsewhere"}
+    (tmp_path / "more.mk").write_text(f"include {ROOT}/Makefile\nshow:\n\t@env\nTAKES_show := \n")
+    done = subprocess.run(
+        ["make", "-f", str(tmp_path / "more.mk"), "show"],
+        cwd=ROOT,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+    )
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert found["PIP_USER"] == "0" and found["PYTHONNOUSERSITE"] == "1" and "JUPYTER_PATH" not in found
+    assert found["PYTHONPATH"] == str(ROOT / "src")
+
+
+def test_code_of_another_copy_of_the_project_is_not_run(tmp_path):
+    copy = tmp_path / "copy" / "src" / "study"
+    copy.mkdir(parents=True)
+    (copy / "config.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "study", "status"], cwd=copy.parents[1], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and f"copy is another copy of the project than {ROOT}" in done.stderr
 
 
 def test_the_launcher_sets_threads_before_torch_is_imported():

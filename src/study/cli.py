@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from study.config import ParamsError, named_file
+from study.config import ParamsError, named_file, refuse_another_checkout
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
@@ -58,6 +58,7 @@ def verb(does: Callable[P, int]) -> Callable[P, int]:
 def exit_status(work: Callable[[], int]) -> int:
     """Do the work of a verb; its exit status, with what went wrong and what would help on standard error."""
     try:
+        refuse_another_checkout(Path.cwd())
         return int(work())
     except (ParamsError, NotebookFailed) as error:
         return _failed(f"error: {error}", 1)

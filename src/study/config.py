@@ -12,7 +12,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from study.paths import is_file, shown
+from study.paths import ROOT, is_file, shown
 
 MOST_BYTES, MOST_VALUES = 2**20, 100_000  # of a params file
 MOST_SHOWN = 80  # letters of a bad value
@@ -150,6 +150,20 @@ def _fields(model: Any, location: tuple[Any, ...]) -> list[str]:
         kinds: list[Any] = [inner, *getattr(inner, "__args__", ())]
         here = next((kind for kind in kinds if hasattr(kind, "model_fields")), inner)
     return sorted(here.model_fields) if hasattr(here, "model_fields") else []
+
+
+def refuse_another_checkout(place: Path) -> None:
+    """Refuse to work from within another copy of the project than the one whose code this is.
+
+    Raises:
+        ParamsError: naming both.
+    """
+    here = next((f for f in (place, *place.parents) if is_file(f / "src" / "study" / "config.py")), ROOT).resolve()
+    if here != ROOT:
+        raise ParamsError(
+            f"{here} is another copy of the project than {ROOT}, whose code this environment runs; use `make` there, "
+            "or `pip install --editable .` in an environment of its own"
+        )
 
 
 def named_file(folder: Path, variable: str, name: str) -> Path:

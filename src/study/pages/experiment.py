@@ -17,7 +17,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import publish_display_data
 from matplotlib.figure import Figure
 
-from study.config import ParamsError
+from study.config import ParamsError, refuse_another_checkout
 from study.data.questions import Dataset
 from study.evidence.cost import cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
@@ -351,6 +351,7 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
         ParamsError: naming each bad field, its value and what is allowed; if papermill was given what is no parameter;
             if another run works in the results folder.
     """
+    refuse_another_checkout(Path.cwd())
     os.chdir(ROOT)
     pd.set_option("display.max_colwidth", None)  # sentences are shown whole
     file, folder = (ROOT / params_file).resolve(), (ROOT / results).resolve()
