@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 
@@ -19,12 +19,11 @@ from study.config import ParamsError, named_file
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
+from study.pages.terminal import TO_RUN, show_pages, show_units
 from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.runs.run import DIVERGED, Run
 from study.runs.store import content_hash, store_of
-
-if TYPE_CHECKING:
-    from study.runs.run import Run
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 ROOM, RIGHTS = "make room on the disk", "make it writable"
@@ -56,7 +55,7 @@ def verb(does: Callable[P, int]) -> Callable[P, int]:
 def exit_status(work: Callable[[], int]) -> int:
     """Do the work of a verb; its exit status, with what went wrong and what would help on standard error."""
     try:
-        return int(work())
+        return work()
     except (ParamsError, NotebookFailed) as error:
         return _failed(f"error: {error}", 1)
     except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
@@ -212,8 +211,6 @@ def plan(
     study: Study = "default", verbose: Annotated[bool, typer.Option("--verbose", help="list every run")] = False
 ) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    from study.pages.terminal import TO_RUN, show_pages
-
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in models_of(params):
@@ -237,9 +234,6 @@ def plan(
 @verb
 def status(study: Study = "default") -> int:
     """Say what is finished, what diverged and what failed."""
-    from study.pages.terminal import show_pages
-    from study.runs.run import DIVERGED
-
     runs = study_runs(study)
     for unit, state in _show_units(runs):
         if state == DIVERGED:
@@ -249,15 +243,14 @@ def status(study: Study = "default") -> int:
     return 0
 
 
-def _show_units(runs: list[Page]) -> list[tuple["Run", str]]:
+def _show_units(runs: list[Page]) -> list[tuple[Run, str]]:
     """Print how many runs of a study are in which state; all of them with their states."""
     from study.pages.notebook_arms import first_notebooks
-    from study.pages.terminal import show_units, states_of
     from study.runs.runner import runs_of
 
     params, store = runs[0].params, store_of(runs[0].results)
     units = runs_of(params, store)
-    states = states_of(units, store)
+    states = [str(store.record(unit.key)["status"]) if store.has(unit.key) else TO_RUN for unit in units]
     show_units(units, states, first_notebooks(units, params, [run.name for run in runs]))
     return [*zip(units, states, strict=True)]
 

@@ -2,11 +2,11 @@
 
 import json
 import logging
+import re
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -20,57 +20,36 @@ from study.pages.notebook_arms import studies_of
 from study.pages.page import NotebookFailed, Page
 from study.params import Params, load_params
 from study.paths import ROOT, shown
-from study.runs.run import EvaluationRun
 from study.runs.runner import evaluation_runs_of
 from study.runs.store import store_of
 
+OF_PAPERMILL = re.compile("Working directory|Executing|Ending Cell|Input Notebook|Output Notebook|<Figure|<IPython")
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
 
 
-def runs_in(run: Page) -> list[EvaluationRun]:
-    """The trials that a notebook runs; none of one that pretrains, whose params are a recipe."""
-    if not isinstance(run.params, Params):
-        return []
-    store = store_of(run.results)
-    return [t for params, arms in studies_of(run.name, run.params) for t in evaluation_runs_of(params, store, arms)]
-
-
 def rows_behind(run: Page) -> dict[str, str]:
-    """SHA-256 of the rows of each run that a notebook rests on, by its key."""
-    store = store_of(run.results)
-    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in runs_in(run)}
-
-
-@contextmanager
-def alone_in(results: Path) -> Iterator[None]:
-    """Keep others out of a results folder; the system lets go of it even where the process is killed.
-
-    Raises:
-        ParamsError: if another run works in it.
-    """
-    results.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(results / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ParamsError(
-            f"another run is working in {shown(results)}; wait for it to end, or stop it, and run again: what it has "
-            "finished is not done twice"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    """SHA-256 of the rows of each run that a notebook rests on, by its key; none of one whose params are a recipe."""
+    store, studies = store_of(run.results), studies_of(run.name, run.params) if isinstance(run.params, Params) else []
+    trials = [trial for params, arms in studies for trial in evaluation_runs_of(params, store, arms)]
+    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials}
 
 
 def execute(run: Page) -> None:
-    """Execute a notebook.
+    """Execute a notebook; the system lets go of its results folder even where the process is killed.
 
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
         ParamsError: if another run works in the same folder.
     """
-    with alone_in(run.results):
+    run.results.mkdir(parents=True, exist_ok=True)
+    try:
+        alone = FileLock(run.results / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise ParamsError(
+            f"another run is working in {shown(run.results)}; wait for it to end, or stop it, and run again: what it "
+            "has finished is not done twice"
+        ) from None
+    with alone:
         store_of(run.results).sweep()
         for left in (*run.results.glob(".*.part.ipynb"), *run.stamp.parent.glob("*.part")):  # by a run that was killed
             left.unlink()
@@ -158,30 +137,16 @@ def _tidy(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-class _CellText(logging.Filter):
-    """Lets what cells print through, and nothing papermill says of itself."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = str(record.msg).rstrip("\n")
-        return bool(record.msg) and not record.getMessage().startswith(
-            (
-                "Working directory",
-                "Executing",
-                "Ending Cell",
-                "Input Notebook",
-                "Output Notebook",
-                "<Figure",
-                "<IPython",
-            )
-        )
+def _is_cell_text(record: logging.LogRecord) -> bool:
+    """Whether cells print a message, and not papermill of itself."""
+    record.msg = str(record.msg).rstrip("\n")
+    return bool(record.msg) and not OF_PAPERMILL.match(record.getMessage())
 
 
 def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_is_cell_text)
+    handler.setFormatter(logging.Formatter("    %(message)s"))
     logger = logging.getLogger("papermill")
-    if not any(isinstance(f, _CellText) for handler in logger.handlers for f in handler.filters):
-        handler = logging.StreamHandler(sys.stdout)
-        handler.addFilter(_CellText())
-        handler.setFormatter(logging.Formatter("    %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
