@@ -56,24 +56,21 @@ def exit_status(work: Callable[[], int]) -> int:
     """Do the work of a verb; its exit status, with what went wrong and what would help on standard error."""
     try:
         return work()
-    except (ParamsError, NotebookFailed) as error:
-        return _failed(f"error: {error}", 1)
     except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (ParamsError, NotebookFailed) as error:
+        said, status = f"error: {error}", 1
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
         place = f" ({error.filename})" if error.filename else ""
         remedy = f"what is finished is kept: {REMEDIES[error.errno]} and run again"
-        return _failed(f"error: {error.strerror}{place}; {remedy}", 1)
+        said, status = f"error: {error.strerror}{place}; {remedy}", 1
     except KeyboardInterrupt as error:
         what, status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
-        return _failed(f"{what}; finished runs are kept, and the next run goes on from them", status)
-
-
-def _failed(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+        said = f"{what}; finished runs are kept, and the next run goes on from them"
+    print(said, file=sys.stderr)
     return status
 
 
@@ -127,9 +124,20 @@ def reproduce(study: Study = "default") -> int:
     for run in runs:
         reason = run.stale()
         print(f"{run.name}: {reason or 'up to date'}", flush=True)
-        if reason:
-            _execute_stale(run, first=not executed)
-            executed += 1
+        if not reason:
+            continue
+        for model in models_of(run.params):
+            ensure(model)
+        if not executed:
+            from study.runs.forecast import refuse_what_cannot_fit
+
+            refuse_what_cannot_fit(run.params, store_of(run.results))
+        from study.pages.execute import execute
+
+        begun = time.monotonic()
+        execute(run)
+        print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
+        executed += 1
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
         print(accuracy_summary(runs[0].params, runs[0].results))
@@ -137,20 +145,6 @@ def reproduce(study: Study = "default") -> int:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
-
-
-def _execute_stale(run: Page, first: bool) -> None:
-    for model in models_of(run.params):
-        ensure(model)
-    if first:
-        from study.runs.forecast import refuse_what_cannot_fit
-
-        refuse_what_cannot_fit(run.params, store_of(run.results))
-    from study.pages.execute import execute
-
-    begun = time.monotonic()
-    execute(run)
-    print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def accuracy_summary(params: Params, results: Path) -> str:

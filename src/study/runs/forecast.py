@@ -247,7 +247,7 @@ def weight_bytes(model: PreTrainedModel, params: Params) -> int:
     return int(
         sum(
             weight.numel() * (bits / 8 if bits and weight.ndim == 2 and id(weight) not in ends else weight.itemsize)
-            for weight in {id(weight): weight for weight in model.parameters()}.values()
+            for weight in model.parameters()
         )
     )
 
