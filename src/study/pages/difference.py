@@ -179,13 +179,7 @@ def changed_settings(theirs: object, mine: object, path: str = "") -> Iterator[s
 
 
 def show_differences(run: Page, arms: list[str], default: Params) -> None:
-    """Print which settings of an executed notebook differ from the default study's, and which of its accuracies.
-
-    Args:
-        run: of the notebook.
-        arms: that it runs.
-        default: the settings of the published study.
-    """
+    """Print how an executed notebook's settings differ from the default study's, and the accuracies of its arms."""
     print("\nparams that differ from params/default.yaml")
     print("\n".join(changed_settings(default.plain(), run.params.plain())) or "  none")
     here = stored_rows(evaluation_runs_of(run.params, store_of(run.results), arms), store_of(run.results))

@@ -204,9 +204,8 @@ class Experiment:
         beside = rows[rows["arm"] == other].set_index(key)["correct"]
         told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.STATED), str(Split.REPHRASED)])]
         told = told.join(beside.rename("other"), on=key)
-        groups = told.groupby(["arm", "split", "covered", "misled"], sort=False)
         lines = []
-        for (arm, split, covered, misled), part in groups:
+        for (arm, split, covered, misled), part in told.groupby(["arm", "split", "covered", "misled"], sort=False):
             estimate = accuracy(part, self.params.statistics)._asdict()
             place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
             lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
@@ -214,14 +213,13 @@ class Experiment:
 
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
         """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
-        chosen, parts = selection.chosen_rates(self.params, self.store), []
+        chosen, parts = selection.chosen_rates(self.params, self.store), {}
         for arm, trials in selection.selection_runs(self.params, arms).items():
             if arm in chosen:
-                table = selection.selection_table(trials, self.store)
-                means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()
-                means.insert(0, "arm", arm)
-                parts.append(means.assign(chosen=means["learning rate"] == chosen[arm]))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+                table = selection.selection_table(trials, self.store).groupby("learning rate")
+                means = table[["accuracy", "log-probability"]].mean()
+                parts[arm] = means.assign(chosen=means.index == chosen[arm])
+        return pd.concat(parts, names=["arm"]).reset_index() if parts else pd.DataFrame()
 
     def inferences(self) -> pd.DataFrame:
         """Every sentence the model wrote for this study, with its standing in the world."""

@@ -40,12 +40,8 @@ def show_table(
 ) -> None:
     """Print a table; a cell too long for its column continues on the next line.
 
-    Args:
-        columns: their heads.
-        rows: the cells of each.
-        title: above the table.
-        whole: columns whose cells are never broken, such as names that a reader copies.
-        total: whether the last row sums the others up, below a rule.
+    Cells of the columns `whole`, such as names that a reader copies, are never broken. A last row that sums the others
+    up, a `total`, is below a rule.
     """
     from rich import box
     from rich.table import Table
