@@ -182,9 +182,8 @@ def nb(
     print(f"written to {shown(run.target)}")
     if isinstance(params, Params):
         from study.pages.difference import show_differences
-        from study.pages.notebook_arms import arms_of
 
-        show_differences(run, arms_of(run.name, params), load_params(study_file("default")))
+        show_differences(run, load_params(study_file("default")))
     return 0
 
 
