@@ -57,8 +57,8 @@ def costs() -> pd.DataFrame:
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     """A study with these answers and costs."""
-    monkeypatch.setattr(Experiment, "rows", lambda self: answers())
-    monkeypatch.setattr(Experiment, "costs", lambda self: costs())
+    monkeypatch.setattr(Experiment, "rows", lambda self, arms=None: answers())
+    monkeypatch.setattr(Experiment, "costs", lambda self, arms=None: costs())
     return Experiment(PARAMS, tmp_path, "05_compare")
 
 
@@ -205,12 +205,12 @@ def test_a_figure_has_the_same_bytes_in_another_process_whatever_its_user_has_se
         "floats = lambda v: any(isinstance(x, float) for x in v)\n"
         "builtins.sum = lambda v, s=0: math.fsum([s, *v]) if floats(v := [*v]) else plain(v, s)\n"
         "sys.path.insert(0, 'tests'); from pathlib import Path; import test_figures as t\n"
-        "t.Experiment.rows = lambda self: t.answers()\n"
+        "t.Experiment.rows = lambda self, arms=None: t.answers()\n"
         "t.draw.accuracy(t.Experiment(t.PARAMS, Path(sys.argv[1]), '02'), list(t.ANSWERED))"
     )
     told = {"MPLBACKEND": "QtAgg", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": "src", "PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "there")], check=True, cwd=ROOT, env=told)
-    monkeypatch.setattr(Experiment, "rows", lambda self: answers())
+    monkeypatch.setattr(Experiment, "rows", lambda self, arms=None: answers())
     draw.accuracy(Experiment(PARAMS, tmp_path / "here", "02"), list(ANSWERED))
     files = [sorted((tmp_path / name / "02").iterdir()) for name in ("here", "there")]
     assert [file.suffix for file in files[0]] == [".csv", ".png", ".svg", ".txt"]
@@ -239,10 +239,10 @@ def test_a_layout_that_differs_in_its_last_digits_gives_the_same_bytes(tmp_path,
 
 
 def test_to_draw_again_says_what_changed(finished, monkeypatch):
-    monkeypatch.setattr(draw, "DRAWINGS", {"05_compare": lambda study: draw.accuracy(study, list(ANSWERED))})
+    monkeypatch.setattr(draw, "drawings", lambda params: {"05_compare": [(draw.accuracy, list(ANSWERED))]})
     assert set(draw.redraw(PARAMS, finished.results).values()) == {True}
     assert set(draw.redraw(PARAMS, finished.results).values()) == {False}
-    monkeypatch.setattr(Experiment, "rows", lambda self: answers().assign(chance=0.5))
+    monkeypatch.setattr(Experiment, "rows", lambda self, arms=None: answers().assign(chance=0.5))
     changed = draw.redraw(PARAMS, finished.results)
     assert len(changed) == 4 and all(changed.values())
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 
@@ -19,12 +19,11 @@ from study.config import ParamsError, named_file, refuse_another_checkout
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
+from study.pages.terminal import TO_RUN, show_pages, show_units
 from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.runs.run import DIVERGED, Run
 from study.runs.store import content_hash, store_of
-
-if TYPE_CHECKING:
-    from study.runs.run import Run
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 ROOM, RIGHTS = "make room on the disk", "have its owner let you read and write it"
@@ -59,25 +58,22 @@ def exit_status(work: Callable[[], int]) -> int:
     """Do the work of a verb; its exit status, with what went wrong and what would help on standard error."""
     try:
         refuse_another_checkout(Path.cwd())
-        return int(work())
-    except (ParamsError, NotebookFailed) as error:
-        return _failed(f"error: {error}", 1)
+        return work()
     except BrokenPipeError:  # the reader of the output has gone, as in `make plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (ParamsError, NotebookFailed) as error:
+        said, status = f"error: {error}", 1
     except OSError as error:
         if error.errno not in REMEDIES:
             raise
         place = f" ({error.filename})" if error.filename else ""
         remedy = f"what is finished is kept: {REMEDIES[error.errno]} and run again"
-        return _failed(f"error: {error.strerror}{place}; {remedy}", 1)
+        said, status = f"error: {error.strerror}{place}; {remedy}", 1
     except KeyboardInterrupt as error:
         what, status = ("terminated", 143) if isinstance(error, Terminated) else ("\ninterrupted", 130)
-        return _failed(f"{what}; finished runs are kept, and the next run goes on from them", status)
-
-
-def _failed(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
+        said = f"{what}; finished runs are kept, and the next run goes on from them"
+    print(said, file=sys.stderr)
     return status
 
 
@@ -131,9 +127,20 @@ def reproduce(study: Study = "default") -> int:
     for run in runs:
         reason = run.stale()
         print(f"{run.name}: {reason or 'up to date'}", flush=True)
-        if reason:
-            _execute_stale(run, first=not executed)
-            executed += 1
+        if not reason:
+            continue
+        for model in models_of(run.params):
+            ensure(model)
+        if not executed:
+            from study.runs.forecast import refuse_what_cannot_fit
+
+            refuse_what_cannot_fit(run.params, store_of(run.results))
+        from study.pages.execute import execute
+
+        begun = time.monotonic()
+        execute(run)
+        print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
+        executed += 1
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
         print(accuracy_summary(runs[0].params, runs[0].results))
@@ -141,20 +148,6 @@ def reproduce(study: Study = "default") -> int:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
-
-
-def _execute_stale(run: Page, first: bool) -> None:
-    for model in models_of(run.params):
-        ensure(model)
-    if first:
-        from study.runs.forecast import refuse_what_cannot_fit
-
-        refuse_what_cannot_fit(run.params, store_of(run.results))
-    from study.pages.execute import execute
-
-    begun = time.monotonic()
-    execute(run)
-    print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def accuracy_summary(params: Params, results: Path) -> str:
@@ -192,9 +185,8 @@ def nb(
     print(f"written to {shown(run.target)}")
     if isinstance(params, Params):
         from study.pages.difference import show_differences
-        from study.pages.notebook_arms import arms_of
 
-        show_differences(run, arms_of(run.name, params), load_params(study_file("default")))
+        show_differences(run, load_params(study_file("default")))
     return 0
 
 
@@ -215,8 +207,6 @@ def plan(
     study: Study = "default", verbose: Annotated[bool, typer.Option("--verbose", help="list every run")] = False
 ) -> int:
     """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    from study.pages.terminal import TO_RUN, show_pages
-
     runs = study_runs(study)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in models_of(params):
@@ -240,9 +230,6 @@ def plan(
 @verb
 def status(study: Study = "default") -> int:
     """Say what is finished, what diverged and what failed."""
-    from study.pages.terminal import show_pages
-    from study.runs.run import DIVERGED
-
     runs = study_runs(study)
     for unit, state in _show_units(runs):
         if state == DIVERGED:
@@ -252,15 +239,14 @@ def status(study: Study = "default") -> int:
     return 0
 
 
-def _show_units(runs: list[Page]) -> list[tuple["Run", str]]:
+def _show_units(runs: list[Page]) -> list[tuple[Run, str]]:
     """Print how many runs of a study are in which state; all of them with their states."""
     from study.pages.notebook_arms import first_notebooks
-    from study.pages.terminal import show_units, states_of
     from study.runs.runner import runs_of
 
     params, store = runs[0].params, store_of(runs[0].results)
     units = runs_of(params, store)
-    states = states_of(units, store)
+    states = [str(store.record(unit.key)["status"]) if store.has(unit.key) else TO_RUN for unit in units]
     show_units(units, states, first_notebooks(units, params, [run.name for run in runs]))
     return [*zip(units, states, strict=True)]
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -129,27 +129,33 @@ def _cut(value: object) -> str:
 def explain(model: type[BaseModel], problem: Any) -> str:
     """One pydantic problem as "dotted.field = value: what is allowed"."""
     where = ".".join(str(part) for part in problem["loc"]) or "(settings)"
-    if problem["type"] == "extra_forbidden":
-        allowed = ", ".join(_fields(model, problem["loc"]))
-        return f"{where} = {_cut(problem['input'])}: no such setting; allowed here: {allowed}"
+    given = f"{where} = {_cut(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{given}: no such setting; allowed here: {', '.join(_fields(model, problem['loc']))}"
     if problem["type"] in KINDS:
-        return f"{where} = {_cut(problem['input'])}: must be {KINDS[problem['type']]}"
+        return f"{given}: must be {KINDS[problem['type']]}"
     if problem["type"] == "missing":
         return f"{where}: missing; give it a value"
     if problem["type"] == "value_error" and (not problem["loc"] or len(repr(problem["input"])) > MOST_SHOWN):
         return f"{where}: {message}" if problem["loc"] else message
-    return f"{where} = {_cut(problem['input'])}: {message}"
+    return f"{given}: {message}"
 
 
-def _fields(model: Any, location: tuple[Any, ...]) -> list[str]:
+def _fields(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
     """The names allowed beside an unknown key."""
-    here: Any = model
+    here: type[BaseModel] | None = model
     for part in location[:-1]:
-        inner = here.model_fields[part].annotation if part in getattr(here, "model_fields", {}) else here
-        kinds: list[Any] = [inner, *getattr(inner, "__args__", ())]
-        here = next((kind for kind in kinds if hasattr(kind, "model_fields")), inner)
-    return sorted(here.model_fields) if hasattr(here, "model_fields") else []
+        if here and part in here.model_fields:
+            here = model_in(here.model_fields[part].annotation)
+    return sorted(here.model_fields) if here else []
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The typed model in a type, itself or within a list, a mapping or an alternative."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for model in map(model_in, get_args(annotation)) if model), None)
 
 
 def refuse_another_checkout(place: Path) -> None:

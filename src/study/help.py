@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from study.base_model.recipe import Pretraining
+from study.config import model_in
 from study.datasets import WORLDS
 from study.pages.terminal import show_table, show_text
 from study.params import Params
@@ -68,7 +69,7 @@ def settings_of(notebook: Path) -> list[Setting]:
 
 def _settings(model: type[BaseModel], path: str) -> Iterator[Setting]:
     for name, info in model.model_fields.items():
-        field, inner = f"{path}{name}", _model_in(info.annotation)
+        field, inner = f"{path}{name}", model_in(info.annotation)
         place = PLACES.get(get_origin(info.annotation), "")
         # A group of settings whose default is that of each of them needs no row of its own.
         if inner is None or place or inner in MODULES or info.default != inner():
@@ -77,13 +78,6 @@ def _settings(model: type[BaseModel], path: str) -> Iterator[Setting]:
             yield Setting(field, _allowed(info), _default(info), about)
         if inner:
             yield from _settings(inner, f"{field}{place}.")
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The typed model in a type, itself or within a list, a mapping or an alternative."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for model in map(_model_in, get_args(annotation)) if model), None)
 
 
 def _allowed(info: FieldInfo) -> str:

@@ -14,14 +14,13 @@ import pandas as pd
 
 from study.evidence.stats import Contrast, bootstrap_means, contrast, holm
 from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.pages.experiment import Experiment
 from study.pages.page import Page
 from study.pages.terminal import show_table
 from study.params import Params, Statistics
 from study.paths import shown
 from study.runs.run import FINISHED
-from study.runs.runner import evaluation_runs_of
-from study.runs.runner import rows_of as stored_rows
-from study.runs.store import PUBLISHED, Store, store_of
+from study.runs.store import PUBLISHED, Store
 
 KEYS = ["world", "split", "arm"]
 QUESTION = ["seed", "item_id", "query", "offered"]  # what makes two questions of a world the same
@@ -178,17 +177,13 @@ def changed_settings(theirs: object, mine: object, path: str = "") -> Iterator[s
         yield f"  {path}: {theirs!r} -> {mine!r}"
 
 
-def show_differences(run: Page, arms: list[str], default: Params) -> None:
-    """Print which settings of an executed notebook differ from the default study's, and which of its accuracies.
-
-    Args:
-        run: of the notebook.
-        arms: that it runs.
-        default: the settings of the published study.
-    """
+def show_differences(run: Page, default: Params) -> None:
+    """Print how an executed notebook's settings differ from the default study's, and the accuracies of its arms."""
+    experiment = Experiment(run.params, run.results, run.name)
+    arms = experiment.arms
     print("\nparams that differ from params/default.yaml")
     print("\n".join(changed_settings(default.plain(), run.params.plain())) or "  none")
-    here = stored_rows(evaluation_runs_of(run.params, store_of(run.results), arms), store_of(run.results))
+    here = experiment.rows(arms)
     if here.empty:
         print("\nthis notebook runs no trials, so no accuracy is compared")
         return

@@ -1,12 +1,13 @@
 """The figures and tables of each notebook, from stored results; the notebooks and `make figures` draw the same."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from study.base_model.history import has_history, shipped_checks
 from study.digest import sha256_of
@@ -55,23 +56,31 @@ def graphs(experiment: Experiment) -> None:
             experiment.publish("hierarchy", pictures.hierarchy(world), facts, captions.hierarchy(facts))
 
 
+def _draw(
+    experiment: Experiment,
+    name: str,
+    table: pd.DataFrame,
+    picture: Callable[..., Figure],
+    caption: Callable[..., str],
+    *other: str,
+) -> None:
+    """Publish a picture of arms, and perhaps of another one beside them; none of an empty table."""
+    if len(table):
+        figure = picture(table, experiment.params.arms, *other)
+        experiment.publish(name, figure, table, caption(table, *other))
+
+
 def accuracy(experiment: Experiment, arms: list[str], name: str = "accuracy") -> None:
     """Accuracy of some arms by world and split."""
-    rows = experiment.rows()
-    rows = rows[rows["arm"].isin(arms)] if len(rows) else rows
-    if len(rows):
-        table = experiment.accuracy(rows)
-        figure = comparisons.accuracy_by_arm(table, experiment.params.arms)
-        experiment.publish(name, figure, table, captions.accuracy(table))
+    table = experiment.accuracy(experiment.rows(arms))
+    _draw(experiment, name, table, comparisons.accuracy_by_arm, captions.accuracy)
 
 
 def differences(experiment: Experiment) -> None:
     """Differences of pairs of arms by world and split, question by question."""
     rows = experiment.rows()
     table = difference_table(rows, PAIRS, experiment.params.statistics) if len(rows) else rows
-    if len(table):
-        figure = comparisons.differences_figure(table, experiment.params.arms)
-        experiment.publish("differences", figure, table, captions.differences(table))
+    _draw(experiment, "differences", table, comparisons.differences_figure, captions.differences)
 
 
 def emergence(experiment: Experiment) -> None:
@@ -88,24 +97,16 @@ def emergence(experiment: Experiment) -> None:
 
 
 def losses(experiment: Experiment, arms: list[str]) -> None:
-    """Training loss along the steps of some arms."""
-    lines = [
-        {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "step": step, "loss": loss}
-        for trial, record in experiment.finished(arms)
-        if record["status"] != DIVERGED and not trial.spec.retention
-        for step, loss in _curve(record["training"])
-    ]
-    if lines:
-        table = pd.DataFrame(lines)
-        figure = figures.training_losses(table, experiment.params.arms)
-        experiment.publish("training_losses", figure, table, captions.losses(table))
-
-
-def _curve(training: dict[str, Any]) -> Iterator[tuple[int, float]]:
-    """The steps at which each part of a training ended, and its loss."""
-    part = math.ceil(training["steps"] / len(training["losses"]))
-    for k, loss in enumerate(training["losses"], 1):
-        yield min(k * part, training["steps"]), loss
+    """Training loss along the steps of some arms, at the end of each part of a training."""
+    lines = []
+    for trial, record in experiment.finished(arms):
+        if record["status"] != DIVERGED and not trial.spec.retention:
+            training, place = record["training"], {"world": trial.world, "arm": trial.arm, "seed": trial.seed}
+            part = math.ceil(training["steps"] / len(training["losses"]))
+            ends = [min(k * part, training["steps"]) for k, _ in enumerate(training["losses"], 1)]
+            lines.append(pd.DataFrame({**place, "step": ends, "loss": training["losses"]}))
+    table = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame()
+    _draw(experiment, "training_losses", table, figures.training_losses, captions.losses)
 
 
 def augmentation(experiment: Experiment) -> None:
@@ -140,46 +141,30 @@ def coverage(experiment: Experiment, other: str = "ft") -> None:
     params, table = experiment.params, experiment.coverage(other)
     if len(table):
         table = table[table["arm"].isin([arm for arm in main_arms(params) if not params.arms[arm].context])]
-    if len(table):
-        figure = comparisons.coverage_figure(table, params.arms, other)
-        experiment.publish("coverage", figure, table, captions.coverage(table, other))
+    _draw(experiment, "coverage", table, comparisons.coverage_figure, captions.coverage, other)
 
 
 def curves(experiment: Experiment) -> None:
     """Accuracy along the training."""
-    table = experiment.curves()
-    if len(table):
-        figure = figures.learning_curves(table, experiment.params.arms)
-        experiment.publish("learning_curves", figure, table, captions.curves(table))
+    _draw(experiment, "learning_curves", experiment.curves(), figures.learning_curves, captions.curves)
 
 
 def model_sizes(experiment: Experiment) -> None:
     """Accuracy on models of several sizes, if the study has any besides its own."""
-    table = experiment.model_sizes()
-    if len(table):
-        figure = figures.model_sizes_figure(table, experiment.params.arms)
-        experiment.publish("model_sizes", figure, table, captions.model_sizes(table))
+    _draw(experiment, "model_sizes", experiment.model_sizes(), figures.model_sizes_figure, captions.model_sizes)
 
 
 def costs(experiment: Experiment, arms: list[str]) -> None:
     """What some arms cost in all, by the number of questions."""
-    table = experiment.costs()
-    table = table[table["arm"].isin(arms)] if len(table) else table
-    if len(table):
-        figure = figures.costs_figure(table, experiment.params.arms)
-        experiment.publish("costs", figure, table, captions.costs(table))
+    _draw(experiment, "costs", experiment.costs(arms), figures.costs_figure, captions.costs)
 
 
 def cost_accuracy(experiment: Experiment, arms: list[str], other: str = "icl") -> None:
     """Accuracy of some arms on deductions against what a question costs, and from how many on each pays."""
     rows, costs = experiment.rows(), experiment.costs()
-    if not len(costs) or other not in set(costs["arm"]):
-        return
-    params = experiment.params
-    table = cost_accuracy_table(rows, costs, arms, other, VOLUMES, params.statistics)
-    if len(table):
-        figure = comparisons.cost_accuracy(table, params.arms, other)
-        experiment.publish("cost_accuracy", figure, table, captions.cost_accuracy(table, other))
+    if len(costs) and other in set(costs["arm"]):
+        table = cost_accuracy_table(rows, costs, arms, other, VOLUMES, experiment.params.statistics)
+        _draw(experiment, "cost_accuracy", table, comparisons.cost_accuracy, captions.cost_accuracy, other)
 
 
 def documents(experiment: Experiment) -> None:
@@ -187,64 +172,40 @@ def documents(experiment: Experiment) -> None:
     accuracy(experiment, list(experiment.params.arms))
 
 
-def of_in_context(experiment: Experiment) -> None:
-    """What notebook 02 draws."""
-    emergence(experiment)
-    accuracy(experiment, in_context_arms(experiment.params))
-
-
-def of_finetune(experiment: Experiment) -> None:
-    """What notebook 03 draws."""
-    arms = finetuned_arms(experiment.params)
-    losses(experiment, arms)
-    accuracy(experiment, [*in_context_arms(experiment.params), *arms])
-
-
-def of_augmented_finetune(experiment: Experiment) -> None:
-    """What notebook 04 draws."""
-    arms = augmented_arms(experiment.params)
-    augmentation(experiment)
-    accuracy(experiment, [*finetuned_arms(experiment.params), *arms])
-    losses(experiment, arms)
-
-
-def of_compare(experiment: Experiment) -> None:
-    """What notebook 05 draws."""
-    params = experiment.params
-    accuracy(experiment, main_arms(params))
-    accuracy(experiment, ["ft", "ft augmented", *control_arms(params)], "controls")
-    differences(experiment)
-    claims(experiment)
-
-
-def of_mechanism(experiment: Experiment) -> None:
-    """What notebook 06 draws."""
-    coverage(experiment)
-    curves(experiment)
-    model_sizes(experiment)
-    accuracy(experiment, retention_arms(experiment.params), "retention")
-    costs(experiment, practical_arms(experiment.params))
-    cost_accuracy(experiment, practical_arms(experiment.params))
-
-
-DRAWINGS: dict[str, Callable[[Experiment], None]] = {
-    "01_generate_data": graphs,
-    "02_in_context": of_in_context,
-    "03_finetune": of_finetune,
-    "04_augmented_finetune": of_augmented_finetune,
-    "05_compare": of_compare,
-    "06_mechanism_and_cost": of_mechanism,
-}
+def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
+    """What each notebook draws, in turn: functions of this module, with what they take beside the experiment."""
+    tuned, augmented, practical = finetuned_arms(params), augmented_arms(params), practical_arms(params)
+    return {
+        "01_generate_data": [(graphs,)],
+        "02_in_context": [(emergence,), (accuracy, in_context_arms(params))],
+        "03_finetune": [(losses, tuned), (accuracy, [*in_context_arms(params), *tuned])],
+        "04_augmented_finetune": [(augmentation,), (accuracy, [*tuned, *augmented]), (losses, augmented)],
+        "05_compare": [
+            (accuracy, main_arms(params)),
+            (accuracy, ["ft", "ft augmented", *control_arms(params)], "controls"),
+            (differences,),
+            (claims,),
+        ],
+        "06_mechanism_and_cost": [
+            (coverage,),
+            (curves,),
+            (model_sizes,),
+            (accuracy, retention_arms(params), "retention"),
+            (costs, practical),
+            (cost_accuracy, practical),
+        ],
+    }
 
 
 def redraw(params: Params, results: Path) -> dict[str, bool]:
     """Draw every figure anew; for each file of the notebooks' figures and tables, whether it changed."""
     plt.switch_backend("Agg")
     changed: dict[str, bool] = {}
-    for notebook, drawing in DRAWINGS.items():
+    for notebook, drawn in drawings(params).items():
         experiment = Experiment(params, results, notebook)
         before = _digests(experiment.output)
-        drawing(experiment)
+        for draw, *given in drawn:
+            draw(experiment, *given)
         changed |= {shown(path): digest != before.get(path) for path, digest in _digests(experiment.output).items()}
     return changed
 

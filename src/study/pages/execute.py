@@ -3,11 +3,11 @@
 import json
 import logging
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -21,55 +21,37 @@ from study.pages.notebook_arms import studies_of
 from study.pages.page import NotebookFailed, Page
 from study.params import Params, load_params
 from study.paths import ROOT, shown
-from study.runs.run import EvaluationRun
 from study.runs.runner import evaluation_runs_of
 from study.runs.store import HELD, locked, store_of
 
+OF_PAPERMILL = re.compile("Working directory|Executing|Ending Cell|Input Notebook|Output Notebook|<Figure|<IPython")
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
 
 
-def runs_in(run: Page) -> list[EvaluationRun]:
-    """The trials that a notebook runs; none of one that pretrains, whose params are a recipe."""
-    if not isinstance(run.params, Params):
-        return []
-    store = store_of(run.results)
-    return [t for params, arms in studies_of(run.name, run.params) for t in evaluation_runs_of(params, store, arms)]
-
-
 def rows_behind(run: Page) -> dict[str, str]:
-    """SHA-256 of the rows of each run that a notebook rests on, by its key."""
-    store = store_of(run.results)
-    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in runs_in(run)}
-
-
-@contextmanager
-def alone_in(results: Path) -> Iterator[None]:
-    """Keep others out of a results folder, but for the kernel that is begun here.
-
-    Raises:
-        ParamsError: if another run works in it.
-    """
-    lock = locked(results)
-    os.environ[HELD] = str(results)
-    try:
-        yield
-    finally:
-        del os.environ[HELD]
-        lock.release()
+    """SHA-256 of the rows of each run that a notebook rests on, by its key; none of one whose params are a recipe."""
+    store, studies = store_of(run.results), studies_of(run.name, run.params) if isinstance(run.params, Params) else []
+    trials = [trial for params, arms in studies for trial in evaluation_runs_of(params, store, arms)]
+    return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials}
 
 
 def execute(run: Page) -> None:
-    """Execute a notebook.
+    """Execute a notebook; others are kept out of its results folder, but for the kernel that is begun here.
 
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
         ParamsError: if another run works in the same folder.
     """
-    with alone_in(run.results):
+    lock = locked(run.results)
+    os.environ[HELD] = str(run.results)
+    try:
         store_of(run.results).sweep()
         for left in (*run.results.glob(".*.part.ipynb"), *run.stamp.parent.glob("*.part")):  # by a run that was killed
             left.unlink()
         _execute(run)
+    finally:
+        del os.environ[HELD]
+        lock.release()
 
 
 def _execute(run: Page) -> None:
@@ -152,30 +134,16 @@ def _tidy(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-class _CellText(logging.Filter):
-    """Lets what cells print through, and nothing papermill says of itself."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = str(record.msg).rstrip("\n")
-        return bool(record.msg) and not record.getMessage().startswith(
-            (
-                "Working directory",
-                "Executing",
-                "Ending Cell",
-                "Input Notebook",
-                "Output Notebook",
-                "<Figure",
-                "<IPython",
-            )
-        )
+def _is_cell_text(record: logging.LogRecord) -> bool:
+    """Whether cells print a message, and not papermill of itself."""
+    record.msg = str(record.msg).rstrip("\n")
+    return bool(record.msg) and not OF_PAPERMILL.match(record.getMessage())
 
 
 def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(_is_cell_text)
+    handler.setFormatter(logging.Formatter("    %(message)s"))
     logger = logging.getLogger("papermill")
-    if not any(isinstance(f, _CellText) for handler in logger.handlers for f in handler.filters):
-        handler = logging.StreamHandler(sys.stdout)
-        handler.addFilter(_CellText())
-        handler.setFormatter(logging.Formatter("    %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)

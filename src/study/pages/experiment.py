@@ -1,9 +1,10 @@
 """One study opened for work: its params, its results folder, and what notebooks do with them."""
 
 import base64
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
-from study.worlds.world import Split, World
+from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
@@ -88,13 +89,18 @@ class Experiment:
         """The documents and questions of one seed."""
         return prepare(self.params, world, seed)
 
+    def materials(self, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset]]:
+        """World, seed, documents and questions, of the first so many seeds or of all."""
+        for world, seed in itertools.product(self.params.world_names, self.params.seeds[:seeds]):
+            yield world, seed, self.material(world, seed)
+
     def run(self, arms: Sequence[str]) -> pd.DataFrame:
         """Run what is not finished of some arms; the rows of their questions."""
         return runner.run(self.params, self.store, arms)
 
-    def rows(self) -> pd.DataFrame:
-        """The rows of every finished trial."""
-        return runner.rows_of(runner.evaluation_runs_of(self.params, self.store), self.store)
+    def rows(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of every finished trial, of some arms or of all."""
+        return runner.rows_of(runner.evaluation_runs_of(self.params, self.store, arms), self.store)
 
     def finished(self, arms: Sequence[str] | None = None) -> list[tuple[EvaluationRun, dict[str, Any]]]:
         """The finished runs of some arms, or of all, with their records."""
@@ -103,29 +109,27 @@ class Experiment:
 
     def records(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """One row for each finished trial: status, seconds, tokens, memory."""
-        lines = []
-        for trial, record in self.finished(arms):
-            training = record.get("training", {})
-            lines.append(
-                {
-                    "world": trial.world,
-                    "seed": trial.seed,
-                    "arm": trial.arm,
-                    "run": trial.key,
-                    "status": record["status"],
-                    "learning rate": training.get("learning_rate", float("nan")),
-                    "texts": training.get("texts", 0),
-                    "steps": training.get("steps", 0),
-                    "tokens learned": training.get("learned_tokens", 0),
-                    "last loss": training.get("losses", [float("nan")])[-1],
-                    "context tokens": record.get("context_tokens", 0),
-                    "facts in context": record.get("share_of_facts_in_context", 0.0),
-                    "documents in context": record.get("share_of_documents_in_context", 0.0),
-                    "seconds": training.get("seconds", 0.0) + record["seconds"],
-                    "peak GB": record["peak_memory_bytes"] / 1e9,
-                }
-            )
-        return pd.DataFrame(lines)
+        return pd.DataFrame(
+            {
+                "world": trial.world,
+                "seed": trial.seed,
+                "arm": trial.arm,
+                "run": trial.key,
+                "status": record["status"],
+                "learning rate": training.get("learning_rate", float("nan")),
+                "texts": training.get("texts", 0),
+                "steps": training.get("steps", 0),
+                "tokens learned": training.get("learned_tokens", 0),
+                "last loss": training.get("losses", [float("nan")])[-1],
+                "context tokens": record.get("context_tokens", 0),
+                "facts in context": record.get("share_of_facts_in_context", 0.0),
+                "documents in context": record.get("share_of_documents_in_context", 0.0),
+                "seconds": training.get("seconds", 0.0) + record["seconds"],
+                "peak GB": record["peak_memory_bytes"] / 1e9,
+            }
+            for trial, record in self.finished(arms)
+            for training in [record.get("training", {})]
+        )
 
     def curves(self) -> pd.DataFrame:
         """Accuracy along the training of the arms with a curve: one row for each trial, split and share of its steps.
@@ -137,27 +141,16 @@ class Experiment:
         if rows.empty:
             return rows
         key = ["world", "seed", "split"]
-        about = (
-            rows[~rows["retention"]]
-            .groupby(key)
-            .agg(chance=("chance", "mean"), items=("item_id", "nunique"), facts=("cluster", "nunique"))
-        )
+        counts = {"chance": ("chance", "mean"), "items": ("item_id", "nunique"), "facts": ("cluster", "nunique")}
+        about = rows[~rows["retention"]].groupby(key).agg(**counts)
         means = rows.groupby(["world", "seed", "arm", "split"])["correct"].mean()
         untuned = next((name for name, arm in self.params.arms.items() if not (arm.train or arm.context)), None)
-        lines = []
+        parts, lines = self.params.finetuning.checkpoint_evals + 1, []
         for trial, record in self.finished([name for name, arm in self.params.arms.items() if arm.curve]):
             if record["status"] != FINISHED:
                 continue
-            place, parts = (
-                {"world": trial.world, "arm": trial.arm, "seed": trial.seed},
-                self.params.finetuning.checkpoint_evals + 1,
-            )
-            points = {
-                round(parts * look["step"] / record["training"]["steps"]): {
-                    k: v for k, v in look.items() if k != "step"
-                }
-                for look in record["curve"]
-            }
+            place = {"world": trial.world, "arm": trial.arm, "seed": trial.seed}
+            points = {round(parts * look.pop("step") / record["training"]["steps"]): look for look in record["curve"]}
             for part, arm in ((0, untuned), (parts, trial.arm)):
                 if (trial.world, trial.seed, arm) in means:
                     points[part] = means[trial.world, trial.seed, arm].to_dict()
@@ -194,15 +187,17 @@ class Experiment:
                 lines.append(line)
         return pd.DataFrame(lines)
 
-    def costs(self) -> pd.DataFrame:
+    def costs(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """What each finished trial cost, once and for each question."""
-        lines = []
-        for trial, record in self.finished():
-            if record["status"] == FINISHED:
-                generation_runs = [self.store.record(generation.key) for generation in trial.generation_runs]
-                place = {"world": trial.world, "seed": trial.seed, "arm": trial.arm}
-                lines.append(cost_lines(place, record, generation_runs))
-        return pd.DataFrame(lines)
+        return pd.DataFrame(
+            cost_lines(
+                {"world": trial.world, "seed": trial.seed, "arm": trial.arm},
+                record,
+                [self.store.record(generation.key) for generation in trial.generation_runs],
+            )
+            for trial, record in self.finished(arms)
+            if record["status"] == FINISHED
+        )
 
     def coverage(self, other: str) -> pd.DataFrame:
         """Questions by what the arm's text says of them: its accuracy there, and that of another arm on the same."""
@@ -213,9 +208,8 @@ class Experiment:
         beside = rows[rows["arm"] == other].set_index(key)["correct"]
         told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.STATED), str(Split.REPHRASED)])]
         told = told.join(beside.rename("other"), on=key)
-        groups = told.groupby(["arm", "split", "covered", "misled"], sort=False)
         lines = []
-        for (arm, split, covered, misled), part in groups:
+        for (arm, split, covered, misled), part in told.groupby(["arm", "split", "covered", "misled"], sort=False):
             estimate = accuracy(part, self.params.statistics)._asdict()
             place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
             lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
@@ -223,14 +217,13 @@ class Experiment:
 
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
         """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
-        chosen, parts = selection.chosen_rates(self.params, self.store), []
+        chosen, parts = selection.chosen_rates(self.params, self.store), {}
         for arm, trials in selection.selection_runs(self.params, arms).items():
             if arm in chosen:
-                table = selection.selection_table(trials, self.store)
-                means = table.groupby("learning rate")[["accuracy", "log-probability"]].mean().reset_index()
-                means.insert(0, "arm", arm)
-                parts.append(means.assign(chosen=means["learning rate"] == chosen[arm]))
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+                table = selection.selection_table(trials, self.store).groupby("learning rate")
+                means = table[["accuracy", "log-probability"]].mean()
+                parts[arm] = means.assign(chosen=means.index == chosen[arm])
+        return pd.concat(parts, names=["arm"]).reset_index() if parts else pd.DataFrame()
 
     def inferences(self) -> pd.DataFrame:
         """Every sentence the model wrote for this study, with its standing in the world."""
@@ -239,45 +232,34 @@ class Experiment:
 
     def augmentation_quality(self) -> pd.DataFrame:
         """One row for each world, seed and source of generated text: precision, recall, contradictions."""
-        lines = []
-        for unit in runner.generation_runs_of(self.params, self.store):
-            place = {"world": unit.world, "seed": unit.seed, "source": str(unit.source)}
-            lines.append({**place, **self.store.record(unit.key)["quality"]})
-        return pd.DataFrame(lines)
+        return pd.DataFrame(
+            {"world": run.world, "seed": run.seed, "source": str(run.source), **self.store.record(run.key)["quality"]}
+            for run in runner.generation_runs_of(self.params, self.store)
+        )
 
     def accuracy(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Accuracy with interval and chance, by world, split and arm."""
-        return accuracy_table(rows, self.params.statistics)
+        return accuracy_table(rows, self.params.statistics) if len(rows) else rows
 
     def save_data(self) -> pd.DataFrame:
         """Write documents and questions of every world and seed as datasets with provenance; what was written."""
         lines = []
-        for world in self.params.world_names:
-            for seed in self.params.seeds:
-                material = self.material(world, seed)
-                for name, rows in _tables(material).items():
-                    folder = self.output / world / f"seed_{seed}"
-                    folder.mkdir(parents=True, exist_ok=True)
-                    Table.from_list(rows).to_parquet(folder / f"{name}.parquet")
-                    digest = content_hash(rows)
-                    provenance = {
-                        "world": {world: self.params.shape(world).recipe},
-                        "questions": self.params.questions.plain(),
-                        "seed": seed,
-                        "rows": len(rows),
-                        "rows_sha256": digest,
-                    }
-                    text = json.dumps(provenance, indent=1, sort_keys=True)
-                    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-                    lines.append(
-                        {
-                            "world": world,
-                            "seed": seed,
-                            "file": name,
-                            "rows": len(rows),
-                            "sha256": digest[:16],
-                        }
-                    )
+        for world, seed, material in self.materials():
+            folder = self.output / world / f"seed_{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, rows in _tables(material).items():
+                Table.from_list(rows).to_parquet(folder / f"{name}.parquet")
+                about: dict[str, Any] = {
+                    "world": {world: self.params.shape(world).recipe},
+                    "questions": self.params.questions.plain(),
+                    "seed": seed,
+                    "rows": len(rows),
+                    "rows_sha256": content_hash(rows),
+                }
+                text = json.dumps(about, indent=1, sort_keys=True)
+                (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+                written = {"file": name, "rows": len(rows), "sha256": about["rows_sha256"][:16]}
+                lines.append({"world": world, "seed": seed, **written})
         return pd.DataFrame(lines)
 
     def publish(self, name: str, figure: Figure, numbers: pd.DataFrame, alt: str) -> None:
@@ -307,7 +289,11 @@ class Experiment:
 
 
 def _tables(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
-    """A dataset as tables of rows; without a world there is no closure, and no document states a known fact."""
+    """A dataset as tables of rows.
+
+    Its closure is every fact that holds, with the last rule and the stated facts it rests on; its names are those of a
+    file of facts. Without a world there is no closure, and no document states a known fact.
+    """
     world = dataset.world
     tables = {
         "documents": [
@@ -320,22 +306,19 @@ def _tables(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
         ],
         "questions": [question._asdict() for question in dataset.questions],
     }
-    return tables | (_closure_tables(world) if world else {})
-
-
-def _closure_tables(world: World) -> dict[str, list[dict[str, Any]]]:
-    """Every fact that holds, with the last rule and the stated facts it rests on, and the names of a file of facts."""
-    closure = [
-        {
-            **fact._asdict(),
-            "rule": derivation.rule,
-            "hops": derivation.hops,
-            "supports": sorted(world.canonical(support) for support in derivation.supports),
-        }
-        for fact, derivation in world.closure.items()
-    ]
-    names = [{"word": word, "name": name} for word, name in world.original_names.items()]
-    return {"closure": closure, **({"names": names} if names else {})}
+    if world:
+        tables["closure"] = [
+            {
+                **fact._asdict(),
+                "rule": derivation.rule,
+                "hops": derivation.hops,
+                "supports": sorted(world.canonical(support) for support in derivation.supports),
+            }
+            for fact, derivation in world.closure.items()
+        ]
+    if world and world.original_names:
+        tables["names"] = [{"word": word, "name": name} for word, name in world.original_names.items()]
+    return tables
 
 
 _held: dict[Path, BaseFileLock] = {}  # results folders that this kernel keeps others out of

@@ -74,13 +74,7 @@ def studies_of(notebook: str, params: Params) -> list[tuple[Params, list[str]]]:
 
 
 def first_notebooks(units: Sequence[Run], params: Params, notebooks: Sequence[str]) -> list[str]:
-    """Of each unit of a study the notebook that runs it first, or "" if none does.
-
-    Args:
-        units: of the study and its model-size comparison.
-        params: of the study.
-        notebooks: names, in the order in which they are executed.
-    """
+    """Of each unit the first of a study's notebooks, in the order of their execution, that runs it, or ""."""
     first: dict[str, str] = {}
     ran: dict[str, set[str]] = {}
     for notebook in notebooks:

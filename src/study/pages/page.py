@@ -30,8 +30,7 @@ def notebook_path(number: str) -> Path:
     Raises:
         ParamsError: if there is none.
     """
-    is_number = re.fullmatch("[0-9]{1,2}", number)
-    found = sorted(NOTEBOOKS.glob(f"{number.zfill(2)}_*.ipynb")) if is_number else []
+    found = sorted(NOTEBOOKS.glob(f"{number.zfill(2)}_*.ipynb")) if re.fullmatch("[0-9]{1,2}", number) else []
     if not found:
         names = ", ".join(path.name for path in sorted(NOTEBOOKS.glob("*.ipynb")))
         raise ParamsError(f"NB = {number!r}: no notebook begins with that number; there are: {names}")

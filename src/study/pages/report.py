@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from study.pages.experiment import Experiment
 from study.runs.run import prompts_of
 from study.sums import added
 from study.worlds import closed_class_words
+from study.worlds.logic import Derivation, Fact
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, lexicon_of
 from study.worlds.world import Split, Status, World
@@ -45,40 +45,29 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
         shape = experiment.params.shape(name)
         renamed = set(world.original_names) or (isinstance(shape, Shape) and not getattr(shape, "facts", None))
         stated = {world.render(statement) for document in material.documents for statement in document.statements}
-        lines.append(
-            {
-                "world": name,
-                "seed": seed,
-                "facts": len(world.facts),
-                "entailed": sum(
-                    bool(d.supports) and fact.relation in world.wording for fact, d in world.closure.items()
-                ),
-                "documents": len(material.documents),
-                "questions": len(questions),
-                OFFENCES[0]: sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
-                OFFENCES[1]: sum(
-                    q.query + q.options[q.answers[0]] in stated for q in questions if q.split is not Split.STATED
-                ),
-                OFFENCES[2]: sum(_true_options(world, q) != list(q.answers) for q in questions),
-                OFFENCES[3]: sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
-                OFFENCES[4]: _crowded_places(questions),
-            }
+        counts = {"facts": len(world.facts), "entailed": len(_told(world))}
+        counts |= {"documents": len(material.documents), "questions": len(questions)}
+        offences = (
+            sum(lexicon_of(word) != STUDY.name for word in words) if renamed else 0,
+            sum(q.split is not Split.STATED and q.query + q.options[q.answers[0]] in stated for q in questions),
+            sum(_true_options(world, q) != list(q.answers) for q in questions),
+            sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
+            _crowded_places(questions),
         )
+        lines.append({"world": name, "seed": seed, **counts, **dict(zip(OFFENCES, offences, strict=True))})
     return pd.DataFrame(lines)
 
 
-def _materials(experiment: Experiment, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset]]:
-    """The datasets of the first so many seeds, or of all."""
-    for name in experiment.params.world_names:
-        for seed in experiment.params.seeds[:seeds]:
-            yield name, seed, experiment.material(name, seed)
-
-
 def _worlds(experiment: Experiment, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset, World]]:
-    """Those of the datasets that have a world, with it."""
-    for name, seed, material in _materials(experiment, seeds):
+    """The datasets that have a world, with it, of the first so many seeds or of all."""
+    for name, seed, material in experiment.materials(seeds):
         if material.world:
             yield name, seed, material, material.world
+
+
+def _told(world: World) -> list[tuple[Fact, Derivation]]:
+    """The facts that follow from stated ones and can be put into words."""
+    return [(fact, d) for fact, d in world.closure.items() if d.supports and fact.relation in world.wording]
 
 
 def _true_options(world: World, question: Question) -> list[int]:
@@ -99,23 +88,21 @@ def _crowded_places(questions: Sequence[Question]) -> int:
 
 def probe_table(experiment: Experiment) -> pd.DataFrame:
     """What the questions of each world, asked without a document, give away to a bag-of-words probe; seeds pooled."""
-    lines = []
-    for name in experiment.params.world_names:
-        results = [
-            bag_of_words_probe(experiment.material(name, seed).questions, seed) for seed in experiment.params.seeds
-        ]
-        total = ProbeResult(*(added(values) for values in zip(*results, strict=True)))
-        lines.append(
-            {
-                "world": name,
-                "questions": total.questions,
-                "probe": total.right / total.questions,
-                "chance": total.expected / total.questions,
-                "standard deviations above chance": total.z,
-                "sound": total.z < SUSPICIOUS_Z,
-            }
-        )
-    return pd.DataFrame(lines).round(3)
+    found: dict[str, list[ProbeResult]] = {}
+    for name, seed, material in experiment.materials():
+        found.setdefault(name, []).append(bag_of_words_probe(material.questions, seed))
+    totals = {name: ProbeResult(*map(added, zip(*results, strict=True))) for name, results in found.items()}
+    return pd.DataFrame(
+        {
+            "world": name,
+            "questions": total.questions,
+            "probe": total.right / total.questions,
+            "chance": total.expected / total.questions,
+            "standard deviations above chance": total.z,
+            "sound": total.z < SUSPICIOUS_Z,
+        }
+        for name, total in totals.items()
+    ).round(3)
 
 
 def tuning_set(experiment: Experiment) -> pd.DataFrame:
@@ -124,17 +111,17 @@ def tuning_set(experiment: Experiment) -> pd.DataFrame:
     for name, _, material, world in _worlds(experiment):
         statements = [statement for document in material.documents for statement in document.statements]
         stated = {statement.fact for statement in statements}
+        said = {world.canonical(fact) for fact in stated}
         needed = {support for q in material.questions for support in q.supports}
-        relations = Counter(statement.fact.relation for statement in statements)
-        shares = np.array(list(relations.values())) / len(statements)
+        shares = np.array([*Counter(s.fact.relation for s in statements).values()]) / len(statements)
         lines.append(
             {
                 "world": name,
-                "representative": len(needed & {world.canonical(f) for f in stated}) / len(needed),
+                "representative": len(needed & said) / len(needed),
                 "diverse": len(set(statements)) / len(stated),
                 "balanced": float(-(shares * np.log(shares)).sum() / np.log(len(shares))) if len(shares) > 1 else 1.0,
                 "consistent": float(np.mean([world.status(fact) is Status.ENTAILED for fact in stated])),
-                "relevant": len(needed & {world.canonical(f) for f in stated}) / len(stated),
+                "relevant": len(needed & said) / len(stated),
             }
         )
     table = pd.DataFrame(lines)
@@ -143,93 +130,81 @@ def tuning_set(experiment: Experiment) -> pd.DataFrame:
 
 def sizes(experiment: Experiment) -> pd.DataFrame:
     """Documents, sentences and tokens under the tokenizer of the model under study, averaged over seeds."""
-    lines = []
-    for name, _, material in _materials(experiment):
-        texts = [document.text for document in material.documents]
-        lines.append(
-            {
-                "world": name,
-                "facts": len(material.world.facts) if material.world else 0,
-                "documents": len(texts),
-                "sentences": sum(len(document.sentences) for document in material.documents),
-                "tokens, whole set": sum(count_tokens(experiment.params.model, texts)),
-                **{
-                    f"training texts, {way}": len(training_texts(material.documents, way))
-                    for way in (Splitting.SENTENCES, Splitting.CUMULATIVE)
-                },
-            }
-        )
-    return pd.DataFrame(lines).groupby("world", sort=False).mean().round(0).astype(int)
+    table = pd.DataFrame(
+        {
+            "world": name,
+            "facts": len(material.world.facts) if material.world else 0,
+            "documents": len(material.documents),
+            "sentences": sum(len(document.sentences) for document in material.documents),
+            "tokens, whole set": sum(count_tokens(experiment.params.model, [d.text for d in material.documents])),
+            "training texts, sentences": len(training_texts(material.documents, Splitting.SENTENCES)),
+            "training texts, cumulative": len(training_texts(material.documents, Splitting.CUMULATIVE)),
+        }
+        for name, _, material in experiment.materials()
+    )
+    return table.groupby("world", sort=False).mean().round(0).astype(int)
 
 
 def derivations(experiment: Experiment) -> pd.DataFrame:
     """One example of each way in which something follows, by world."""
-    lines = []
-    for name, _, _, world in _worlds(experiment, seeds=1):
-        told = {f: d for f, d in world.closure.items() if d.supports and f.relation in world.wording}
-        ways = Counter((d.rule, d.hops) for d in told.values())
-        for fact, derivation in told.items():
-            way = (derivation.rule, derivation.hops)
-            if way in ways:
-                lines.append(
-                    {
-                        "world": name,
-                        "rule": derivation.rule,
-                        "hops": derivation.hops,
-                        "facts": ways.pop(way),
-                        "example": world.canonical(fact),
-                        "follows from": " ".join(sorted(world.canonical(f) for f in derivation.supports)),
-                    }
-                )
-    return pd.DataFrame(lines)
+    table = pd.DataFrame(
+        {
+            "world": name,
+            "rule": derivation.rule,
+            "hops": derivation.hops,
+            "facts": 1,
+            "example": world.canonical(fact),
+            "follows from": " ".join(sorted(world.canonical(f) for f in derivation.supports)),
+        }
+        for name, _, _, world in _worlds(experiment, seeds=1)
+        for fact, derivation in _told(world)
+    )
+    if table.empty:
+        return table
+    ways = table.groupby(["world", "rule", "hops"], sort=False, as_index=False)
+    return ways.agg({"facts": "sum", "example": "first", "follows from": "first"})
 
 
 def example_wordings(experiment: Experiment) -> pd.DataFrame:
     """The first stated fact of each world in every wording."""
-    lines = []
-    for name, _, _, world in _worlds(experiment, seeds=1):
-        for form in world.forms(world.facts[0]):
-            template = world.template(form)
-            lines.append(
-                {
-                    "world": name,
-                    "sentence": world.render(form),
-                    "asks for": "object" if template.subject_first else "subject",
-                    "kept for questions": "yes" if template.held_out else "",
-                }
-            )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {
+            "world": name,
+            "sentence": world.render(form),
+            "asks for": "object" if world.template(form).subject_first else "subject",
+            "kept for questions": "yes" if world.template(form).held_out else "",
+        }
+        for name, _, _, world in _worlds(experiment, seeds=1)
+        for form in world.forms(world.facts[0])
+    )
 
 
 def example_questions(experiment: Experiment) -> pd.DataFrame:
     """One question of each world, split and kind of false options, of the first seed."""
-    lines = []
-    for name in experiment.params.world_names:
-        questions = experiment.material(name, experiment.params.seeds[0]).questions
-        for question in {(q.split, q.kind): q for q in reversed(questions)}.values():
-            lines.append(
-                {
-                    "world": name,
-                    "split": str(question.split),
-                    "query": question.query,
-                    "true": " / ".join(question.true_options),
-                    "false": " / ".join(o.strip() for k, o in enumerate(question.options) if k not in question.answers),
-                    "false options are": str(question.kind),
-                    "rests on": " ".join(question.supports),
-                }
-            )
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {
+            "world": name,
+            "split": str(question.split),
+            "query": question.query,
+            "true": " / ".join(question.true_options),
+            "false": " / ".join(o.strip() for k, o in enumerate(question.options) if k not in question.answers),
+            "false options are": str(question.kind),
+            "rests on": " ".join(question.supports),
+        }
+        for name, _, material in experiment.materials(seeds=1)
+        for question in {(q.split, q.kind): q for q in reversed(material.questions)}.values()
+    )
 
 
 def question_counts(experiment: Experiment) -> pd.DataFrame:
     """Questions, facts they hang on, and chance, by world and split over all seeds."""
-    lines = []
-    for name in experiment.params.world_names:
-        for seed in experiment.params.seeds:
-            for q in experiment.material(name, seed).questions:
-                lines.append((name, str(q.split), f"{seed}/{q.cluster}", q.chance))
-    table = pd.DataFrame(lines, columns=["world", "split", "fact", "chance"]).groupby(["world", "split"], sort=False)
-    return table.agg(questions=("fact", "size"), facts=("fact", "nunique"), chance=("chance", "mean")).reset_index()
+    table = pd.DataFrame(
+        {"world": name, "split": str(q.split), "fact": f"{seed}/{q.cluster}", "chance": q.chance}
+        for name, seed, material in experiment.materials()
+        for q in material.questions
+    )
+    groups = table.groupby(["world", "split"], sort=False)
+    return groups.agg(questions=("fact", "size"), facts=("fact", "nunique"), chance=("chance", "mean")).reset_index()
 
 
 def example_prompt(experiment: Experiment) -> str:
@@ -255,9 +230,9 @@ def example_inferences(experiment: Experiment) -> pd.DataFrame:
     inferences = experiment.inferences()
     if inferences.empty:
         return inferences
-    chosen = inferences.groupby(["world", "source", "status"], sort=False).head(3)
-    columns = ["world", "source", "status", "document", "sentence", "split"]
-    return chosen.sort_values(["world", "source", "status"])[columns].fillna("").set_index(columns[:3])
+    by = ["world", "source", "status"]
+    chosen = inferences.groupby(by, sort=False).head(3).sort_values(by)
+    return chosen[[*by, "document", "sentence", "split"]].fillna("").set_index(by)
 
 
 def mean_quality(experiment: Experiment) -> pd.DataFrame:
@@ -297,25 +272,26 @@ def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
     """Effects as a reader wants them: what was compared where, what was claimed, what was found."""
     if effects.empty:
         return effects
-    table = effects.copy()
-    table["effect"] = [
-        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-        for value, low, high in zip(table["effect"], table["low"], table["high"], strict=True)
-    ]
+    table = effects.assign(effect=_with_intervals(effects[["effect", "low", "high"]], "+.2f"))
     columns = ["number", "world", "split", "compared", "claimed", "effect", "smallest detectable", "items", "facts"]
     return table[[*columns, "seeds"]].round(3)
 
 
+def _with_intervals(table: pd.DataFrame, form: str) -> list[str]:
+    """Values with their intervals as text, from three columns: "+0.12 [-0.03, +0.27]"."""
+    return [f"{value:{form}} [{low:{form}}, {high:{form}}]" for value, low, high in table.itertuples(index=False)]
+
+
 def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
     """How far the same arm comes out elsewhere when nothing but the order of its texts differs."""
-    rows = experiment.rows()
-    if rows.empty or not {arm, again} <= set(rows["arm"]):
+    rows = experiment.rows([arm, again])
+    if rows.empty or rows["arm"].nunique() < 2:
         return pd.DataFrame()
     key = ["world", "split", "seed"]
-    means = [rows[rows["arm"] == name].groupby(key)["correct"].mean() for name in (arm, again)]
-    marks = rows[rows["arm"].isin([arm, again])].groupby([*key, "item_id"])["correct"].agg(["min", "max"])
-    flips = marks["min"] != marks["max"]
-    table = pd.DataFrame({"difference": (means[1] - means[0]).abs(), "answers changed": flips.groupby(key).mean()})
+    means = rows.groupby([*key, "arm"])["correct"].mean().unstack()
+    marks = rows.groupby([*key, "item_id"])["correct"].agg(["min", "max"])
+    flips = (marks["min"] != marks["max"]).groupby(key).mean()
+    table = pd.DataFrame({"difference": (means[again] - means[arm]).abs(), "answers changed": flips})
     return table.groupby(["world", "split"], sort=False).mean().round(3).reset_index()
 
 
@@ -325,25 +301,24 @@ def gaps(experiment: Experiment) -> pd.DataFrame:
     if table.empty or "minus ft" not in table:
         return pd.DataFrame()
     table = table[table["minus ft"].notna()]
-    table["gap"] = [
-        f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-        for value, low, high in zip(table["minus ft"], table["gap low"], table["gap high"], strict=True)
-    ]
-    table["model"] = [f"{size / 1e6:.2f} M" for size in table["parameters"]]
+    gap = _with_intervals(table[["minus ft", "gap low", "gap high"]], "+.2f")
+    table = table.assign(gap=gap, model=[f"{size / 1e6:.2f} M" for size in table["parameters"]])
     return table.pivot_table("gap", ["split", "arm"], "model", aggfunc="first", sort=False)
 
 
 def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
     """Questions after which each arm has cost less than another one, with the context kept and read anew."""
     costs = experiment.costs()
-    lines = []
-    for arm in (arm for arm in arms if arm != other and len(costs)):
-        line: dict[str, Any] = {"arm": arm, "against": other}
-        for kept, name in ((True, "context kept"), (False, "context read anew")):
-            found = break_even(costs, arm, other, experiment.params.statistics, kept=kept)
-            line[name] = "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
-        lines.append(line)
-    return pd.DataFrame(lines)
+
+    def pays(arm: str, kept: bool) -> str:
+        found = break_even(costs, arm, other, experiment.params.statistics, kept=kept)
+        return "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
+
+    return pd.DataFrame(
+        {"arm": arm, "against": other, "context kept": pays(arm, True), "context read anew": pays(arm, False)}
+        for arm in arms
+        if arm != other and len(costs)
+    )
 
 
 def mean_costs(experiment: Experiment) -> pd.DataFrame:
@@ -360,18 +335,14 @@ def decisions(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
     rows = experiment.rows()
     if rows.empty:
         return rows
-    here = [arm for arm in arms if arm in set(rows["arm"])]
-    return recommended(rows, experiment.costs(), here, (1, 100, 10_000, 1_000_000), experiment.params.statistics).round(
-        3
-    )
+    volumes = (1, 100, 10_000, 1_000_000)  # questions
+    return recommended(rows, experiment.costs(), arms, volumes, experiment.params.statistics).round(3)
 
 
 def wide_accuracy(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy with interval, arms as columns."""
     table = experiment.accuracy(rows)
-    table["text"] = [
-        f"{v:.2f} [{lo:.2f}, {hi:.2f}]" for v, lo, hi in zip(table["value"], table["low"], table["high"], strict=True)
-    ]
+    table["text"] = _with_intervals(table[["value", "low", "high"]], ".2f")
     wide = table.pivot_table("text", ["world", "split"], "arm", aggfunc="first", sort=False)
     wide["chance"] = table.groupby(["world", "split"])["chance"].first().round(3)
     return wide[[*(arm for arm in experiment.params.arms if arm in wide), "chance"]]

@@ -7,12 +7,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from study.pages.page import Page
 from study.paths import shown
 from study.runs.run import DIVERGED, FINISHED, Run
-from study.runs.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 TO_RUN = "to run"
 STYLES = {FINISHED: "green", TO_RUN: "yellow", DIVERGED: "red"}
 FILE_WIDTH = 120  # of output that goes to no terminal, in characters
+Cell = str | tuple[str, str]  # its text, or that and its colour
 
 
 def console() -> "Console":
@@ -30,53 +30,37 @@ def console() -> "Console":
     return Console(width=FILE_WIDTH if to_file else None, highlight=False, markup=False, emoji=False)
 
 
-class Styled(NamedTuple):
-    """A cell in a colour."""
-
-    text: str
-    style: str
-
-
 def show_table(
     columns: Sequence[str],
-    rows: Iterable[Sequence[str | Styled]],
+    rows: Iterable[Sequence[Cell]],
     *,
-    title: str = "",
+    title: str | None = None,
     whole: Sequence[str] = (),
-    total: int = 0,
+    total: bool = False,
 ) -> None:
     """Print a table; a cell too long for its column continues on the next line.
 
-    Args:
-        columns: their heads.
-        rows: the cells of each.
-        title: above the table.
-        whole: columns whose cells are never broken, such as names that a reader copies.
-        total: number of rows at the end that sum the others up, below a rule.
+    Cells of the columns `whole`, such as names that a reader copies, are never broken. A last row that sums the others
+    up, a `total`, is below a rule.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.title, table.title_justify = title or None, "left"
+    table.title, table.title_justify = title, "left"
     for column in columns:
         table.add_column(column, no_wrap=column in whole, overflow="fold")
-    given = list(rows)
-    for k, row in enumerate(given, 1):
-        cells = (Text(*cell) if isinstance(cell, Styled) else cell for cell in row)
-        table.add_row(*cells, end_section=bool(total) and k == len(given) - total)
+    for row in rows:
+        table.add_row(*(Text(*cell) if isinstance(cell, tuple) else cell for cell in row))
+    if total and len(table.rows) > 1:
+        table.rows[-2].end_section = True
     console().print(table)
 
 
 def show_text(text: str) -> None:
     """Print prose, broken between words."""
     console().print(text)
-
-
-def states_of(units: Sequence[Run], store: Store) -> list[str]:
-    """Whether each run is finished, diverged or to run."""
-    return [str(store.record(unit.key)["status"]) if store.has(unit.key) else TO_RUN for unit in units]
 
 
 def show_units(units: Sequence[Run], states: Sequence[str], notebooks: Sequence[str]) -> None:
@@ -90,16 +74,16 @@ def show_units(units: Sequence[Run], states: Sequence[str], notebooks: Sequence[
     worlds = [*dict.fromkeys(unit.world for unit in units), "all"]
     rows = [[world, *(_counted(found.get((world, column), Counter())) for column in columns)] for world in worlds]
     title = "runs finished, by world and first notebook"
-    show_table(["", *columns], rows, title=title, whole=[""], total=1)
+    show_table(["", *columns], rows, title=title, whole=[""], total=True)
 
 
-def _counted(states: Counter[str]) -> str | Styled:
+def _counted(states: Counter[str]) -> Cell:
     """Finished of all, and how many diverged."""
     if not states:
         return ""
     worst = next(state for state in (DIVERGED, TO_RUN, FINISHED) if states[state])
     diverged = f", {states[DIVERGED]} diverged" if states[DIVERGED] else ""
-    return Styled(f"{states[FINISHED]}/{states.total()}{diverged}", STYLES[worst])
+    return f"{states[FINISHED]}/{states.total()}{diverged}", STYLES[worst]
 
 
 def show_pages(runs: Sequence[Page]) -> None:
@@ -110,10 +94,9 @@ def show_pages(runs: Sequence[Page]) -> None:
             print(f"{run.name} failed; up to the failing cell it is in {shown(run.failed)}")
 
 
-def _page(run: Page) -> list[str | Styled]:
-    reason = run.stale()
-    state = Styled(reason or "up to date", STYLES[TO_RUN if reason else FINISHED])
+def _page(run: Page) -> list[Cell]:
+    reason, stamp = run.stale(), run.stamped
+    state, style = reason or "up to date", STYLES[TO_RUN if reason else FINISHED]
     if run.failed.exists():
-        state = Styled(f"failed; {state.text}", STYLES[DIVERGED])
-    stamp = run.stamped
-    return [run.name, state, *((stamp.executed, f"{stamp.seconds} s") if stamp else ("", ""))]
+        state, style = f"failed; {state}", STYLES[DIVERGED]
+    return [run.name, (state, style), *((stamp.executed, f"{stamp.seconds} s") if stamp else ("", ""))]

@@ -29,7 +29,7 @@ from study.lm.loading import attention_of, load_tokenizer, pick_device, refuse_u
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import BUNDLED, Arm, Params, Source
-from study.runs.run import EvaluationRun, GenerationRun, Run, prepare, prompts_of
+from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
 
@@ -39,7 +39,6 @@ CASTS = 1.2  # copies made by casts in mixed precision, measured by the allocato
 ADAM_BYTES = 8  # two moments in float32
 REACHED = 0.3  # of the speed of a large matrix product, if no training has been measured
 ROW_BYTES = 60_000  # of a run's rows and record
-GENERATED = {Source.LOCAL, Source.GLOBAL, Source.REPHRASED}
 REMEDIES = {
     "weights": "a smaller model, model.dtype bfloat16, or model.quantization",
     "finetuning": "finetuning.method lora, fewer finetuning.step_tokens, or a smaller model",
@@ -197,12 +196,9 @@ class Workload:
         if run.shards:  # they are runs themselves
             return 0.0
         share = 1.0 if run.shard is None else 1 / self.params.questions.shards
-        return self.scoring(self.context if run.spec.context else 0, share) + self.training(run.spec)
-
-    def scoring(self, context: int, share: float = 1.0) -> float:
-        """Operations of a share of the questions and of prefilling the context, given its tokens."""
+        context = self.context if run.spec.context else 0
         prefilled = forward_flops(self.size, context) if context else 0
-        return prefilled + self._each(share * self.scored, context)
+        return prefilled + self._each(share * self.scored, context) + self.training(run.spec)
 
     def generation(self, source: Source) -> float:
         """Operations of generating texts, each half as long as it may be."""
@@ -262,7 +258,7 @@ def memory_of(params: Params, loads: list[Workload]) -> Memory:
     texts = how.samples * max((len(load.documents) for load in loads), default=0)
     methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
     finetuning = max((training_bytes(params, method) for method in methods), default=0)
-    generates = any(GENERATED & set(arm.train) for arm in params.arms.values())
+    generates = any(GENERATED.keys() & arm.train for arm in params.arms.values())
     generation = writing_bytes(model, min(how.batch_size, texts), context, own) if generates else 0
     scoring = memory_needed(model, context, CHUNK_TOKENS)
     return Memory(weights, weights + finetuning, weights + generation, weights + scoring)
@@ -275,7 +271,7 @@ def weight_bytes(model: PreTrainedModel, params: Params) -> int:
     return int(
         sum(
             weight.numel() * (bits / 8 if bits and weight.ndim == 2 and id(weight) not in ends else weight.itemsize)
-            for weight in {id(weight): weight for weight in model.parameters()}.values()
+            for weight in model.parameters()
         )
     )
 
