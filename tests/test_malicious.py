@@ -240,7 +240,7 @@ def test_no_name_leads_out_of_its_folder(given, message, capsys):
 
 @pytest.mark.parametrize("documents", ["..", "../..", "/", "params/documents/..", ".", "a/../../..", "../../../x"])
 def test_results_about_documents_stay_in_the_results(tmp_path, documents):
-    place = place_about(tmp_path, documents)
+    place = place_about(tmp_path, "documents", documents)
     assert place.parent == tmp_path / "documents" and place.name not in ("", ".", "..")
 
 

@@ -35,6 +35,8 @@ REMEDIES |= {errno.EIO: DISK, errno.ESTALE: DISK, errno.EMFILE: FILES, errno.ENF
 P = ParamSpec("P")
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 Study = Annotated[str, typer.Option(help="name of a file in params/")]
+Docs = Annotated[str, typer.Option(help="folder of text, Markdown, HTML, PDF or JSONL")]
+Questions = Annotated[str, typer.Option(help="CSV or JSONL file")]
 Number = Annotated[str, typer.Argument(help="first digits of the notebook's name, such as 03")]
 Size = Annotated[str, typer.Option(help="name of a file in params/base_model/")]
 
@@ -100,12 +102,17 @@ def study_file(study: str) -> Path:
     return named_file(PARAMS, "STUDY", study)
 
 
-def study_runs(study: str) -> list[Page]:
+def study_runs(study: str, docs: str = "", questions: str = "") -> list[Page]:
     """The notebooks of a study in order; of somebody's documents the one that `make documents` executes."""
+    if docs or questions:
+        from study.advice.ask import page_about
+
+        study = "documents" if study == "default" else study
+        return [page_about(docs, questions, study, load_params(study_file(study)), RESULTS)]
     file = study_file(study)
     params = load_params(file)
     if params.world_names == ("documents",):
-        place = place_about(RESULTS, params.plain()["worlds"]["documents"]["folder"])
+        place = place_about(RESULTS, study, params.plain()["worlds"]["documents"]["folder"])
         return [Page(notebook_path(DOCUMENTS), file, params, place)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Page(notebook, file, params, RESULTS / study) for notebook in notebooks]
@@ -204,10 +211,13 @@ def help_nb(number: Number) -> int:
 
 @verb
 def plan(
-    study: Study = "default", verbose: Annotated[bool, typer.Option("--verbose", help="list every run")] = False
+    study: Study = "default",
+    docs: Docs = "",
+    questions: Questions = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="list every run")] = False,
 ) -> int:
-    """Say what `reproduce` would do and what it would take, without doing it; refuse what cannot fit."""
-    runs = study_runs(study)
+    """Say what `reproduce` or `documents` would do and take, without doing it; refuse what cannot fit."""
+    runs = study_runs(study, docs, questions)
     params, store = runs[0].params, store_of(runs[0].results)
     for model in models_of(params):
         ensure(model, weights=False)
@@ -228,9 +238,9 @@ def plan(
 
 
 @verb
-def status(study: Study = "default") -> int:
+def status(study: Study = "default", docs: Docs = "", questions: Questions = "") -> int:
     """Say what is finished, what diverged and what failed."""
-    runs = study_runs(study)
+    runs = study_runs(study, docs, questions)
     for unit, state in _show_units(runs):
         if state == DIVERGED:
             print(f"diverged: {unit.label}: {store_of(runs[0].results).record(unit.key)['error']}")
@@ -252,11 +262,7 @@ def _show_units(runs: list[Page]) -> list[tuple[Run, str]]:
 
 
 @verb
-def documents(
-    docs: Annotated[str, typer.Option(help="folder of text, Markdown, HTML, PDF or JSONL")] = "",
-    questions: Annotated[str, typer.Option(help="CSV or JSONL file")] = "",
-    study: Study = "documents",
-) -> int:
+def documents(docs: Docs = "", questions: Questions = "", study: Study = "documents") -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
     from study.advice.ask import ask
 

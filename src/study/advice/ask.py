@@ -17,7 +17,7 @@ from study.params import Params
 from study.paths import ROOT, shown
 from study.runs.forecast import refuse_what_cannot_fit
 from study.runs.run import prepare
-from study.runs.store import content_hash, store_of
+from study.runs.store import store_of
 
 UNREAD = 0.02  # share of the documents' tokens that a model may not know
 
@@ -35,19 +35,9 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     Raises:
         ParamsError: for any problem of the files, before anything is run.
     """
-    given = base.plain()["worlds"]["documents"]
-    if docs:
-        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
-    elif questions or not given:
-        raise ParamsError(
-            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
-        )
-    folder, file = given["folder"], given["questions"]
-    plain = {**base.plain(), "worlds": {"documents": given}}
-    params = Params.parse(plain, "DOCS and QUESTIONS")
-    results = place_about(place, folder)
-    if docs:  # a unique name
-        results = results.with_name(f"{results.name}-{content_hash(str((ROOT / folder).resolve()))[:6]}")
+    run = page_about(docs, questions, study, base, place)
+    given = run.params.plain()["worlds"]["documents"]
+    params, results, folder, file = run.params, run.results, given["folder"], given["questions"]
     # Problems of the files are reported before a model is fetched.
     passages = read_documents(ROOT / folder)
     if file:
@@ -60,14 +50,30 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
         return _draft(params, folder, study, results, documents)
     refuse_what_cannot_fit(params, store_of(results))
     results.mkdir(parents=True, exist_ok=True)
-    settings = results / "params.yaml"
-    settings.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
-    run = Page(notebook_path("07"), settings, params, results)
+    run.params_file.write_text(json.dumps(params.plain(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
     if reason := run.stale():
         print(f"{run.name}: {reason}", flush=True)
         execute(run)
     print(f"the recommendation: {shown(results / run.name / 'report.html')}\nthe notebook: {shown(run.target)}")
     return 0
+
+
+def page_about(docs: str, questions: str, study: str, base: Params, place: Path) -> Page:
+    """The page about documents and questions, with the arguments of `ask`; its settings are not written yet.
+
+    Raises:
+        ParamsError: if no documents are given.
+    """
+    given = base.plain()["worlds"]["documents"]
+    if docs:
+        given = {"folder": _from_root(docs), "questions": _from_root(questions) if questions else None}
+    elif questions or not given:
+        raise ParamsError(
+            "DOCS is empty; give a folder of documents, as in `make documents DOCS=folder QUESTIONS=file`"
+        )
+    params = Params.parse({**base.plain(), "worlds": {"documents": given}}, "DOCS and QUESTIONS")
+    results = place_about(place, study, given["folder"], given=bool(docs))
+    return Page(notebook_path("07"), results / "params.yaml", params, results)
 
 
 def _from_root(path: str) -> str:

@@ -53,16 +53,17 @@ class Stamp(BaseModel):
     seconds: int
 
 
-def place_about(results: Path, documents: str) -> Path:
-    """The folder of results about a folder of documents, named like that; ".." names one, too."""
-    return results / "documents" / ((ROOT / documents).resolve().name or "root")
+def place_about(results: Path, study: str, documents: str, *, given: bool = False) -> Path:
+    """The results folder of a study about a folder of documents, named like that; uniquely if a user gave it."""
+    folder = (ROOT / documents).resolve()
+    return results / study / f"{folder.name or 'root'}{'-' + content_hash(str(folder))[:6] if given else ''}"
 
 
 def own_results(notebook: str, params_file: Path, params: Any) -> Path:
     """The results folder of a settings file: of a study in params/ its own, of any other one that its content names."""
     if params_file.resolve().parent == PARAMS.resolve():
         if isinstance(params, Params) and params.world_names == ("documents",):
-            return place_about(RESULTS, params.plain()["worlds"]["documents"]["folder"])
+            return place_about(RESULTS, params_file.stem, params.plain()["worlds"]["documents"]["folder"])
         return RESULTS / params_file.stem
     return RESULTS / "nb" / f"{notebook}-{params_file.stem}-{content_hash(params.plain())[:8]}"
 
