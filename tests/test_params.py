@@ -172,3 +172,10 @@ def test_params_are_frozen():
 def test_resolved_params_read_back_the_same():
     params = Params.parse({"seeds": [4]}, "x")
     assert Params.parse(params.plain(), "x") == params
+
+
+def test_a_list_in_place_of_a_mapping_is_shown_as_one():
+    with pytest.raises(
+        ParamsError, match=r"worlds = \['family', 'roles'\]: must be a mapping .*{family: {}, roles: {}}"
+    ):
+        Params.parse({"worlds": ["family", "roles"]}, "mine.yaml")

@@ -18,7 +18,7 @@ from study.runs import runner, selection
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
 from study.runs.run import DIVERGED, FINISHED, EvaluationRun, generation_keys, prepare
-from study.runs.runner import evaluation_runs_of, run
+from study.runs.runner import evaluation_runs_of, rows_of, run
 from study.runs.store import Store, content_hash
 from study.worlds import closed_class_words
 from study.worlds.world import Split
@@ -439,3 +439,8 @@ def test_a_table_says_which_arms_have_no_answers_and_refuses_arms_with_other_que
     assert table.loc[("family", 0, "itself"), "without answers"] == "ft"
     with pytest.raises(ValueError, match="the arms of reversals, seed 0, did not answer the same questions"):
         report.same_questions(experiment, rows.drop(index=rows.index[rows["arm"] == "icl"][0]))
+
+
+def test_a_study_without_rows_has_their_columns(tmp_path):
+    rows = rows_of([], Store(tmp_path))
+    assert rows.empty and {"arm", "split", "world", "correct", "chance"} <= set(rows.columns)

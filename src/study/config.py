@@ -134,7 +134,9 @@ def explain(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{given}: no such setting; allowed here: {', '.join(_fields(model, problem['loc']))}"
     if problem["type"] in KINDS:
-        return f"{given}: must be {KINDS[problem['type']]}"
+        names = problem["input"] if isinstance(problem["input"], list) else []
+        example = ", ".join(f"{name}: {{}}" for name in names if isinstance(name, str))  # a list of what is a mapping
+        return f"{given}: must be {KINDS[problem['type']]}" + (f", such as {{{example}}}" if example else "")
     if problem["type"] == "missing":
         return f"{where}: missing; give it a value"
     if problem["type"] == "value_error" and (not problem["loc"] or len(repr(problem["input"])) > MOST_SHOWN):

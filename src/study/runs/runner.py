@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pandas as pd
 
+from study.data.questions import Question
 from study.lm.hub import identity, verified_folder
 from study.params import Params
 from study.paths import shown
@@ -17,6 +18,7 @@ from study.runs.selection import chosen_rates, selection_runs, tuning_of
 from study.runs.store import Store, content_hash
 from study.worlds.world import Split
 
+COLUMNS = ("world", "arm", "seed", "retention", *Question._fields, "option_log_probs", "correct", "chance", "covered")
 TRIES = 3  # of a job whose process was killed
 
 
@@ -80,10 +82,10 @@ def run(
 
 
 def rows_of(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
-    """The rows of finished evaluations, with the arm's name; a diverged one has none."""
+    """The rows of finished evaluations, with the arm's name; a diverged one has none, and columns stay."""
     parts = [store.rows(trial.key).assign(arm=trial.arm) for trial in trials if store.has(trial.key)]
     parts = [part for part in parts if len(part.columns) > 1]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def generation_runs_of(params: Params, store: Store) -> list[GenerationRun]:
