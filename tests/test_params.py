@@ -179,3 +179,12 @@ def test_a_list_in_place_of_a_mapping_is_shown_as_one():
         ParamsError, match=r"worlds = \['family', 'roles'\]: must be a mapping .*{family: {}, roles: {}}"
     ):
         Params.parse({"worlds": ["family", "roles"]}, "mine.yaml")
+
+
+def test_a_model_of_its_own_trained_at_the_bundled_model_s_rates_is_cautioned():
+    model = {"name": "owner/tiny"}
+    (caution,) = Params.parse({"model": model}, "mine.yaml").cautions
+    assert "are those of the bundled model" in caution and "for owner/tiny, trained whole in 'ft'" in caution
+    own = {"learning_rates": [1e-5]}
+    for settings in ({}, {"model": model, "finetuning": own}, {"model": model, "finetuning": {"method": "lora"}}):
+        assert not Params.parse(settings, "mine.yaml").cautions

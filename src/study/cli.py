@@ -110,12 +110,19 @@ def study_runs(study: str, docs: str = "", questions: str = "") -> list[Page]:
         study = "documents" if study == "default" else study
         return [page_about(docs, questions, study, load_params(study_file(study)), RESULTS)]
     file = study_file(study)
-    params = load_params(file)
+    params = cautious(load_params(file))
     if params.world_names == ("documents",):
         place = place_about(RESULTS, study, params.plain()["worlds"]["documents"]["folder"])
         return [Page(notebook_path(DOCUMENTS), file, params, place)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Page(notebook, file, params, RESULTS / study) for notebook in notebooks]
+
+
+def cautious(params: Params) -> Params:
+    """The same settings, once what is most likely not meant in them is said."""
+    for caution in params.cautions:
+        print(f"caution: {caution}", flush=True)
+    return params
 
 
 def models_of(params: Params) -> tuple[Model, ...]:
@@ -181,7 +188,7 @@ def nb(
     if not params_file:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
-    params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else load_params(file)
+    params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else cautious(load_params(file))
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Page(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
