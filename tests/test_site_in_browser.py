@@ -99,6 +99,15 @@ def test_a_page_can_be_read_on_a_phone(name, open_page):
     assert serious(page) == []
 
 
+@pytest.mark.parametrize("width", [700, 1011, 1073, 1135, 1331, 1385, 1438])
+@pytest.mark.parametrize("name", ["index.html", *(name for name in PAGES if name.endswith("05_compare.html"))])
+def test_a_page_is_no_wider_than_the_window(name, width, open_page):
+    page = open_page(name, {"width": width, "height": 900})
+    box = page.locator(".content").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_the_search_finds_pages(open_page):
     page = open_page("index.html")
     page.fill("input[name=q] >> nth=0", "syllogisms")
