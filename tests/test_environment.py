@@ -1,6 +1,7 @@
 """The lock files, environment.yml, pyproject and Makefile say the same, and what is installed is what they say."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -262,6 +263,20 @@ def test_a_user_s_settings_of_pip_python_and_jupyter_reach_no_recipe(tmp_path):
     found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert found["PIP_USER"] == "0" and found["PYTHONNOUSERSITE"] == "1" and "JUPYTER_PATH" not in found
     assert found["PYTHONPATH"] == str(ROOT / "src")
+
+
+def test_pages_are_executed_by_this_interpreter_whatever_kernels_a_user_has(tmp_path):
+    foreign = json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "foreign", "language": "python"})
+    for place in (tmp_path / "path", tmp_path / "home" / ".local" / "share" / "jupyter"):
+        (place / "kernels" / "python3").mkdir(parents=True)
+        (place / "kernels" / "python3" / "kernel.json").write_text(foreign)
+    code = (
+        "import study.__main__; from jupyter_client.kernelspec import KernelSpecManager as M; import json\n"
+        "print(M().get_kernel_spec('python3').argv[0])"
+    )
+    told = {"JUPYTER_PATH": str(tmp_path / "path"), "HOME": str(tmp_path / "home")}
+    given = {"cwd": ROOT, "env": {**os.environ, **told}, "capture_output": True, "text": True, "check": True}
+    assert Path(subprocess.run([sys.executable, "-c", code], **given).stdout.strip()).stem.startswith("python")
 
 
 def test_code_of_another_copy_of_the_project_is_not_run(tmp_path):
