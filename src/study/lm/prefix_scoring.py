@@ -214,7 +214,7 @@ def prefix_scorer(
     Args:
         model: that is scored.
         tokens: of the longest text.
-        packed: of the context and all that is packed into one pass after it.
+        packed: most tokens of the context and of what is packed into one pass after it.
         prefix_cache: of this model, to go on from.
     """
     if reads_in_two_parts(model, tokens):

@@ -67,11 +67,11 @@ def score_options(
     model.eval()
     chunk_tokens = chunk_that_fits(model, len(prefix), chunk_tokens)
     order = sorted(range(len(tokenized)), key=lambda k: tokenized[k].options)  # common prefixes in the same chunk
-    parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
-    packed = len(prefix) + max(len(_trie(tokenized, part)[0].ids) for part in parts)
+    packed = len(prefix) + max(chunk_tokens, *(sum(map(len, question.options)) for question in tokenized))
     by = by or prefix_scorer(model, longest, packed, prefix_cache)
     with torch.inference_mode(), by.attention():
         by.read(prefix)
+        parts = list(chunks(tokenized, order, chunk_tokens, max(1, CHUNK_LOGITS // vocabulary(model))))
         found: dict[int, OptionScores] = {}
         together = map if by.changes else partial(side_by_side, device=model.device)
         for scores in together(partial(_scored, by, tokenized), parts):
@@ -156,15 +156,10 @@ def _add(trie: Trie, question: TokenizedQuestion) -> list[list[int]]:
     return [trie.add(ids, question.start) for ids in question.options]
 
 
-def _trie(tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> tuple[Trie, dict[int, list[list[int]]]]:
-    """The trie of a chunk's questions, and the scored nodes of each option by the question's number."""
-    trie = Trie()
-    return trie, {k: _add(trie, tokenized[k]) for k in chunk}
-
-
 def _scored(by: PrefixScorer, tokenized: Sequence[TokenizedQuestion], chunk: Sequence[int]) -> dict[int, OptionScores]:
     """Scores of a chunk's questions by their number; half a chunk at a time if memory does not suffice."""
-    trie, paths = _trie(tokenized, chunk)
+    trie = Trie()
+    paths = {k: _add(trie, tokenized[k]) for k in chunk}
     try:
         found = by.log_probs(trie)
     except Exception as error:

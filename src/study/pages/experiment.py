@@ -337,7 +337,7 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
     refuse_another_checkout(Path.cwd())
     os.chdir(ROOT)
     pd.set_option("display.max_colwidth", None)  # sentences are shown whole
-    file, folder = (ROOT / params_file).resolve(), (ROOT / results).resolve()
+    file, folder = (Path(os.path.normpath(ROOT / given)) for given in (params_file, results))
     params = load_params(file)
     if os.environ.get(HELD) != str(folder):
         if not _held:
