@@ -54,6 +54,7 @@ def in_this_process():
 # Files with a fixture that takes seconds: one worker of pytest-xdist runs those of one name, and makes it once.
 ONE_WORKER = {
     **{f"tests/test_{name}.py": name for name in ("trials", "pretrain", "documents", "explorer", "executors")},
+    "tests/test_opened_by_hand.py": "by hand",
     **{f"tests/test_{name}.py": "published" for name in ("chaos", "site", "verify")},
 }
 

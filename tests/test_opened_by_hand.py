@@ -61,11 +61,10 @@ def test_what_is_no_parameter_is_refused(scratch):
     assert published(scratch) == before
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("jupyter-nbconvert", "--execute", "--to", "notebook", "--stdout"), ("jupyter-execute",)],
-    ids=lambda command: command[0],
-)
+BY = {"jupyter-nbconvert": ("--execute", "--to", "notebook", "--stdout"), "jupyter-execute": ()}
+
+
+@pytest.mark.parametrize("command", [pytest.param((n, *o), marks=pytest.mark.nightly, id=n) for n, o in BY.items()])
 def test_nobody_works_where_another_run_does(scratch, command):
     before, lock = published(scratch), locked(scratch.folder / "results" / "default")
     try:
