@@ -75,7 +75,7 @@ def _put_nothing_after(tokenizer: PreTrainedTokenizerBase, params: Model) -> Non
 def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """The tokens that a tokenizer puts before and after a text."""
     bare, whole = (tokenizer(PROBE, add_special_tokens=special).input_ids for special in (False, True))
-    at = next((k for k in range(len(whole)) if whole[k : k + len(bare)] == bare), 0)
+    at = next((k for k in range(len(whole)) if whole[k : k + len(bare)] == bare), len(whole))
     return whole[:at], whole[at + len(bare) :]
 
 
