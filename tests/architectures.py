@@ -203,7 +203,11 @@ def without_adapter(tuned: torch.nn.Module) -> list[str]:
     mixers = [name for name, module in tuned.named_modules() if hasattr(module, "A_log") and hasattr(module, "D")]
     left_out = {f"{mixer}.{layer}" for mixer in mixers for layer in BY_WEIGHT}
     layers = [name for name, part in tuned.named_modules() if isinstance(part, torch.nn.Linear) and part is not output]
-    experts = [name.rpartition(".")[0] for name, weight in names.items() if weight.ndim == 3 and "conv" not in name]
+    experts = [
+        name.rpartition(".")[0]
+        for name, weight in names.items()
+        if weight.ndim == 3 and min(weight.shape) > 1 and "conv" not in name
+    ]
     bare = {name.replace(".base_layer", "") for name in [*layers, *experts] if ".lora_" not in name}
     return sorted(bare - covered - left_out)
 

@@ -158,8 +158,13 @@ def keeps_texts_apart(model: PreTrainedModel) -> bool:
 
     try:
         return close(logits([first, second], places), logits([second], places - 8))
-    except TypeError:  # the model knows no logits_to_keep
+    except Exception:  # the model knows no logits_to_keep, or no positions, however it says so
         return False
+
+
+def _is_matrix(name: str, weight: torch.Tensor) -> bool:
+    """Whether a parameter that is no layer's is a matrix, or one for each expert."""
+    return min(weight.shape, default=0) > 1 and (weight.ndim == 3 or (name == "weight" and weight.ndim == 2))
 
 
 def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
@@ -175,7 +180,7 @@ def with_adapter(model: PreTrainedModel, params: Finetuning) -> PreTrainedModel:
             layers.append(name)
         else:
             own = part.named_parameters(recurse=False)
-            weights += [f"{name}.{weight}" for weight, w in own if w.ndim == 3 or (weight == "weight" and w.ndim == 2)]
+            weights += [f"{name}.{weight}" for weight, w in own if _is_matrix(weight, w)]
     config = LoraConfig(
         r=params.lora_rank,
         lora_alpha=params.lora_alpha,
