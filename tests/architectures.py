@@ -38,7 +38,7 @@ from study.runs.run import FINISHED
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
-SECONDS = 600  # that one architecture may take
+SECONDS = 1500  # that one architecture may take
 MOST = 4_000_000  # weights of a tiny model
 WIDTH, LAYERS, HEADS = 32, 2, 4
 # What configurations call their sizes, and how small each becomes; a name that a configuration lacks is left out.

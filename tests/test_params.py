@@ -4,6 +4,7 @@ import pytest
 
 from study.base_model.recipe import RECIPES, Pretraining, load_recipe
 from study.config import ParamsError, read_yaml
+from study.pages.terminal import show_cautions
 from study.params import Params, load_params
 from study.paths import PARAMS
 from study.worlds import DRAWN
@@ -181,10 +182,12 @@ def test_a_list_in_place_of_a_mapping_is_shown_as_one():
         Params.parse({"worlds": ["family", "roles"]}, "mine.yaml")
 
 
-def test_a_model_of_its_own_trained_at_the_bundled_model_s_rates_is_cautioned():
+def test_a_model_of_its_own_trained_at_the_bundled_model_s_rates_is_cautioned(capsys):
     model = {"name": "owner/tiny"}
-    (caution,) = Params.parse({"model": model}, "mine.yaml").cautions
+    show_cautions(Params.parse({"model": model}, "mine.yaml"))
+    caution = capsys.readouterr().out
     assert "are those of the bundled model" in caution and "for owner/tiny, trained whole in 'ft'" in caution
     own = {"learning_rates": [1e-5]}
     for settings in ({}, {"model": model, "finetuning": own}, {"model": model, "finetuning": {"method": "lora"}}):
-        assert not Params.parse(settings, "mine.yaml").cautions
+        show_cautions(Params.parse(settings, "mine.yaml"))
+        assert not capsys.readouterr().out

@@ -19,7 +19,7 @@ from study.config import ParamsError, named_file, refuse_another_checkout
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
-from study.pages.terminal import TO_RUN, show_pages, show_units
+from study.pages.terminal import TO_RUN, accuracy_summary, show_cautions, show_pages, show_units
 from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runs.run import DIVERGED, Run
@@ -110,19 +110,13 @@ def study_runs(study: str, docs: str = "", questions: str = "") -> list[Page]:
         study = "documents" if study == "default" else study
         return [page_about(docs, questions, study, load_params(study_file(study)), RESULTS)]
     file = study_file(study)
-    params = cautious(load_params(file))
+    params = load_params(file)
+    show_cautions(params)
     if params.world_names == ("documents",):
         place = place_about(RESULTS, study, params.plain()["worlds"]["documents"]["folder"])
         return [Page(notebook_path(DOCUMENTS), file, params, place)]
     notebooks = sorted(p for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if p.name[:2] not in (PRETRAINING, DOCUMENTS))
     return [Page(notebook, file, params, RESULTS / study) for notebook in notebooks]
-
-
-def cautious(params: Params) -> Params:
-    """The same settings, once what is most likely not meant in them is said."""
-    for caution in params.cautions:
-        print(f"caution: {caution}", flush=True)
-    return params
 
 
 def models_of(params: Params) -> tuple[Model, ...]:
@@ -164,19 +158,6 @@ def reproduce(study: Study = "default") -> int:
     return 0
 
 
-def accuracy_summary(params: Params, results: Path) -> str:
-    """Accuracy by arm and split as text."""
-    from study.runs.runner import evaluation_runs_of, rows_of
-
-    rows = rows_of(evaluation_runs_of(params, store_of(results)), store_of(results))
-    if rows.empty:
-        return "no finished runs"
-    mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
-    table = mean.reindex(columns=[arm for arm in params.arms if arm in mean.columns])
-    table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
-    return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"
-
-
 @verb
 def nb(
     number: Number, params_file: Annotated[str, typer.Argument(help="YAML file of differences from the defaults")]
@@ -188,13 +169,15 @@ def nb(
     if not params_file:
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
-    params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else cautious(load_params(file))
+    params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else load_params(file)
     results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Page(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
 
-    for model in models_of(params) if isinstance(params, Params) else ():
-        ensure(model)
+    if isinstance(params, Params):
+        show_cautions(params)
+        for model in models_of(params):
+            ensure(model)
     execute(run)
     print(f"written to {shown(run.target)}")
     if isinstance(params, Params):

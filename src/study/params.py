@@ -325,18 +325,6 @@ class Params(Strict):
             for model in self.model_sizes.models
         )
 
-    @property
-    def cautions(self) -> list[str]:
-        """What is allowed and most likely not meant."""
-        tuning, own = self.finetuning, self.model.name != BUNDLED and "results/base_model" not in self.model.name
-        full = [label for label, arm in self.arms.items() if arm.train and (arm.method or tuning.method) == "full"]
-        if own and full and tuning.learning_rates == Finetuning().learning_rates:
-            rates = ", ".join(f"{rate:g}" for rate in tuning.learning_rates)
-            what = f"finetuning.learning_rates = [{rates}] are those of the bundled model of 5 million parameters"
-            remedy = "give rates of its own, such as [1e-5, 3e-5]"
-            return [f"{what}; for {self.model.name}, trained whole in {full[0]!r}, {remedy}"]
-        return []
-
     def shape(self, world: str) -> Given:
         """The typed settings of one dataset."""
         shape: Given = getattr(self.worlds, world)

@@ -273,13 +273,21 @@ def reads_in_two_parts(model: PreTrainedModel, tokens: int) -> bool:
 
 @torch.inference_mode()
 def _same(model: PreTrainedModel) -> bool:
+    """Whether two branches behind a prefix, packed, give what each gives alone, and only the logits asked for."""
     ids = [3 + 5 * k % (model.config.get_text_config().vocab_size - 3) for k in range(16)]
-    whole = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[:, 9:]
+    prefix, branches = ids[:9], (ids[9:12], ids[12:])
+    texts = [torch.tensor([prefix + branch], device=model.device) for branch in branches]
+    kept = torch.tensor([0, 2, 3, 6], device=model.device)
+    whole = torch.cat([model(input_ids=text, use_cache=False).logits[:, 9:] for text in texts], dim=1)[:, kept]
+    seen = torch.ones(7, 7, dtype=torch.bool).tril()
+    seen[3:, :3] = False
+    positions = [9 + k for branch in branches for k in range(len(branch))]
     try:
         with two_parts(model):
             prefix_cache = PrefixCache(model, piece=4)
-            prefix_cache.read(ids[:9])
-            apart = forward(model, New(prefix_cache, causal(7, model)), [ids[9:]], [list(range(9, 16))], 0)
+            prefix_cache.read(prefix)
+            new = New(prefix_cache, additive(seen, model)[None, None])
+            apart = forward(model, new, [ids[9:]], [positions], kept)
     except Exception:  # the model's code does not support another attention, however it says so
         return False
     return apart.shape == whole.shape and close(apart, whole)

@@ -4,7 +4,6 @@ Each text is a function of the model, its prompt and its own random state, whate
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -210,20 +209,28 @@ _apart: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def keeps_rows_apart(model: PreTrainedModel) -> bool:
-    """Whether a text in a batch gives what it gives alone, padded or not: tried once, on short texts."""
+    """Whether transformers continues a text in a batch as it does alone, padded or not: tried once, on short texts."""
     if model not in _apart:
         short, long = ([3 + k * k % 5 for k in range(length)] for length in (9, 70))
-        alone = [model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1] for ids in (short, long)]
-        pad = len(long) - len(short)
-        rows = torch.tensor([[0] * pad + short, long], device=model.device)
-        seen = torch.tensor([[0] * pad + [1] * len(short), [1] * len(long)], device=model.device)
-        _apart[model] = False
-        for places in ({"position_ids": (seen.cumsum(-1) - 1).clamp(min=0)}, {}):  # some models take no positions
-            with suppress(Exception):  # however a model's code says that it cannot
-                together = model(input_ids=rows, attention_mask=seen, **places).logits[:, -1]
-                _apart[model] = close(together, torch.stack(alone))
-                break
+        try:
+            alone = torch.cat([_two_steps(model, [ids]) for ids in (short, long)])
+            _apart[model] = close(_two_steps(model, [short, long]), alone)
+        except Exception:  # however a model's code says that it cannot
+            _apart[model] = False
     return _apart[model]
+
+
+def _two_steps(model: PreTrainedModel, texts: Sequence[list[int]]) -> torch.Tensor:
+    """Logits of two new tokens of each text, (texts, 2, vocabulary), by transformers."""
+    longest = max(map(len, texts))
+    pads = [longest - len(ids) for ids in texts]
+    how = {"do_sample": False, "pad_token_id": 0, "output_logits": True, "return_dict_in_generate": True}
+    logits = model.generate(
+        input_ids=torch.tensor([[0] * pad + ids for pad, ids in zip(pads, texts, strict=True)], device=model.device),
+        attention_mask=torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=model.device),
+        generation_config=GenerationConfig(min_new_tokens=2, max_new_tokens=2, **how),
+    ).logits
+    return torch.stack(logits, dim=1)
 
 
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -203,7 +203,6 @@ class MaskedScorer(CopiedCacheScorer):
         return _of_nodes(trie, list(trie.scored), predicting, logits[0])
 
 
-_branches: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 _ways: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], type[PrefixScorer]]] = WeakKeyDictionary()
 
 
@@ -219,10 +218,7 @@ def prefix_scorer(
         prefix_cache: of this model, to go on from.
     """
     if reads_in_two_parts(model, tokens):
-        if model not in _branches:  # some count positions themselves, where texts branch
-            _branches[model] = _gives_the_same(SplitAttentionScorer(model), 4)
-        if _branches[model]:
-            return SplitAttentionScorer(model, prefix_cache)
+        return SplitAttentionScorer(model, prefix_cache)
     if tokens > unstretched(model):
         return WholeTextScorer(model)
     # A window counts what stands between two tokens, whatever their positions.
@@ -245,10 +241,9 @@ def _gives_the_same(way: PrefixScorer, length: int) -> bool:
     alone.read(prefix)
     expected = alone.log_probs(trie)
     try:
-        with way.attention():
-            way.read(prefix)
-            way.log_probs(trie)
-            found = way.log_probs(trie)  # the state must be what it was
+        way.read(prefix)
+        way.log_probs(trie)
+        found = way.log_probs(trie)  # the state must be what it was
     except Exception:  # the model's code does not support this way, however it says so
         return False
     values = torch.tensor([[found[node], expected[node]] for node in expected]).to(way.model.dtype)

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from study.config import ParamsError, refuse_another_checkout
 from study.data.questions import Dataset
+from study.data.tables import tables_of
 from study.evidence.cost import cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
 from study.figures.style import save
@@ -247,7 +248,7 @@ class Experiment:
         for world, seed, material in self.materials():
             folder = self.output / world / f"seed_{seed}"
             folder.mkdir(parents=True, exist_ok=True)
-            for name, rows in _tables(material).items():
+            for name, rows in tables_of(material).items():
                 Table.from_list(rows).to_parquet(folder / f"{name}.parquet")
                 about: dict[str, Any] = {
                     "world": {world: self.params.shape(world).recipe},
@@ -286,39 +287,6 @@ class Experiment:
     def files(self) -> list[str]:
         """What this notebook has written, relative to the project."""
         return [shown(path) for path in sorted(self.output.rglob("*")) if path.is_file()]
-
-
-def _tables(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
-    """A dataset as tables of rows.
-
-    Its closure is every fact that holds, with the last rule and the stated facts it rests on; its names are those of a
-    file of facts. Without a world there is no closure, and no document states a known fact.
-    """
-    world = dataset.world
-    tables = {
-        "documents": [
-            {
-                "facts": [world.canonical(fact) for fact in document.facts] if world else [],
-                "sentences": list(document.sentences),
-                "text": document.text,
-            }
-            for document in dataset.documents
-        ],
-        "questions": [question._asdict() for question in dataset.questions],
-    }
-    if world:
-        tables["closure"] = [
-            {
-                **fact._asdict(),
-                "rule": derivation.rule,
-                "hops": derivation.hops,
-                "supports": sorted(world.canonical(support) for support in derivation.supports),
-            }
-            for fact, derivation in world.closure.items()
-        ]
-    if world and world.original_names:
-        tables["names"] = [{"word": word, "name": name} for word, name in world.original_names.items()]
-    return tables
 
 
 _held: dict[Path, BaseFileLock] = {}  # results folders that this kernel keeps others out of

@@ -7,11 +7,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.pages.page import Page
+from study.params import BUNDLED, Finetuning, Params
 from study.paths import shown
 from study.runs.run import DIVERGED, FINISHED, Run
+from study.runs.store import store_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,3 +103,30 @@ def _page(run: Page) -> list[Cell]:
     if run.failed.exists():
         state, style = f"failed; {state}", STYLES[DIVERGED]
     return [run.name, (state, style), *((stamp.executed, f"{stamp.seconds} s") if stamp else ("", ""))]
+
+
+def show_cautions(params: Params) -> None:
+    """Print what is allowed in settings and most likely not meant."""
+    tuning, own = params.finetuning, params.model.name != BUNDLED and "results/base_model" not in params.model.name
+    full = [label for label, arm in params.arms.items() if arm.train and (arm.method or tuning.method) == "full"]
+    if own and full and tuning.learning_rates == Finetuning().learning_rates:
+        rates = ", ".join(f"{rate:g}" for rate in tuning.learning_rates)
+        print(
+            f"caution: finetuning.learning_rates = [{rates}] are those of the bundled model of 5 million parameters; "
+            f"for {params.model.name}, trained whole in {full[0]!r}, give rates of its own, such as [1e-5, 3e-5]",
+            flush=True,
+        )
+
+
+def accuracy_summary(params: Params, results: Path) -> str:
+    """Accuracy by arm and split as text."""
+    from study.runs.runner import evaluation_runs_of, rows_of
+
+    store = store_of(results)
+    rows = rows_of(evaluation_runs_of(params, store), store)
+    if rows.empty:
+        return "no finished runs"
+    mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
+    table = mean.reindex(columns=[arm for arm in params.arms if arm in mean.columns])
+    table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
+    return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"

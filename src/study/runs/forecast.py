@@ -173,15 +173,13 @@ class Workload:
         Raises:
             ParamsError: naming the longest.
         """
-        own = self.params.augmentation
-        longest = {
-            "a question with an option": (self.question, "shorter questions"),
-            "a text to train on": (max(self.single), "shorter sentences or documents"),
-            "a statement and the text to generate": (
-                max(self.single) + own.local_tokens,
-                "fewer augmentation.local_tokens",
-            ),
-        }
+        sources = {source for arm in self.params.arms.values() for source in arm.train}
+        longest = {"a question with an option": (self.question, "shorter questions")}
+        if sources:
+            longest["a text to train on"] = (max(self.single), "shorter sentences or documents")
+        if Source.LOCAL in sources:
+            tokens = max(self.single) + self.params.augmentation.local_tokens
+            longest["a statement and the text to generate"] = (tokens, "fewer augmentation.local_tokens")
         for what, (tokens, remedy) in longest.items():
             if limit and tokens > limit:
                 name = f"model.name = {self.params.model.name!r}"

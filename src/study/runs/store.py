@@ -115,7 +115,7 @@ class Store:
         """A new folder beside the run's place."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
-        with suppress(PermissionError, NotImplementedError):  # on a file system without rights
+        with suppress(PermissionError):  # on a file system without rights
             part.chmod(0o755)
         return part
 
