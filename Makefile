@@ -82,6 +82,8 @@ PIP := $(BIN)/python -m pip install --quiet
 LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation --only-binary :all:
 RUN := $(BIN)/python -m study
 # Commands that run trials also need the packages of their executor.
+# Of commands that take the published study unless another is named.
+OF_STUDY := $(if $(filter command line environment,$(origin STUDY)),--study "$(STUDY)")
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
@@ -134,11 +136,11 @@ plan: $(READY) ## print what `make reproduce` would run: STUDY=default; or `make
 status: $(READY) ## print what is finished, diverged or failed: STUDY=default; or of `make documents`: DOCS, QUESTIONS
 	@$(RUN) status --study "$(STUDY)" --docs "$(DOCS)" --questions "$(QUESTIONS)"
 
-figures: $(READY) ## redraw the figures from the results, without a model: STUDY=default
-	@$(RUN) figures --study "$(STUDY)"
+figures: $(READY) ## redraw the figures from the results, without a model: STUDY, or the published study
+	@$(RUN) figures $(OF_STUDY)
 
-verify: $(READY) ## recompute every published verdict from the published rows: STUDY=default
-	@$(RUN) verify --study "$(STUDY)"
+verify: $(READY) ## recompute every published verdict from the published rows: STUDY, or the published study
+	@$(RUN) verify $(OF_STUDY)
 
 documents: $(TRIALS) ## compare the methods on your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
@@ -166,7 +168,7 @@ fuzz: $(READY).fuzz ## give odd input to all that reads any, guided by the code 
 
 site: $(READY).site ## make the site from the published results, without a network: build/site/index.html
 	@rm -rf build/site
-	@STUDY="$(STUDY)" $(BIN)/python -m sphinx -E -q -W --keep-going -d build/doctrees docs build/site
+	@STUDY="$(if $(OF_STUDY),$(STUDY))" $(BIN)/python -m sphinx -E -q -W --keep-going -d build/doctrees docs build/site
 	@echo "open build/site/index.html"
 
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility

@@ -6,11 +6,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from study.runs.store import PUBLISHED  # noqa: E402
+
 project = "In-context learning or fine-tuning?"
 author = copyright = "the contributors of this study"
 language = "en"
 extensions = ["myst_nb", "sphinx.ext.githubpages", "study_site"]
-study_name = os.environ.get("STUDY", "default")
+study_name = os.environ.get("STUDY") or PUBLISHED.name
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 nb_merge_streams = True

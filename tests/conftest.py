@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.base_model.tokenizer import build_tokenizer
-from study.evidence.claims import effect_table, judge, load_claims
+from study.evidence.claims import claims_of, effect_table, judge
 from study.evidence.verify import PAGE
 from study.lm.loading import attention_of
 from study.params import Params
@@ -224,8 +224,8 @@ def published(params, tmp_path_factory):
         for t in evaluation_runs_of(small, store)
     ]
     pd.DataFrame(trials).to_csv(results / PAGE / "runs.csv", index=False)
-    effects = effect_table(load_claims(), rows, small.statistics)
-    judge(load_claims(), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
+    effects = effect_table(claims_of(small), rows, small.statistics)
+    judge(claims_of(small), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
     return small, results
 
 

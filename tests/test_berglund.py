@@ -133,7 +133,6 @@ def test_it_runs_from_a_folder_with_any_tokenizer(folder, english_folder, tmp_pa
         questions={"options": 4, "per_split": 6},
         finetuning={"epochs": 1, "fewest_steps": 2, "step_tokens": 64, "learning_rates": [1e-3]},
         augmentation={"local_tokens": 16, "global_tokens": 16},
-        statistics={"resamples": 100},
     )
     store = Store(tmp_path / "runs")
     rows = run(params, store, say=lambda line: None)

@@ -5,7 +5,7 @@ import pytest
 from study.evidence.cost import break_even, cost_lines, recommended
 from study.params import Statistics
 
-STATISTICS = Statistics(resamples=500)
+STATISTICS = Statistics()
 
 
 def trial(arm, once, query, context=0.0, world="reversals", seed=0):

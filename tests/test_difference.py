@@ -14,7 +14,7 @@ from study.params import Statistics
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
 
-STATISTICS = Statistics(resamples=500)
+STATISTICS = Statistics()
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_of_many_tests_a_clear_difference_is_still_found():
     table = difference_table(
         pd.concat([answers(0.95, drawn=1), *others]),
         pd.concat([answers(0.3, drawn=2), *others]),
-        Statistics(resamples=100),
+        Statistics(),
     )
     assert table.set_index("arm")["word"].eq(Word.HIGHER).sum() == 1
     assert table.loc[0, "word"] == Word.HIGHER

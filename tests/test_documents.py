@@ -142,7 +142,7 @@ def small(params: Params, **more) -> Params:
     """The study of documents in seconds, on the tiny model."""
     settings = handbook(finetuning=params.finetuning.plain() | {"selection_worlds": ["documents"]}).plain()
     settings |= {"model": params.model.plain(), "augmentation": {"local_tokens": 8, "global_tokens": 8}}
-    settings |= {"statistics": {"resamples": 200}, "seeds": [0, 1]} | more
+    settings |= {"seeds": [0, 1]} | more
     settings["finetuning"] |= {"learning_rates": [1e-3]}
     return Params.parse(settings, "test")
 

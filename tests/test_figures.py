@@ -21,7 +21,7 @@ from study.params import ARMS, Params
 from study.paths import RESULTS, ROOT
 
 ANSWERED = ("base", "icl", "ft", "ft augmented", "hybrid")
-PARAMS = Params.parse({"statistics": {"resamples": 100}}, "test")
+PARAMS = Params()
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,6 @@ SMALL = {
     "questions": {"per_split": 4, "options": 4},
     "finetuning": {"epochs": 1, "fewest_steps": 2, "checkpoint_evals": 1, "step_tokens": 256, "learning_rates": [1e-3]},
     "augmentation": {"local_tokens": 8, "global_tokens": 8, "samples": 1},
-    "statistics": {"resamples": 100},
 }
 PAGES = ("01_generate_data", "05_compare")  # the latter runs every arm
 DOCUMENTS = ("designers.md", "inventors.md")

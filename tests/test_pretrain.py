@@ -453,7 +453,7 @@ def test_text_of_its_own_is_measured_by_world_and_over_all(monkeypatch):
     monkeypatch.setattr(base_report, "STUDIED", ("syllogisms",))
     model, tokenizer = load(Model(device="cpu"))
     rows = base_report.generation_rows(model, tokenizer, instances=1)
-    table = base_report.generation_table(rows, Statistics(resamples=100))
+    table = base_report.generation_table(rows, Statistics())
     local = table[(table["source"] == "local") & (table["world"] == "all")].set_index(["measure", "split"])
     assert local.loc[("precision", ""), "value"] > 0.7 and local.loc[("recall", "reversal"), "value"] > 0.7
 

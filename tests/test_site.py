@@ -15,8 +15,8 @@ from study_published import Published
 
 from study.config import ParamsError
 from study.evidence.verify import PAGE
-from study.paths import RESULTS, ROOT
-from study.runs.store import Store
+from study.paths import ROOT
+from study.runs.store import PUBLISHED, Store
 
 DOCS = ROOT / "docs"
 # Pages of what was measured or computed once; the others state no result but what is filled in.
@@ -128,7 +128,7 @@ def test_names_in_double_brackets_are_filled_and_unknown_ones_refused(site):
 
 def test_executed_notebooks_go_in_with_a_text_for_each_picture(tmp_path):
     folder = tmp_path / "notebooks"
-    site_extension().write_notebooks(RESULTS / "default", folder)
+    site_extension().write_notebooks(PUBLISHED, folder)
     names = {path.name for path in folder.iterdir()}
     assert {"00_base_model.ipynb", "05_compare.ipynb", "07_your_documents.ipynb"} <= names
     told = []

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from study.evidence.verify import published_rows
-from study.paths import RESULTS, ROOT
+from study.paths import ROOT
+from study.runs.store import PUBLISHED
 
 pytestmark = pytest.mark.browser
 
@@ -131,13 +132,13 @@ def test_a_table_sorts_by_a_click_or_a_key(open_page):
 
 
 def test_the_front_page_shows_the_verdicts_of_the_rows(open_page):
-    published = pd.read_csv(RESULTS / "default" / "05_compare" / "claims.csv")
+    published = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")
     shown = [text.strip() for text in open_page("index.html").locator("td .verdict").all_inner_texts()]
     assert shown == list(published["verdict"])
 
 
 def test_the_explorer_shows_the_rows(open_page):
-    rows = published_rows(RESULTS / "default")
+    rows = published_rows(PUBLISHED)
     row = rows[(rows["world"] == "family") & (rows["seed"] == 1) & (rows["arm"] == "icl")].iloc[7]
     page = open_page(f"explorer.html#world=family&seed=1&arm=icl&split={row['split']}&item={row['item_id']}")
     page.wait_for_selector(".explorer-question td")

@@ -1,19 +1,25 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from study.evidence.stats import (
+    Contrast,
     accuracy,
     accuracy_table,
-    bootstrap_means,
     contrast,
     difference_table,
     holm,
+    independent,
+    rank_correlation,
+    spread,
     wilson_interval,
 )
 from study.params import Statistics
 
-STATISTICS = Statistics(resamples=2000)
+STATISTICS = Statistics()
 
 
 def answers(arm, correct, seed=0, per_fact=1, chance=0.125):
@@ -37,20 +43,109 @@ def test_wilson_interval_is_the_textbook_one():
     assert wilson_interval(0, 20, 0.95) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
-def test_a_bootstrap_of_independent_items_has_the_binomial_width():
-    rng = np.random.default_rng(0)
-    rows = answers("a", rng.random(400) < 0.3).assign(value=lambda d: d["correct"].astype(float))
-    means = bootstrap_means(rows, STATISTICS)
-    p = rows["value"].mean()
-    assert means.std() == pytest.approx(np.sqrt(p * (1 - p) / 400), rel=0.1)
+def valued(rows):
+    return rows.assign(value=rows["correct"].astype(float))
 
 
-def test_items_of_one_fact_widen_the_interval():
-    correct = np.repeat(np.random.default_rng(1).random(50) < 0.5, 8)
-    alone = accuracy(answers("a", correct), STATISTICS)
-    clustered = accuracy(answers("a", correct, per_fact=8), STATISTICS)
-    assert (clustered.items, clustered.facts) == (400, 50)
-    assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
+def several(arm, shares, count=200, **more):
+    """Answers of several seeds, each with its own share of right ones."""
+    return valued(pd.concat(answers(arm, np.arange(count) < s * count, seed=k, **more) for k, s in enumerate(shares)))
+
+
+def test_seeds_are_the_replicates():
+    """The interval of a difference is scipy's paired t interval over the means of seeds."""
+    one, other = several("a", (0.8, 0.7, 0.9, 0.6)), several("b", (0.5, 0.3, 0.6, 0.5))
+    found, expected = contrast(one, other), stats.ttest_rel([0.8, 0.7, 0.9, 0.6], [0.5, 0.3, 0.6, 0.5])
+    assert found.value == pytest.approx(0.275) and (found.items, found.facts, found.seeds, found.df) == (800, 800, 4, 3)
+    assert found.interval(0.95) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.p_above(0) == pytest.approx(expected.pvalue / 2) and found.p_below(0) == pytest.approx(
+        1 - expected.pvalue / 2
+    )
+    t = stats.t.isf(0.025, 3) + stats.t.isf(0.2, 3)
+    assert found.smallest_detectable(0.95) == pytest.approx(t * found.error)
+
+
+def test_signs_of_seeds_are_flipped_in_every_way():
+    """Fisher's permutation test (1935): of the 2^5 ways to sign these differences three have a sum as large."""
+    found = contrast(several("a", (0.5, 0.4, 0.3, 0.2, 0.1)), several("b", (0.1, 0.1, 0.1, 0.1, 0.2)))
+    assert found.by_seed == pytest.approx([0.4, 0.3, 0.2, 0.1, -0.1])
+    assert found.p_permuted(0) == pytest.approx(3 / 32)
+    assert contrast(several("a", (0.5, 0.6, 0.7)), several("b", (0.1,) * 3)).p_permuted(0) == pytest.approx(1 / 8)
+
+
+def test_one_seed_alone_has_the_textbook_s_clustered_error():
+    """Cluster means of the difference, as in Liang & Zeger 1986 with equal clusters: their spread / sqrt(n)."""
+    rng = np.random.default_rng(3)
+    shift = np.repeat(rng.random(80) < 0.4, 5)
+    one, other = rng.random(400) < 0.3 + 0.5 * shift, rng.random(400) < 0.3
+    found = contrast(valued(answers("a", one, per_fact=5)), valued(answers("b", other, per_fact=5)))
+    by_fact = (one.astype(float) - other).reshape(80, 5).mean(axis=1)
+    assert found.error == pytest.approx(by_fact.std(ddof=1) / np.sqrt(80)) and found.df == 79
+    assert (found.items, found.facts, found.seeds) == (400, 80, 1)
+
+
+def test_a_difference_is_paired_by_question():
+    """30 questions change one way and 14 the other: McNemar's z = 16 / sqrt(44) = 2.41, one-sided p = 0.0079."""
+    first, second = np.arange(200) < 90, (np.arange(200) >= 30) & (np.arange(200) < 104)
+    found = contrast(valued(answers("a", first)), valued(answers("b", second)))
+    assert found.value == pytest.approx(0.08) and found.p_above(0) == pytest.approx(0.0079, abs=0.001)
+
+
+def test_an_estimate_is_the_mean_over_panels():
+    """A dataset with many questions counts no more than one with few."""
+    many, few = answers("a", [True] * 90 + [False] * 10), answers("a", [False] * 10).assign(world="v")
+    assert accuracy(pd.concat([many, few]), STATISTICS).value == pytest.approx(0.45)
+    assert accuracy(pd.concat([many, few.assign(chance=0.5)]), STATISTICS).chance == pytest.approx(0.3125)
+    with pytest.raises(ValueError, match="share no seed with a dataset and split"):
+        contrast(valued(many), valued(few))
+
+
+@pytest.mark.parametrize("seeds", [3, 6, 12])
+@pytest.mark.parametrize("ratio", [1, 4, 7])
+def test_intervals_hold_the_true_value_as_often_as_they_say(seeds, ratio):
+    """Facts within seeds; the variance of a seed's mean is `ratio` times what its facts alone explain."""
+    rng, facts, runs = np.random.default_rng([seeds, ratio]), 24, 3000
+    of_seed = math.sqrt((ratio - 1) / facts)
+    table = of_seed * rng.standard_normal((runs, seeds, 1)) + rng.standard_normal((runs, seeds, facts))
+    held = 0
+    for run in table:
+        means = run.mean(axis=1)
+        moves = np.full((seeds * facts, seeds), np.nan)
+        for seed in range(seeds):
+            moves[seed * facts : (seed + 1) * facts, seed] = (run[seed] - means[seed]) / facts
+        error, df = spread(means, moves)
+        low, high = Contrast(means.mean(), error, df, means, 1, seeds * facts, seeds).interval(0.95)
+        held += low <= 0 <= high
+    assert 0.93 <= held / runs <= 0.97
+
+
+def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
+    """The same from rows: right or wrong answers, two a fact, on facts that are hard or easy, in six seeds."""
+    rng, held, runs = np.random.default_rng(5), 0, 300
+    for _ in range(runs):
+        parts = []
+        for seed in range(6):
+            easy = np.repeat(rng.beta(2, 2, size=20), 2)
+            parts.append(answers("a", rng.random(40) < easy, seed=seed, per_fact=2))
+        found = accuracy(pd.concat(parts), STATISTICS)
+        held += found.low <= 0.5 <= found.high
+    assert 0.92 <= held / runs <= 0.98
+
+
+def test_ranks_are_correlated_as_in_the_textbook():
+    """Spearman's own example has 0.9; over seeds the mean of Fisher's z, with a t interval."""
+    rows = pd.DataFrame({"seed": 0, "x": [1, 2, 3, 4, 5], "y": [2, 1, 3, 4, 5]})
+    value, low, high = rank_correlation(rows, "x", "y", 0.95)
+    assert value == pytest.approx(stats.spearmanr(rows["x"], rows["y"]).statistic) == pytest.approx(0.9)
+    assert low < 0 < value < high <= 1
+    many = pd.concat(
+        rows.assign(seed=k, y=y) for k, y in enumerate(([2, 1, 3, 4, 5], [1, 2, 4, 3, 5], [1, 3, 2, 5, 4]))
+    )
+    z = np.arctanh([0.9, 0.9, 0.8])
+    value, low, high = rank_correlation(many, "x", "y", 0.95)
+    half = stats.t.isf(0.025, 2) * z.std(ddof=1) / math.sqrt(3)
+    assert np.arctanh([value, low, high]) == pytest.approx([z.mean(), z.mean() - half, z.mean() + half])
+    assert math.isnan(rank_correlation(rows.assign(y=1), "x", "y", 0.95)[0])
 
 
 def test_all_right_still_has_an_interval():
@@ -58,68 +153,16 @@ def test_all_right_still_has_an_interval():
     assert estimate.value == 1 and 0.85 < estimate.low < 1 and estimate.high == pytest.approx(1)
 
 
-def valued(rows):
-    return rows.assign(value=rows["correct"].astype(float))
-
-
-def test_a_difference_is_paired_by_question():
-    first = np.random.default_rng(0).random(200) < 0.5
-    second = first.copy()
-    second[:20] = False
-    paired = contrast(valued(answers("a", first)), valued(answers("b", second)), STATISTICS)
-    assert paired.value == pytest.approx(first[:20].mean() * 20 / 200)
-    low, high = paired.interval(0.95)
-    # Unpaired, the two intervals would overlap by far; paired, the difference is clear.
-    assert 0 < low < paired.value < high
-
-
-def test_the_p_value_is_mcnemar_s():
-    """30 questions change one way and 14 the other: z = 16 / sqrt(44) = 2.41, one-sided p = 0.0079."""
-    first, second = np.arange(200) < 90, (np.arange(200) >= 30) & (np.arange(200) < 104)
-    found = contrast(valued(answers("a", first)), valued(answers("b", second)), Statistics(resamples=20_000))
-    assert found.p_above(0) == pytest.approx(0.0079, abs=0.003)
-    assert found.p_below(0) == pytest.approx(1 - 0.0079, abs=0.004)
-
-
-def test_a_paired_clustered_difference_has_the_textbook_s_standard_error():
-    """Cluster means of the difference, as in Liang & Zeger 1986 with equal clusters: their spread / sqrt(n)."""
-    rng = np.random.default_rng(3)
-    shift = np.repeat(rng.random(80) < 0.4, 5)
-    one, other = rng.random(400) < 0.3 + 0.5 * shift, rng.random(400) < 0.3
-    found = contrast(valued(answers("a", one, per_fact=5)), valued(answers("b", other, per_fact=5)), STATISTICS)
-    by_fact = (one.astype(float) - other).reshape(80, 5).mean(axis=1)
-    assert found.means.std() == pytest.approx(by_fact.std(ddof=1) / np.sqrt(80), rel=0.05)
-    assert found.smallest_detectable(0.95) == pytest.approx(2.80 * found.means.std(), rel=1e-3)
-    assert (found.items, found.facts, found.seeds) == (400, 80, 1)
-
-
-def test_seeds_are_a_second_level():
-    """Seeds that disagree widen the interval, whatever the number of facts."""
-    parts = [valued(answers("a", [seed != 2] * 200, seed=seed)) for seed in (0, 1, 2)]
-    low, high = contrast(pd.concat(parts), pd.concat(parts).assign(value=0.5), STATISTICS).interval(0.95)
-    assert low < -0.1 and high == pytest.approx(0.5)
-
-
-def test_sides_with_other_items_of_the_same_facts_are_drawn_together():
-    rows = valued(answers("a", [True, False] * 50, per_fact=2))
-    right, wrong = rows[rows["value"] == 1], rows[rows["value"] == 0]
-    found = contrast(right, wrong, STATISTICS)
-    assert found.value == 1 and found.means.std() == 0 and found.p_above(0) == pytest.approx(1 / 2001)
-    assert found.p_below(0) == 1
+def test_two_sets_that_share_nothing_are_compared_as_welch_does():
+    one, other = several("a", (0.8, 0.7, 0.9, 0.6)), several("b", (0.5, 0.3, 0.45))
+    found, expected = independent(one, other), stats.ttest_ind([0.8, 0.7, 0.9, 0.6], [0.5, 0.3, 0.45], equal_var=False)
+    assert found.interval(0.95) == pytest.approx(tuple(expected.confidence_interval(0.95)), abs=1e-6)
 
 
 def test_holm_s_correction_is_the_textbook_one():
     # Holm 1979; the same numbers as R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm").
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
-
-
-def test_the_same_generator_gives_the_same_interval():
-    rows = answers("a", np.arange(60) % 3 == 0)
-    assert accuracy(rows, STATISTICS) == accuracy(rows, STATISTICS)
-    values = rows.assign(value=rows["correct"].astype(float))
-    other = Statistics(resamples=2000, seed=1)
-    assert not np.array_equal(bootstrap_means(values, STATISTICS), bootstrap_means(values, other))
 
 
 def test_the_table_says_how_much_it_rests_on():
@@ -130,42 +173,30 @@ def test_the_table_says_how_much_it_rests_on():
 
 def test_facts_that_are_all_alike_still_leave_room_for_others():
     # Clopper & Pearson: none of 60 is compatible with a share of up to 0.0596.
-    right, wrong = (valued(answers(arm, [mark] * 60)) for arm, mark in (("a", True), ("b", False)))
-    found = contrast(right, right, STATISTICS)
+    right = valued(answers("a", [True] * 60))
+    found = contrast(right, valued(answers("b", [True] * 60)))
     assert found.interval(0.95) == pytest.approx((-0.0596, 0.0596), abs=1e-4)
     assert found.p_above(-0.05) == pytest.approx(0.95**60) and found.p_above(0) == found.p_above(0.1) == 1
     assert found.p_below(0.05) == pytest.approx(0.95**60) and found.p_below(0) == 1
-    assert contrast(right, wrong, STATISTICS).p_above(0) == pytest.approx(1 / 2001)
 
 
-def test_facts_that_all_seeds_share_are_drawn_together_and_not_counted_again():
-    statistics = Statistics(resamples=4000)
+def test_facts_that_all_seeds_share_are_not_counted_again():
     right = np.random.default_rng(1).random(40) < 0.6
     once = pd.DataFrame({"seed": 0, "cluster": [f"c{k}" for k in range(40)], "correct": right, "chance": 0.5})
     shared = pd.concat([once.assign(seed=seed) for seed in range(3)])
-    apart = shared.assign(cluster=shared["cluster"] + shared["seed"].astype(str))
-    one, crossed, nested = (accuracy(rows, statistics) for rows in (once, shared, apart))
-    assert (crossed.facts, nested.facts, crossed.items) == (40, 120, 120)
-    width = crossed.high - crossed.low
-    assert width == pytest.approx(one.high - one.low, abs=0.03)  # the same answers again are no news
-    assert nested.high - nested.low < 0.75 * width
+    one, crossed = (accuracy(rows, STATISTICS) for rows in (once, shared))
+    assert (crossed.facts, crossed.items) == (40, 120)
+    assert crossed.high - crossed.low == pytest.approx(one.high - one.low)  # the same answers again are no news
 
 
 def test_seeds_that_differ_widen_what_is_known_of_shared_facts():
-    statistics = Statistics(resamples=4000)
     facts = [f"c{k}" for k in range(200)]
     rows = pd.concat(
         pd.DataFrame({"seed": seed, "cluster": facts, "correct": np.arange(200) < 200 * share, "chance": 0.5})
         for seed, share in enumerate((0.2, 0.5, 0.8))
     )
-    found = accuracy(rows, statistics)
+    found = accuracy(rows, STATISTICS)
     assert found.value == pytest.approx(0.5) and found.high - found.low > 0.5
-
-
-def test_shared_facts_and_a_seed_s_own_go_together():
-    rows = pd.DataFrame({"seed": [0, 1, 0, 1], "cluster": ["both", "both", "a", "b"], "correct": True, "chance": 0.5})
-    found = accuracy(rows, Statistics())
-    assert (found.value, found.facts, found.items, found.seeds) == (1.0, 3, 4, 2)
 
 
 def test_pairs_of_arms_are_compared_in_the_seeds_that_both_have():

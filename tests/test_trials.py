@@ -291,7 +291,7 @@ def test_the_control_of_rephrasings_has_no_reversal(params, tmp_path):
 def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
     longer = changed(params, finetuning={**params.finetuning.plain(), "epochs": 5})
     hotter = changed(params, augmentation={**params.augmentation.plain(), "temperature": 1.5})
-    fewer = changed(params, statistics={"resamples": 200})
+    fewer = changed(params, statistics={"confidence": 0.9})
     others = changed(params, finetuning={**params.finetuning.plain(), "selection_seeds": [7]})
     assert trial(params, "icl").key == trial(longer, "icl").key
     assert trial(params, "ft").key != trial(longer, "ft").key

@@ -38,7 +38,6 @@ SMALL = {
         "process": {"size": 6, "operators": 2, "examples": 4, "asked": 4},
     },
     "questions": {"per_split": 4, "options": 4},
-    "statistics": {"resamples": 100},
 }
 
 

@@ -30,6 +30,5 @@ def settings(model_folder: Path) -> dict[str, Any]:
             "selection_worlds": ["reversals"],
         },
         "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
-        "statistics": {"resamples": 100},
         "model": {"name": str(model_folder), "device": "cpu"},
     }

@@ -15,11 +15,11 @@ import pandas as pd
 from study.config import ParamsError
 from study.data.questions import Dataset, Question, Splitting
 from study.evidence.verify import published_rows, runs_listed
-from study.params import Arm, Params, Source
+from study.params import Arm, Context, Keep, Params, Source
 from study.paths import shown
-from study.runs.perform import SAME_DIRECTION, answers_in_text
 from study.runs.run import FINISHED, GENERATED, generation_keys, likeliest, prepare
 from study.runs.store import Store
+from study.runs.training_text import SAME_DIRECTION, answers_in_text
 from study.worlds.logic import Fact
 from study.worlds.world import World
 
@@ -29,6 +29,22 @@ TEXTS = {
     Source.LOCAL: "text generated from one statement at a time",
     Source.GLOBAL: "text generated from all documents together",
     Source.ORACLE: "everything that truly follows",
+    Source.QUESTIONS: "the documents as questions and answers",
+    Source.REVERSED: "the documents word by word from the end",
+    Source.REPLAY: "other datasets in context with what follows from them",
+}
+KEPT = {
+    Keep.STRICT: "without sentences that hold a test question with its answer",
+    Keep.TRUE: "true sentences only",
+    Keep.AGREED: "sentences generated twice only",
+}
+GIVEN = {
+    None: "nothing",
+    Context.DOCUMENTS: "all documents",
+    Context.IRRELEVANT: "documents of another dataset",
+    Context.RETRIEVED: "the documents that BM25 finds for the question",
+    Context.SUPPORTING: "the documents that the answer rests on",
+    Context.FALSE: "the documents with each relation turned round",
 }
 # What the recipe of generated text shares with that of a trial which trains on it; the rest says how it is generated.
 
@@ -75,16 +91,24 @@ def index_of(params: Params, rows: pd.DataFrame) -> dict[str, Any]:
 
 def described(arm: Arm) -> dict[str, Any]:
     """What an arm trains on and has in context, in words."""
-    splitting = {Splitting.WHOLE: "documents not split", Splitting.CUMULATIVE: "as growing beginnings"}
+    splitting = {
+        Splitting.WHOLE: "documents not split",
+        Splitting.CUMULATIVE: "as growing beginnings",
+        Splitting.BEST: "split or not, as is better",
+    }
     trains = [
         *([TEXTS[source] for source in arm.train] or ["nothing"]),
         splitting.get(arm.splitting, ""),
+        *(KEPT[kept] for kept in arm.keep),
+        "generated about half of the facts" if arm.half else "",
+        f"{arm.replay:.0%} of it replayed" if arm.replay else "",
+        "towards the predictions made with the documents in context" if arm.distilled else "",
+        f"at learning rate {arm.learning_rates[0]:g}" if arm.learning_rates and len(arm.learning_rates) == 1 else "",
         "through a low-rank adapter" if arm.method == "lora" else "",
         f"for as long as {arm.as_long_as}" if arm.as_long_as else "",
         "in another order" if arm.reseed else "",
     ]
-    context = {None: "nothing", Source.DOCUMENTS: "all documents", Source.IRRELEVANT: "documents of another dataset"}
-    given = f"{arm.shots} of the documents" if arm.shots else context[arm.context]
+    given = f"{arm.shots} of {GIVEN[arm.context].removeprefix('all ')}" if arm.shots else GIVEN[arm.context]
     asked = ", of another dataset, which its questions are about" if arm.retention else ""
     return {"train": arm.train, "trains on": ", ".join(filter(None, trains)), "in context": given + asked}
 

@@ -20,19 +20,27 @@ from study_published import Published
 from study.config import ParamsError
 from study.data.questions import Dataset, Question
 from study.datasets import WORLDS
-from study.evidence.claims import NOT_TESTED, REFUTED, REPLICATES, UNRESOLVED, Claim, load_claims
+from study.evidence.claims import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_TESTED,
+    SUPPORTED,
+    Claim,
+    claims_file,
+    claims_of,
+)
 from study.help import settings_of
 from study.pages.page import notebook_path
-from study.paths import CLAIMS, ROOT
+from study.paths import ROOT
 from study.runs.run import prepare
 from study.worlds.world import Split, World
 
 DATASETS, NOTEBOOKS = "datasets", "notebooks"  # folders of pages that are written when the site is made
-COLOURS = {REPLICATES: "good", REFUTED: "bad", UNRESOLVED: "open", NOT_TESTED: "open"}
+COLOURS = {SUPPORTED: "good", CONTRADICTED: "bad", INCONCLUSIVE: "open", NOT_TESTED: "open"}
 MEANINGS = {
-    REPLICATES: "all effects lie inside their bounds",
-    REFUTED: "one effect lies outside a bound",
-    UNRESOLVED: "neither is certain",
+    SUPPORTED: "as many effects as it needs lie inside their bounds",
+    CONTRADICTED: "so many lie outside that it cannot hold",
+    INCONCLUSIVE: "neither is certain",
     NOT_TESTED: "no method of this study tests it",
 }
 DATASET_PICTURES = {"family": "family_tree", "semantic": "hierarchy"}
@@ -131,16 +139,19 @@ def claims_table(published: Published) -> str:
 
 
 def _where(line: dict[Hashable, Any]) -> str:
-    where = "all datasets" if line["world"] == "all" else f"{line['world']}, {line['split']}"
-    return f"{escaped(line['compared'])} ({escaped(where)})"
+    return f"{escaped(line['compared'])} ({escaped(line['world'])}, {escaped(line['split'])})"
 
 
 def claim_sections(published: Published) -> str:
     """Each claim at length: what was declared, every effect, and links to its rows."""
     effects, verdicts = published.effects, published.claims.set_index("number")
-    declared = {one["number"]: one for one in yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))["claims"]}
+    declared = {
+        one["number"]: one
+        for one in yaml.safe_load(claims_file(published.params).read_text(encoding="utf-8"))["claims"]
+    }
     return "\n\n".join(
-        _claim_section(claim, declared[claim.number], verdicts.loc[claim.number], effects) for claim in load_claims()
+        _claim_section(claim, declared[claim.number], verdicts.loc[claim.number], effects)
+        for claim in claims_of(published.params)
     )
 
 
@@ -151,7 +162,7 @@ def _claim_section(claim: Claim, declared: dict[str, object], judged: pd.Series,
     return "\n\n".join(
         [
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
-            f"{verdict(judged['verdict'])} {_corrected(judged)}{REFUTED.capitalize()} if {escaped(claim.refuted_if)}. "
+            f"{verdict(judged['verdict'])} {_corrected(judged)}Contradicted if {escaped(claim.contradicted_if)}. "
             f"Shown in notebook {section_of(claim.number)}.",
             table([_effect(line) for line in part.to_dict("records")], columns)
             if len(part)
@@ -177,14 +188,14 @@ def _corrected(judged: pd.Series) -> str:
     """The p-value of the claim as a whole, which its verdict rests on."""
     if not judged["tests"]:
         return ""
-    refuted = judged["verdict"] == REFUTED
-    column, of = ("p beyond", "one effect outside its bounds") if refuted else ("p", "all effects inside their bounds")
+    against = judged["verdict"] == CONTRADICTED
+    column, of = ("p beyond", "effects outside their bounds") if against else ("p", "effects inside their bounds")
     return f"(Corrected p of {of}: {judged[column]:.2g}.) "
 
 
 def _rows_link(line: dict[Hashable, Any]) -> str:
-    if line["world"] == "all":
-        return "all datasets"
+    if line["world"] not in WORLDS or line["split"] not in list(Split):  # pooled
+        return f"{escaped(line['world'])}, {escaped(line['split'])}"
     arm = line["compared"].split(" - ")[0].split(",")[0]
     return explorer_link(f"{line['world']}, {line['split']}", world=line["world"], split=line["split"], arm=arm)
 

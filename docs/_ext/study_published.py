@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.config import ParamsError
-from study.evidence.claims import REFUTED
+from study.evidence.claims import CONTRADICTED
 from study.evidence.stats import accuracy_table
 from study.evidence.verify import published_rows, verify
 from study.params import Params
@@ -57,7 +57,7 @@ class Published:
         for claim in claims.to_dict("records"):
             part = effects[effects["number"] == claim["number"]]
             if len(part):
-                place = part["p beyond"].idxmin() if claim["verdict"] == REFUTED else part["p"].idxmax()
+                place = part["p beyond"].idxmin() if claim["verdict"] == CONTRADICTED else part["p"].idxmax()
                 claim |= part.loc[place].drop(["p", "p beyond"]).to_dict()
             lines.append(claim)
         return pd.DataFrame(lines)

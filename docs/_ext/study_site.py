@@ -19,6 +19,7 @@ from study_published import Published
 from study.config import ParamsError, named_file
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT, shown
+from study.runs.store import PUBLISHED
 
 DOCS = ROOT / "docs"
 # Notebooks of the site that are not of the study itself.
@@ -149,7 +150,7 @@ def _fill(app: Sphinx, docname: str, content: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """As Sphinx calls it."""
-    app.add_config_value("study_name", "default", "env")
+    app.add_config_value("study_name", PUBLISHED.name, "env")
     app.connect("builder-inited", _begin)
     app.connect("source-read", _fill)
     return {"parallel_read_safe": False}  # pages are read with what one process has computed

@@ -23,7 +23,7 @@ from study.pages.terminal import TO_RUN, accuracy_summary, show_cautions, show_p
 from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runs.run import DIVERGED, Run
-from study.runs.store import content_hash, store_of
+from study.runs.store import PUBLISHED, content_hash, store_of
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
 ROOM, RIGHTS = "make room on the disk", "have its owner let you read and write it"
@@ -152,6 +152,10 @@ def reproduce(study: Study = "default") -> int:
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
         print(accuracy_summary(runs[0].params, runs[0].results))
+        if runs[0].params.world_names != ("documents",):
+            from study.pages.reproduction import report
+
+            report(runs[0].params, runs[0].results, PUBLISHED)
     else:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
@@ -183,7 +187,7 @@ def nb(
     if isinstance(params, Params):
         from study.pages.difference import show_differences
 
-        show_differences(run, load_params(study_file("default")))
+        show_differences(run, load_params(study_file(PUBLISHED.name)))
     return 0
 
 
@@ -260,7 +264,7 @@ def documents(docs: Docs = "", questions: Questions = "", study: Study = "docume
 
 
 @verb
-def figures(study: Study = "default") -> int:
+def figures(study: Study = PUBLISHED.name) -> int:
     """Redraw the figures of a study from its results; no model is loaded."""
     from study.pages.draw import redraw
 
@@ -272,20 +276,25 @@ def figures(study: Study = "default") -> int:
 
 
 @verb
-def verify(study: Study = "default") -> int:
+def verify(study: Study = PUBLISHED.name) -> int:
     """Recompute every claim of a published study from its rows."""
+    from study.evidence.verify import seeds_by_freshness
     from study.evidence.verify import verify as recomputed
 
-    effects, claims = recomputed(load_params(study_file(study)), RESULTS / study)
+    params = load_params(study_file(study))
+    effects, claims = recomputed(params, RESULTS / study)
     for claim in claims.itertuples():
         print(f"\n{claim.number}. {claim.claim}")
         for line in effects[effects["number"] == claim.number].itertuples():
-            where = "all worlds" if line.world == "all" else f"{line.world}, {line.split}"
             print(
-                f"   {line.effect:+6.2f} [{line.low:+.2f}, {line.high:+.2f}]  claimed {line.claimed:14}  {where}: "
-                f"{line.compared} ({line.items} items, {line.facts} facts, {line.seeds} seeds)"
+                f"   {line.effect:+6.2f} [{line.low:+.2f}, {line.high:+.2f}]  claimed {line.claimed:14}  "
+                f"{line.world}, {line.split}: {line.compared}, {line.unit} ({line.items} items, {line.facts} facts, "
+                f"{line.seeds} seeds)"
             )
         print(f"   {claim.verdict}" + ("" if claim.follows else f", but {claim.published} is published"))
+    for what, seeds in seeds_by_freshness(params, RESULTS / study).items():
+        if seeds:
+            print(f"\nseeds {', '.join(map(str, seeds))}: {what}")
     wrong = (~claims["follows"]).sum()
     print(f"\n{wrong} of {len(claims)} published verdicts differ" if wrong else f"\nall {len(claims)} verdicts match")
     return int(wrong > 0)

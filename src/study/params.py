@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
-from study.config import Strict, read_yaml
+from study.config import ParamsError, Strict, read_yaml
 from study.data.questions import Splitting
 from study.datasets import WORLDS
 from study.paths import is_folder
@@ -19,29 +19,68 @@ THOUGHT_TOKENS = 1024  # that a thought may take
 
 
 class Source(StrEnum):
-    """What an arm may train on or put in context."""
+    """What an arm may train on."""
 
     DOCUMENTS = "documents"
     REPHRASED = "rephrased"
     LOCAL = "local"
     GLOBAL = "global"
     ORACLE = "oracle"
-    IRRELEVANT = "irrelevant"
+    QUESTIONS = "questions"  # the documents' statements as questions and answers, in their own direction
+    REVERSED = "reversed"  # the documents' sentences, word by word from the end, names kept whole
+    REPLAY = "replay"  # texts like those of pretraining: other datasets in context, and what follows from them
+
+
+class Context(StrEnum):
+    """What an arm may have in context."""
+
+    DOCUMENTS = "documents"
+    IRRELEVANT = "irrelevant"  # documents of another dataset of the same kind
+    RETRIEVED = "retrieved"  # for each question the documents that BM25 finds
+    SUPPORTING = "supporting"  # for each question the documents that state what its answer rests on
+    FALSE = "false"  # the documents with each relation turned round
+
+
+class Keep(StrEnum):
+    """Which sentences of generated text, or of the oracle's, are trained on."""
+
+    STRICT = "strict"  # those that hold no test question with its true answer
+    TRUE = "true"  # those that are entailed
+    AGREED = "agreed"  # those that the model generated from two prompts or more
+
+
+def _refuse_odd_rates(rates: tuple[float, ...]) -> None:
+    for rate in rates:
+        if not 0 < rate < 1:
+            raise ValueError(f"learning_rates: {rate} does not lie between 0 and 1")
+        if rates.count(rate) > 1:
+            raise ValueError(f"learning_rates: {rate} is given twice; keep it once")
+
+
+EACH_ITS_OWN = (Context.RETRIEVED, Context.SUPPORTING)  # each question has a context of its own
 
 
 class Arm(Strict):
     """A method: what it trains on, what it has in context, and which questions it is evaluated on."""
 
     train: tuple[Source, ...] = Field((), description="texts it is fine-tuned on; empty for no fine-tuning")
+    keep: tuple[Keep, ...] = Field((), description="filters of generated and oracle text; all is trained on by default")
+    half: bool = Field(False, description="inferences are generated about one half of the facts only")
+    replay: float = Field(0.0, ge=0, lt=1, description="share of replayed text among all tokens trained on")
+    distilled: bool = Field(False, description="learns the predictions made with the documents in context")
     method: Literal["full", "lora"] | None = Field(None, description="finetuning.method by default")
-    splitting: Splitting = Field(Splitting.SENTENCES, description="how its documents become training texts")
+    splitting: Splitting = Field(
+        Splitting.SENTENCES, description="how its documents become training texts; best: chosen for each dataset"
+    )
     as_long_as: str | None = Field(None, description="arm whose number of steps it takes, by repeating its own texts")
     reseed: int = Field(0, ge=0, description="changes only the order of its texts, to measure the effect of that")
-    context: Literal[Source.DOCUMENTS, Source.IRRELEVANT] | None = Field(
-        None, description="the documents, or those of another dataset of the same kind; none by default"
+    learning_rates: tuple[float, ...] | None = Field(
+        None, min_length=1, description="in place of finetuning.learning_rates; a single one is fixed"
     )
+    rate_of: str | None = Field(None, description="arm whose learning rate it takes; its own is chosen by default")
+    context: Context | None = Field(None, description="none by default")
     shots: int | None = Field(None, ge=1, description="number of documents in context, nested subsets; all by default")
-    retention: bool = Field(False, description="evaluated on that other dataset, with its documents as context")
+    retention: bool = Field(False, description="evaluated on another dataset, with its documents as context")
     worlds: tuple[str, ...] | None = Field(None, min_length=1, description="datasets it runs on; all by default")
     curve: bool = Field(False, description="evaluated during its training, too")
 
@@ -49,47 +88,106 @@ class Arm(Strict):
     def _condition_makes_sense(self) -> Self:
         if self.train and Source.DOCUMENTS not in self.train:
             raise ValueError("an arm that trains must train on documents at least")
-        if Source.IRRELEVANT in self.train:
-            raise ValueError("irrelevant documents can only be put in context")
         split = self.splitting is not Splitting.SENTENCES
-        if not self.train and (self.method or self.as_long_as or self.reseed or split):
-            remedy = "give train, or leave them out"
-            raise ValueError(f"method, splitting, as_long_as and reseed are for arms that train; {remedy}")
-        if self.context is not Source.DOCUMENTS and (self.shots or self.retention):
-            raise ValueError("shots and retention need documents in context; give context: documents")
+        tuned = self.method or self.as_long_as or self.reseed or split or self.keep or self.half or self.distilled
+        if not self.train and (tuned or self.learning_rates or self.rate_of):
+            raise ValueError(
+                "method, splitting, as_long_as, reseed, keep, half, distilled, learning_rates and rate_of are for arms "
+                "that train; give train, or leave them out"
+            )
+        if bool(self.replay) != (Source.REPLAY in self.train):
+            raise ValueError("replay is the share of the source replay; give both or neither")
+        if self.learning_rates and self.rate_of:
+            raise ValueError("learning_rates and rate_of both say what the learning rate is; give one")
+        if self.context not in (Context.DOCUMENTS, Context.RETRIEVED) and self.shots:
+            raise ValueError("shots needs documents in context; give context: documents or retrieved")
+        if self.context is Context.RETRIEVED and not self.shots:
+            raise ValueError("retrieved documents need a number; give shots")
+        if self.retention and self.context is not Context.DOCUMENTS:
+            raise ValueError("retention needs documents in context; give context: documents")
+        _refuse_odd_rates(self.learning_rates or ())
         if self.curve and not self.train:
             raise ValueError("a curve is that of a training; give train, or leave curve out")
         return self
 
 
 _AUGMENTED = (Source.DOCUMENTS, Source.LOCAL, Source.GLOBAL)
+_REPLAYED = (*_AUGMENTED, Source.REPLAY)
 _IN_TWO = ("reversals", "semantic")  # isolated facts, and a structure of them
 _IN_ARTICLES = ("semantic", "syllogisms")  # worlds whose documents have several sentences
+_TURNED = ("reversals", "family")  # worlds whose relations mean something else when turned round
+_FT = Arm(train=(Source.DOCUMENTS,), splitting=Splitting.BEST)
+_FT_AUGMENTED = Arm(train=_AUGMENTED)
+
+
+def _as_augmented(**settings: Any) -> Arm:
+    """A variant of augmented fine-tuning at the same learning rate."""
+    return Arm(**{"train": _AUGMENTED, "rate_of": "ft augmented", **settings})
+
+
+def _retention(arm: Arm) -> Arm:
+    """The same training, evaluated on another dataset."""
+    return arm.model_copy(update={"context": Context.DOCUMENTS, "retention": True})
+
+
+def _with(arm: Arm, context: Context, **settings: Any) -> Arm:
+    """The same training, with a context."""
+    return arm.model_copy(update={"context": context, **settings})
+
+
+_GENTLE = Arm(train=_AUGMENTED, learning_rates=(1e-3,))
+_LORA: dict[str, Any] = {"method": "lora", "worlds": _IN_TWO, "learning_rates": (1e-3, 3e-3, 1e-2, 3e-2)}
+_REPLAY_10, _REPLAY_30 = (_as_augmented(train=_REPLAYED, replay=share) for share in (0.1, 0.3))
+_DISTILLED = Arm(train=_AUGMENTED, distilled=True)
 
 # An arm is a row here; the name is its label in tables and figures.
 ARMS = {
     "base": Arm(),
-    "irrelevant": Arm(context=Source.IRRELEVANT),
-    "icl 1": Arm(context=Source.DOCUMENTS, shots=1),
-    "icl 8": Arm(context=Source.DOCUMENTS, shots=8),
-    "icl": Arm(context=Source.DOCUMENTS),
-    "ft": Arm(train=(Source.DOCUMENTS,), curve=True),
-    "ft reseeded": Arm(train=(Source.DOCUMENTS,), reseed=1),
-    "ft lora": Arm(train=(Source.DOCUMENTS,), method="lora", worlds=_IN_TWO),
-    "ft whole": Arm(train=(Source.DOCUMENTS,), splitting=Splitting.WHOLE, worlds=_IN_ARTICLES),
+    "irrelevant": Arm(context=Context.IRRELEVANT),
+    "false context": Arm(context=Context.FALSE, worlds=_TURNED),
+    "icl 1": Arm(context=Context.DOCUMENTS, shots=1),
+    "icl 8": Arm(context=Context.DOCUMENTS, shots=8),
+    "icl": Arm(context=Context.DOCUMENTS),
+    "retrieved": Arm(context=Context.RETRIEVED, shots=4),
+    "oracle retrieved": Arm(context=Context.SUPPORTING),
+    "ft": _FT.model_copy(update={"curve": True}),
+    "ft reseeded": _FT.model_copy(update={"reseed": 1}),
+    "ft lora": Arm(train=(Source.DOCUMENTS,), **_LORA),
     "ft repeated": Arm(train=(Source.DOCUMENTS,), as_long_as="ft augmented"),
     "ft rephrased": Arm(train=(Source.DOCUMENTS, Source.REPHRASED)),
+    "ft questions": Arm(train=(Source.DOCUMENTS, Source.QUESTIONS)),
+    "ft reversed": Arm(train=(Source.DOCUMENTS, Source.REVERSED)),
     "ft local": Arm(train=(Source.DOCUMENTS, Source.LOCAL)),
     "ft global": Arm(train=(Source.DOCUMENTS, Source.GLOBAL)),
-    "ft augmented": Arm(train=_AUGMENTED, curve=True),
-    "ft augmented lora": Arm(train=_AUGMENTED, method="lora", worlds=_IN_TWO),
-    "ft augmented whole": Arm(train=_AUGMENTED, splitting=Splitting.WHOLE, worlds=_IN_ARTICLES),
-    "ft augmented cumulative": Arm(train=_AUGMENTED, splitting=Splitting.CUMULATIVE, worlds=_IN_ARTICLES),
+    "ft augmented": _FT_AUGMENTED.model_copy(update={"curve": True}),
+    "ft augmented strict": _as_augmented(keep=(Keep.STRICT,), as_long_as="ft augmented"),
+    "ft augmented true": _as_augmented(keep=(Keep.TRUE,), as_long_as="ft augmented"),
+    "ft augmented agreed": _as_augmented(keep=(Keep.AGREED,), as_long_as="ft augmented"),
+    "ft augmented half": _as_augmented(half=True, as_long_as="ft augmented"),
+    "ft augmented gentle": _GENTLE,
+    "ft augmented replay 10": _REPLAY_10,
+    "ft augmented replay 30": _REPLAY_30,
+    "ft augmented lora": Arm(train=_AUGMENTED, **_LORA),
+    "ft augmented whole": _as_augmented(splitting=Splitting.WHOLE, worlds=_IN_ARTICLES),
+    "ft augmented cumulative": _as_augmented(splitting=Splitting.CUMULATIVE, worlds=_IN_ARTICLES),
+    "ft distilled": _DISTILLED,
     "ft oracle": Arm(train=(Source.DOCUMENTS, Source.ORACLE)),
-    "hybrid": Arm(train=_AUGMENTED, context=Source.DOCUMENTS),
-    "icl retention": Arm(context=Source.DOCUMENTS, retention=True),
-    "ft retention": Arm(train=(Source.DOCUMENTS,), context=Source.DOCUMENTS, retention=True),
-    "ft augmented retention": Arm(train=_AUGMENTED, context=Source.DOCUMENTS, retention=True),
+    "ft oracle strict": Arm(
+        train=(Source.DOCUMENTS, Source.ORACLE), keep=(Keep.STRICT,), as_long_as="ft oracle", rate_of="ft oracle"
+    ),
+    "hybrid": _with(_FT_AUGMENTED, Context.DOCUMENTS),
+    "hybrid retrieved": _with(_FT_AUGMENTED, Context.RETRIEVED, shots=4),
+    "hybrid gentle": _with(_GENTLE, Context.DOCUMENTS),
+    "hybrid replay 30": _with(_REPLAY_30, Context.DOCUMENTS),
+    "hybrid distilled": _with(_DISTILLED, Context.DOCUMENTS),
+    "hybrid false context": _with(_FT_AUGMENTED, Context.FALSE, worlds=_TURNED),
+    "icl retention": Arm(context=Context.DOCUMENTS, retention=True),
+    "ft retention": _retention(_FT),
+    "ft augmented retention": _retention(_FT_AUGMENTED),
+    "gentle retention": _retention(_GENTLE),
+    "replay 10 retention": _retention(_REPLAY_10),
+    "replay 30 retention": _retention(_REPLAY_30),
+    "distilled retention": _retention(_DISTILLED),
 }
 
 
@@ -121,11 +219,19 @@ class Model(Strict):
         return self
 
 
+class Choice(Strict):
+    """What was chosen for an arm on selection seeds."""
+
+    rate: float = Field(gt=0, lt=1, description="learning rate")
+    whole: dict[str, float] = Field({}, description="datasets on which whole documents do better, with the rate there")
+
+
 class ModelSizes(Strict):
     """The model-size comparison: other models on which some arms are run."""
 
     models: tuple[Model, ...] = Field((), description="none by default")
     arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
+    chosen: dict[str, Choice] = Field({}, description="as finetuning.chosen, for these models")
 
 
 class Questions(Strict):
@@ -142,14 +248,14 @@ class Finetuning(Strict):
 
     method: Literal["full", "lora"] = Field("full", description="all weights, or a LoRA adapter on all linear layers")
     learning_rates: tuple[float, ...] = Field(
-        (1e-3, 3e-3, 1e-2),
+        (3e-4, 1e-3, 3e-3, 1e-2),
         min_length=1,
-        description="of several, each arm takes the one that is best on the stated facts of the selection seeds",
+        description="of several, each arm takes the gentlest that is as good as the best on the stated facts of the "
+        "selection seeds, to within a standard error",
     )
     selection_seeds: tuple[int, ...] = Field((1000, 1001), min_length=1, description="none of them in seeds")
-    selection_worlds: tuple[str, ...] = Field(
-        ("semantic",), description="on which rates are chosen; all datasets of an arm that has none of these"
-    )
+    selection_worlds: tuple[str, ...] = Field((), description="on which rates are chosen; all datasets by default")
+    chosen: dict[str, Choice] = Field({}, description="by arm, what was chosen before; the others are chosen here")
     epochs: int = Field(5, ge=1, description="passes over an arm's texts")
     fewest_steps: int = Field(60, ge=1, description="for any number of texts")
     step_tokens: int = Field(160, ge=2, description="tokens learned in one step")
@@ -163,11 +269,7 @@ class Finetuning(Strict):
 
     @model_validator(mode="after")
     def _rates_can_be_compared(self) -> Self:
-        for rate in self.learning_rates:
-            if not 0 < rate < 1:
-                raise ValueError(f"learning_rates: {rate} does not lie between 0 and 1")
-            if self.learning_rates.count(rate) > 1:
-                raise ValueError(f"learning_rates: {rate} is given twice; keep it once")
+        _refuse_odd_rates(self.learning_rates)
         return self
 
 
@@ -195,9 +297,8 @@ class Augmentation(Strict):
 class Statistics(Strict):
     """Intervals and tests."""
 
-    resamples: int = Field(2000, ge=100, description="of the cluster bootstrap")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals, and of verdicts after correction")
-    seed: int = Field(0, ge=0, description="of the bootstrap's draws")
+    margin: float = Field(0.05, gt=0, lt=1, description="accuracy that a method may fall short by and be as good")
 
 
 class _Worlds(Strict):
@@ -230,8 +331,10 @@ class Params(Strict):
     """One study."""
 
     worlds: Worlds = Field(Worlds.parse(dict.fromkeys(STUDIED, "bundled"), "defaults"), description="by name")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each draws its datasets, data order and text")
-    arms: dict[str, Arm] = Field(ARMS, min_length=1, description="by label; those given take the place of the table")
+    seeds: tuple[int, ...] = Field((100, 101, 102), min_length=1, description="each draws its datasets, data order and text")
+    arms: dict[str, Arm] = Field(
+        ARMS, min_length=1, description="by label; they take the place of the table. A list names some of the table"
+    )
     model: Model = Model()
     model_sizes: ModelSizes = ModelSizes()
     questions: Questions = Questions()
@@ -239,6 +342,24 @@ class Params(Strict):
     augmentation: Augmentation = Augmentation()
     prompts: Prompting = Prompting()
     statistics: Statistics = Statistics()
+    claims: str = Field("second_edition", pattern=r"^\w+$", description="file in params/claims/ that they are in")
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], source: str) -> Self:
+        """As elsewhere; `arms` may be a list of names of the table.
+
+        Raises:
+            ParamsError: one line for each bad field.
+        """
+        arms = values.get("arms")
+        if not isinstance(arms, list) or not arms:
+            return super().parse(values, source)
+        if unknown := [name for name in arms if not isinstance(name, str) or name not in ARMS]:
+            raise ParamsError(
+                f"{source}: these settings cannot be run\n  arms = {unknown[0]!r}: no arm of the table; there are: "
+                f"{', '.join(ARMS)}. Or give a mapping of arms of your own"
+            )
+        return super().parse({**values, "arms": {name: ARMS[name].plain() for name in arms}}, source)
 
     @model_validator(mode="after")
     def _combination_is_possible(self) -> Self:
@@ -271,19 +392,27 @@ class Params(Strict):
         for label, arm in self.arms.items():
             if unknown := set(arm.worlds or ()) - set(WORLDS):
                 raise ValueError(f"arms.{label}.worlds: no world {sorted(unknown)}; there are: {', '.join(WORLDS)}")
-            other = self.arms.get(arm.as_long_as or label)
-            if arm.as_long_as and (other is None or not other.train or other.as_long_as):
-                able = [name for name, arm in self.arms.items() if arm.train and not arm.as_long_as]
-                raise ValueError(
-                    f"arms.{label}.as_long_as = {arm.as_long_as!r}: name an arm that trains for as long as its own "
-                    f"texts take: {', '.join(able)} (arms that are given take the place of the table)"
-                )
+            self._refers_to_arms(label, arm)
         missing = [label for label in self.model_sizes.arms if label not in self.arms]
         if self.model_sizes.models and missing:
             raise ValueError(f"model_sizes.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
             self._shape_is_possible(name, self.shape(name))
         return self
+
+    def _refers_to_arms(self, label: str, arm: Arm) -> None:
+        able = {
+            "as_long_as": [n for n, a in self.arms.items() if a.train and not a.as_long_as and a.splitting != "best"],
+            "rate_of": [name for name, arm in self.arms.items() if arm.train and not arm.rate_of],
+        }
+        for field, names in able.items():
+            other = getattr(arm, field)
+            if other and other not in names:
+                what = {"as_long_as": "trains for as long as its own texts take", "rate_of": "has a rate of its own"}
+                raise ValueError(
+                    f"arms.{label}.{field} = {other!r}: name an arm that {what[field]}: {', '.join(names)} (arms that "
+                    "are given take the place of the table)"
+                )
 
     def _shape_is_possible(self, name: str, shape: Given) -> None:
         if not isinstance(shape, Shape):
@@ -312,18 +441,17 @@ class Params(Strict):
             label
             for label, arm in self.arms.items()
             if (arm.worlds is None or world in arm.worlds)
-            and (getattr(module, "CLOSED", True) or not {Source.ORACLE, Source.REPHRASED} & set(arm.train))
-            and (getattr(module, "RETENTION", world) or not (arm.retention or arm.context is Source.IRRELEVANT))
+            and (getattr(module, "CLOSED", True) or not needs_closure(arm))
+            and (getattr(module, "RETENTION", world) or not (arm.retention or arm.context is Context.IRRELEVANT))
         ]
 
     @property
     def other_models(self) -> tuple[Self, ...]:
         """The same study on each model of the model-size comparison, with its arms."""
         arms = {label: arm for label, arm in self.arms.items() if label in self.model_sizes.arms}
-        return tuple(
-            self.model_copy(update={"model": model, "arms": arms, "model_sizes": ModelSizes()})
-            for model in self.model_sizes.models
-        )
+        tuning = self.finetuning.model_copy(update={"chosen": self.model_sizes.chosen})
+        rest = {"arms": arms, "model_sizes": ModelSizes(), "finetuning": tuning}
+        return tuple(self.model_copy(update={"model": model, **rest}) for model in self.model_sizes.models)
 
     def shape(self, world: str) -> Given:
         """The typed settings of one dataset."""
@@ -334,6 +462,17 @@ class Params(Strict):
     def world_names(self) -> tuple[str, ...]:
         """The datasets under study."""
         return tuple(name for name in WORLDS if getattr(self.worlds, name) is not None)
+
+
+def needs_closure(arm: Arm) -> bool:
+    """Whether an arm needs a dataset of which all that follows is known."""
+    closed = {Source.ORACLE, Source.REPHRASED, Source.QUESTIONS}
+    return bool(
+        closed & set(arm.train)
+        or arm.half
+        or Keep.TRUE in arm.keep
+        or arm.context in (Context.SUPPORTING, Context.FALSE)
+    )
 
 
 def load_params(path: Path) -> Params:

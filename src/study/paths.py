@@ -9,7 +9,7 @@ PARAMS = ROOT / "params"
 RESULTS = ROOT / "results"
 PACKAGE = Path(__file__).resolve().parent
 BASE_MODEL = RESULTS / "base_model"
-CLAIMS = PARAMS / "claims" / "default.yaml"
+CLAIMS = PARAMS / "claims"
 
 
 def is_file(path: Path) -> bool:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
+from study.evidence.cost import is_as_good
 from study.evidence.stats import Contrast, Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.params import Arm, Statistics
@@ -30,7 +30,7 @@ class Findings:
 
     @property
     def statistics(self) -> Statistics:
-        """Resamples and confidence of all intervals."""
+        """Confidence of all intervals, and the margin."""
         return self.experiment.params.statistics
 
     @property
@@ -65,7 +65,7 @@ class Findings:
 
     def difference(self, arm: str, other: str) -> Contrast:
         """One arm's accuracy minus another's."""
-        return contrast(of_arm(self.rows, arm), of_arm(self.rows, other), self.statistics)
+        return contrast(of_arm(self.rows, arm), of_arm(self.rows, other))
 
     def interval(self, arm: str, other: str) -> tuple[float, float, float]:
         """The difference of two arms with its interval."""
@@ -73,16 +73,11 @@ class Findings:
         return found.value, *found.interval(self.statistics.confidence)
 
     @cached_property
-    def shares(self) -> dict[str, float]:
-        """How often each arm is the best one when questions and trainings are resampled; a tie is shared."""
-        means = np.stack([self.difference(arm, self.arms[0]).means for arm in self.arms])
-        top = means >= means.max(axis=0) - 1e-12
-        return dict(zip(self.arms, (top / top.sum(axis=0)).mean(axis=1), strict=True))
-
-    @cached_property
     def as_good(self) -> list[str]:
-        """Arms that are not measurably worse than the best one."""
-        return [arm for arm in self.arms if arm != self.best and self.interval(arm, self.best)[2] >= 0]
+        """Arms whose difference to the best one has an interval above minus the margin."""
+        best = of_arm(self.rows, self.best)
+        others = [arm for arm in self.arms if arm != self.best]
+        return [arm for arm in others if is_as_good(of_arm(self.rows, arm), best, self.statistics)]
 
 
 def findings(experiment: Experiment) -> Findings:

@@ -63,12 +63,15 @@ def headline(found: Findings) -> str:
             f"guess would be right in {estimate.chance:.0%}."
         )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
-    worse = [
-        f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in (best, *found.as_good)
-    ]
+    margin = f"{100 * found.statistics.margin:.0f} points"
+    rest = {arm: found.interval(arm, best) for arm in found.arms if arm not in (best, *found.as_good)}
+    worse = [f"*{arm}* {_points(*at)}" for arm, at in rest.items() if at[2] < 0]
+    unsure = [f"*{arm}* {_points(*at)}" for arm, at in rest.items() if at[2] >= 0]
     parts = [first]
     if others:
-        parts.append(f"Not measurably worse: {'; '.join(others)}.")
+        parts.append(f"As good, to within {margin}: {'; '.join(others)}.")
+    if unsure:
+        parts.append(f"Perhaps as good, in percentage points: {'; '.join(unsure)}.")
     if worse:
         parts.append(f"Measurably worse, in percentage points: {'; '.join(worse)}.")
     return " ".join(parts)
@@ -84,13 +87,12 @@ def certainty(found: Findings) -> str:
         return f"{rests}; there is no other way to compare it with."
     rival = max(rivals, key=lambda arm: found.estimates[arm].value)
     least = found.difference(found.best, rival).smallest_detectable(confidence)
-    ranked = sorted(found.shares.items(), key=lambda pair: -pair[1])
-    shares = ", ".join(f"*{arm}* in {share:.0%}" for arm, share in ranked if share >= 0.005)
+    ahead = _points(*found.interval(found.best, rival))
     return (
-        f"{rests}. Were questions and trainings drawn again, the best would be {shares} of the draws. Between the two "
-        f"best, a difference of {100 * least:.0f} points would have been found in four of five such studies; intervals "
-        f"hold the true value in {confidence:.0%}. The best of several is a little flattered by being chosen on the "
-        "same questions."
+        f"{rests}. The best is ahead of the next, *{rival}*, by {ahead} points; a difference of {100 * least:.0f} "
+        "points would have been found in four of five such studies. Intervals hold the true value in "
+        f"{confidence:.0%}. "
+        "The best of several is a little flattered by being chosen on the same questions."
     )
 
 
@@ -116,7 +118,7 @@ def _learned(found: Findings) -> Iterator[str]:
         after, untouched, gain = of_arm(found.ends, arm), "", 1.0
         told = accuracy(after, found.statistics)
         if len(before):
-            gain = contrast(after, before, found.statistics).interval(found.statistics.confidence)[0]
+            gain = contrast(after, before).interval(found.statistics.confidence)[0]
             untouched = f", untouched {accuracy(before, found.statistics).value:.0%}"
         taken = told.value >= LEARNED and gain > 0
         yield (
@@ -175,7 +177,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
 
 
 def by_volume(found: Findings) -> pd.DataFrame:
-    """The cheapest arm that is not measurably worse than the best one, for some numbers of questions."""
+    """The cheapest arm that is as good as the best one, for some numbers of questions."""
     good = [arm for arm in found.arms if arm in (found.best, *found.as_good)]
     return pd.DataFrame(
         {"context": way, **cheapest(found.costs, good, VOLUMES, kept=cached)} for cached, way in CACHING.items()
@@ -208,7 +210,8 @@ def page(found: Findings, figure: Path | None = None) -> str:
         picture,
         "## What each way brings and costs",
         _table(accuracy_and_cost(found)),
-        "Of those not measurably worse than the best, the cheapest (the search for a learning rate not counted):",
+        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest (the search "
+        "for a learning rate not counted):",
         _table(by_volume(found)),
         " ".join(break_even_lines(found)),
         "## Before you rely on it",

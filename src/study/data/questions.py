@@ -57,6 +57,7 @@ class Splitting(StrEnum):
     WHOLE = "whole"
     SENTENCES = "sentences"
     CUMULATIVE = "cumulative"
+    BEST = "best"  # sentences or whole, as is better
 
 
 class Question(NamedTuple):

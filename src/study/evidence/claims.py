@@ -1,9 +1,9 @@
 """The claims under test, declared in params/claims/ before the run, and what the rows say of them.
 
-An effect is a difference of means with bounds. Its p-value is that of the nearest bound. A claim needs all of its
-effects, so its p-value is the largest of theirs (an intersection-union test, Berger 1982). One effect outside its
-bounds contradicts it, at the smallest p-value times their number (Bonferroni). Both are corrected for the number of
-claims (Holm).
+An effect is a difference of means with bounds. Its p-value is that of the nearest bound. A claim of n effects needs k
+of them, all by default: it is supported if k lie inside their bounds, and contradicted if so many lie outside that k
+cannot. Both are tests of a partial conjunction (Benjamini & Heller 2008): the u-th smallest p-value times n - u + 1.
+Both are corrected for the number of claims (Holm). A claim that is neither is inconclusive.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,13 @@ from pydantic import Field, model_validator
 from study.config import ParamsError, Strict, read_yaml
 from study.datasets import WORLDS
 from study.evidence.stats import Contrast, contrast, holm
-from study.params import Statistics
+from study.params import Params, Statistics
 from study.paths import CLAIMS
 from study.worlds.world import Kind, Split
 
-REPLICATES, REFUTED, UNRESOLVED, NOT_TESTED = "replicates", "refuted", "unresolved", "not tested"
+SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
 CHANCE = "chance"
+UNITS = {"correct": "accuracy", "gflops": "GFLOP a question"}
 
 
 class Rows(Strict):
@@ -38,6 +39,11 @@ class Rows(Strict):
             rows = rows if value is None else rows[rows[column] == value]
         return rows
 
+    @property
+    def some(self) -> bool:
+        """Whether they are those of some questions only, by what the arm's text says of them."""
+        return self.covered is not None
+
     def __str__(self) -> str:
         covered = {None: "", True: ", covered", False: ", missed"}[self.covered]
         return self.arm + covered + (f", {self.kind}" if self.kind else "")
@@ -47,13 +53,16 @@ class Effect(Strict):
     """A difference of means and its claimed bounds."""
 
     of: Rows
-    to: Rows | float | Literal["chance"] = Field(description="other rows, a number, or chance")
+    to: Rows | float | Literal["chance"] | dict[str, float] = Field(
+        description="other rows, a number, chance, or a sum of arms and chance, each times a number"
+    )
     above: float | None = None
     below: float | None = None
     worlds: tuple[str, ...] = Field(tuple(WORLDS), min_length=1)
     splits: tuple[Split, ...] = Field(min_length=1)
-    pooled: bool = Field(False, description="one effect over all worlds and splits, instead of one in each")
-    measure: Literal["correct", "gflops"] = Field("correct", description="accuracy, or operations a question")
+    pooled: bool = Field(False, description="one effect, the mean over datasets and splits, instead of one in each")
+    untaught: bool = Field(False, description="questions about facts of the half that no inference was generated from")
+    measure: Literal["correct", "gflops"] = Field("correct", description="accuracy, or GFLOP a question")
 
     @model_validator(mode="after")
     def _can_be_tested(self) -> Self:
@@ -66,7 +75,15 @@ class Effect(Strict):
     @property
     def compared(self) -> str:
         """The two sides as text."""
+        if isinstance(self.to, dict):
+            return " - ".join([str(self.of), *(f"{weight:g} x {arm}" for arm, weight in self.to.items())])
         return f"{self.of} - {self.to}"
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms compared."""
+        others = [*self.to] if isinstance(self.to, dict) else [self.to.arm] if isinstance(self.to, Rows) else []
+        return [self.of.arm, *(arm for arm in others if arm != CHANCE)]
 
     @property
     def bounds(self) -> str:
@@ -76,31 +93,53 @@ class Effect(Strict):
             return f"below {high}"
         return f"above {low}" if self.below is None else f"{low} to {high}"
 
+    @property
+    def places(self) -> tuple[str, str]:
+        """Datasets and splits of a pooled effect as text."""
+        everywhere = self.worlds == tuple(WORLDS)
+        return "all datasets" if everywhere else ", ".join(self.worlds), ", ".join(self.splits)
+
     def _side(self, rows: pd.DataFrame, which: Rows) -> pd.DataFrame:
         chosen = which.of(rows)
-        return chosen.assign(
-            value=chosen[self.measure].astype(float), cluster=chosen["world"] + "/" + chosen["cluster"]
-        )
+        return chosen.assign(value=chosen[self.measure].astype(float))
 
-    def contrasts(self, rows: pd.DataFrame, statistics: Statistics) -> Iterator[tuple[str, str, Contrast]]:
+    def _other(self, rows: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
+        """The rows to compare with; none if an arm has none."""
+        if isinstance(self.to, Rows):
+            other = self._side(rows, self.to)
+            if len(one) and len(other) and not (self.of.some or self.to.some) and self.of.kind == self.to.kind:
+                _must_match(one, other, self.compared)
+            return other
+        if not isinstance(self.to, dict):
+            return one.assign(value=one["chance"] if self.to == CHANCE else self.to)
+        total = pd.Series(0.0, one.index)
+        for arm, weight in self.to.items():
+            if arm == CHANCE:
+                total += weight * one["chance"]
+                continue
+            other = self._side(rows, Rows(arm=arm, kind=self.of.kind))
+            if other.empty or one.empty:
+                return other
+            _must_match(one, other, self.compared)
+            values = other.set_index(QUESTION)["value"].reindex(pd.MultiIndex.from_frame(one[QUESTION]))
+            total += weight * values.to_numpy()
+        return one.assign(value=total)
+
+    def contrasts(self, rows: pd.DataFrame) -> Iterator[tuple[str, str, Contrast]]:
         """Dataset, split and difference of each test that the rows allow.
 
         Raises:
             ValueError: if two arms were evaluated on different questions.
         """
         here = rows[rows["world"].isin(self.worlds) & rows["split"].isin(self.splits)]
-        groups = [(("all", "all"), here)] if self.pooled else here.groupby(["world", "split"], sort=False)
+        if self.untaught:
+            here = here[here["untaught"] == True] if "untaught" in here else here.iloc[:0]  # noqa: E712 (may be None)
+        groups = [(self.places, here)] if self.pooled else here.groupby(["world", "split"], sort=False)
         for (world, split), group in groups:
             one = self._side(group, self.of)
-            if isinstance(self.to, Rows):
-                other = self._side(group, self.to)
-            else:
-                other = one.assign(value=one["chance"] if self.to == CHANCE else self.to)
-            if len(one) == 0 or len(other) == 0:
-                continue
-            if isinstance(self.to, Rows) and self.to.arm != self.of.arm:
-                _must_match(one, other, self.compared)
-            yield world, split, contrast(one, other, statistics)
+            other = self._other(group, one)
+            if len(one) and len(other):
+                yield world, split, contrast(one, other)
 
     def p_values(self, found: Contrast) -> tuple[float, float]:
         """Of "it lies inside its bounds", and of "it lies outside one of them"."""
@@ -109,6 +148,18 @@ class Effect(Strict):
         inside, outside = zip(*above, *below, strict=True)
         return max(inside), min(1.0, min(outside) * len(outside))
 
+    def p_permuted(self, found: Contrast) -> float:
+        """As the first of `p_values`, by flipping signs; of a seed alone nan."""
+        if len(found.by_seed) < 2:
+            return float("nan")
+        mirrored = found._replace(by_seed=-found.by_seed)
+        above = [] if self.above is None else [found.p_permuted(self.above)]
+        below = [] if self.below is None else [mirrored.p_permuted(-self.below)]
+        return max(above + below)
+
+
+QUESTION = ["world", "seed", "split", "item_id"]
+
 
 class Claim(Strict):
     """A statement that the study supports or contradicts."""
@@ -116,12 +167,23 @@ class Claim(Strict):
     number: int = Field(ge=1)
     claim: str
     origin: Literal["source", "ours"]
-    refuted_if: str
+    supported_if: str = "every effect lies inside its bounds"
+    contradicted_if: str
+    known_before: str = Field("", description="what rows of development seeds had shown when it was declared")
+    at_least: int | None = Field(None, ge=1, description="effects that must hold; all by default")
     effects: tuple[Effect, ...] = Field(min_length=1)
 
 
-class _Claims(Strict):
+class Declared(Strict):
+    """A file of claims.
+
+    Attributes:
+        claims: declared.
+        development_seeds: seen before they were; no study that tests the claims may have them.
+    """
+
     claims: tuple[Claim, ...]
+    development_seeds: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _numbers_differ(self) -> Self:
@@ -131,21 +193,30 @@ class _Claims(Strict):
         return self
 
 
-def load_claims(path: Path = CLAIMS) -> tuple[Claim, ...]:
-    """The claims of a file.
+def claims_file(params: Params) -> Path:
+    """The file that a study's claims are declared in."""
+    return CLAIMS / f"{params.claims}.yaml"
+
+
+def declared(path: Path) -> Declared:
+    """A file of claims.
 
     Raises:
         ParamsError: naming each bad field, its value and what is allowed.
     """
     values = read_yaml(path)
-    if set(values) != {"claims"}:
-        raise ParamsError(f"{path}: holds {sorted(values)}; it must hold one list named claims")
-    return _Claims.parse(values, str(path)).claims
+    if "claims" not in values:
+        raise ParamsError(f"{path}: holds {sorted(values)}; it must hold a list named claims")
+    return Declared.parse(values, str(path))
+
+
+def claims_of(params: Params) -> tuple[Claim, ...]:
+    """The claims that a study tests."""
+    return declared(claims_file(params)).claims
 
 
 def _must_match(one: pd.DataFrame, other: pd.DataFrame, compared: str) -> None:
-    key = ["world", "seed", "item_id"]
-    items = [pd.MultiIndex.from_frame(rows[key]).sort_values() for rows in (one, other)]
+    items = [pd.MultiIndex.from_frame(rows[QUESTION]).sort_values() for rows in (one, other)]
     if not items[0].equals(items[1]):
         raise ValueError(f"{compared}: {len(one)} and {len(other)} items; the two did not answer the same questions")
 
@@ -160,13 +231,14 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
         least = {"smallest detectable": found.smallest_detectable(statistics.confidence)}
         counts = {"items": found.items, "facts": found.facts, "seeds": found.seeds}
         tested = {"effect": found.value, "low": low, "high": high, **least, **counts, "p": inside, "p beyond": outside}
-        return {"compared": effect.compared, **claimed, **tested}
+        permuted = {"p permuted": effect.p_permuted(found), "unit": UNITS[effect.measure]}
+        return {"compared": effect.compared, **claimed, **tested, **permuted}
 
     return pd.DataFrame(
         {"number": claim.number, "world": world, "split": split, **line(effect, found)}
         for claim in claims
         for effect in claim.effects
-        for world, split, found in effect.contrasts(rows, statistics)
+        for world, split, found in effect.contrasts(rows)
     )
 
 
@@ -174,18 +246,29 @@ def judge(claims: Sequence[Claim], effects: pd.DataFrame, statistics: Statistics
     """One line for each claim with its verdict, from the tests of its effects."""
     level = (1 - statistics.confidence) / 2  # of a one-sided test, so that intervals and verdicts agree
     tests = dict(iter(effects.groupby("number"))) if len(effects) else {}
-    inside = _corrected({number: float(part["p"].max()) for number, part in tests.items()})
-    outside = _corrected({n: min(1.0, float(part["p beyond"].min()) * len(part)) for n, part in tests.items()})
+    inside, outside = {}, {}
+    for claim in claims:
+        if claim.number in tests:
+            part = tests[claim.number]
+            needed = min(claim.at_least or len(part), len(part))
+            inside[claim.number] = at_least(part["p"], needed)
+            outside[claim.number] = at_least(part["p beyond"], len(part) - needed + 1)
+    inside, outside = _corrected(inside), _corrected(outside)
 
     def found(number: int) -> dict[str, Any]:
         if number not in tests:
             return {"tests": 0, "verdict": NOT_TESTED}
         part, p, p_beyond = tests[number], inside[number], outside[number]
         passed = {"in": int((part["p"] < level).sum()), "beyond": int((part["p beyond"] < level).sum())}
-        verdict = REPLICATES if p < level else REFUTED if p_beyond < level else UNRESOLVED
+        verdict = SUPPORTED if p < level else CONTRADICTED if p_beyond < level else INCONCLUSIVE
         return {"tests": len(part), **passed, "p": p, "p beyond": p_beyond, "verdict": verdict}
 
     return pd.DataFrame({"number": c.number, "claim": c.claim, "origin": c.origin, **found(c.number)} for c in claims)
+
+
+def at_least(p_values: pd.Series, count: int) -> float:
+    """p-value of "at least so many of these alternatives are true" (Benjamini & Heller 2008)."""
+    return min(1.0, float(p_values.sort_values().iloc[count - 1]) * (len(p_values) - count + 1))
 
 
 def _corrected(p_values: dict[int, float]) -> dict[int, float]:

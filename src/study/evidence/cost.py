@@ -1,10 +1,12 @@
 """What each arm costs, once and for each question, and after how many questions two arms break even."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from study.evidence.stats import accuracy, contrast
 from study.params import Statistics
@@ -51,11 +53,13 @@ def cost_lines(
 def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics, *, kept: bool = True) -> BreakEven:
     """Questions after which `arm`, which costs more once, has cost less than `other`.
 
+    The interval is Fieller's (1954), over whole runs, paired by dataset and seed; of one run there is none.
+
     Args:
         costs: one row for each run, as given by `cost_lines`.
         arm: the one that costs more once.
         other: the one it is compared with.
-        statistics: resamples and seed; whole runs, paired by dataset and seed, are resampled.
+        statistics: confidence.
         kept: whether the prefix is cached between questions.
     """
     per_query = "query" if kept else "query, context read anew"
@@ -63,40 +67,49 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
     table = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
     sides = [table[table["arm"] == name].set_index(["world", "seed"])[[once, per_query]] for name in (arm, other)]
     more = (sides[0] - sides[1]).dropna().to_numpy(float)
-    rng = np.random.default_rng(statistics.seed)
-    draws = more[rng.integers(len(more), size=(statistics.resamples, len(more)))].mean(axis=1)
-    means = np.vstack([more.mean(axis=0), draws])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        questions = np.where(means[:, 0] <= 0, 0.0, np.where(means[:, 1] < 0, -means[:, 0] / means[:, 1], np.inf))
-    tail = (1 - statistics.confidence) / 2
-    low, high = np.quantile(questions[1:], [tail, 1 - tail], method="nearest")
-    return BreakEven(float(questions[0]), float(low), float(high))
+    first, each = more.mean(axis=0)
+    if first <= 0:
+        return BreakEven(0.0, 0.0, 0.0)
+    questions = float(-first / each) if each < 0 else math.inf
+    if len(more) < 2:
+        return BreakEven(questions, math.nan, math.nan)
+    # Where the total difference, first + n each, does not differ from zero: a quadratic inequality in n.
+    squared = stats.t.isf((1 - statistics.confidence) / 2, len(more) - 1) ** 2 / len(more)
+    (v_first, both), (_, v_each) = np.cov(more, rowvar=False)
+    a, b, c = each**2 - squared * v_each, first * each - squared * both, first**2 - squared * v_first
+    root = math.sqrt(max(0.0, b * b - a * c))
+    if each >= 0 or a <= 0:  # a question costs no less, or not certainly
+        return BreakEven(questions, float((-b - root) / a) if a < 0 else questions, math.inf)
+    return BreakEven(questions, max(0.0, float((-b - root) / a)), max(0.0, float((-b + root) / a)))
 
 
 def recommended(
     rows: pd.DataFrame, costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], statistics: Statistics
 ) -> pd.DataFrame:
-    """For each split and number of questions the cheapest arm that is not measurably worse than the best one.
+    """For each split and number of questions the cheapest arm that is as good as the best one.
 
-    Not measurably worse: the interval of the paired difference to the most accurate arm includes zero. Of equal arms
-    the first is taken. The prefix is cached between questions.
+    As good: the interval of the paired difference to the most accurate arm lies above minus the margin. Where the best
+    arm is not above chance, none is recommended. The prefix is cached between questions.
     """
     lines = []
     here = [arm for arm in arms if arm in set(rows["arm"])]
     for split, part in rows[rows["arm"].isin(here)].groupby("split", sort=False):
-        values = part.assign(value=part["correct"].astype(float), cluster=part["world"] + "/" + part["cluster"])
-        of_arm = dict(iter(values.groupby("arm")))
-        accuracy = part.groupby("arm")["correct"].mean().reindex(here).dropna()
-        best = accuracy.idxmax()
-        high = {
-            arm: contrast(of_arm[arm], of_arm[best], statistics).interval(statistics.confidence)[1]
-            for arm in accuracy.index
-            if arm != best
-        }
-        good = [arm for arm in accuracy.index if arm == best or high[arm] >= 0]
-        line = {"split": split, "best": best, "accuracy": accuracy[best]}
+        of_arm = dict(iter(part.assign(value=part["correct"].astype(float)).groupby("arm")))
+        found = {arm: accuracy(of_arm[arm], statistics) for arm in here if arm in of_arm}
+        best = max(found, key=lambda arm: found[arm].value)
+        line = {"split": split, "best": best, "accuracy": found[best].value}
+        if found[best].low <= found[best].chance:
+            nothing = {f"for {count:,} questions": "none is above chance" for count in questions}
+            lines.append({**line, "as good": "", **nothing})
+            continue
+        good = [arm for arm in found if arm == best or is_as_good(of_arm[arm], of_arm[best], statistics)]
         lines.append({**line, "as good": ", ".join(a for a in good if a != best), **cheapest(costs, good, questions)})
     return pd.DataFrame(lines)
+
+
+def is_as_good(one: pd.DataFrame, best: pd.DataFrame, statistics: Statistics) -> bool:
+    """Whether the interval of the difference to the best lies above minus the margin."""
+    return contrast(one, best).interval(statistics.confidence)[0] > -statistics.margin
 
 
 def cheapest(
@@ -130,7 +143,7 @@ def cost_accuracy(
     Returns:
         A row for each way of having a context (cached prefix or no prompt caching), arm and number of questions.
     """
-    inferred = rows[~rows["split"].isin(STATED)].assign(cluster=rows["world"] + "/" + rows["cluster"])
+    inferred = rows[~rows["split"].isin(STATED)]
     without = costs["writing"] + costs["tuning"]
     means = costs.assign(**{"without context": without}).groupby("arm").mean(numeric_only=True)
     lines = []

@@ -1,21 +1,25 @@
-"""Accuracy and differences with intervals that respect the clusters of questions.
+"""Accuracies and differences with intervals: seeds are the replicates.
 
-Questions about one fact are not independent, nor are facts of one seed: the bootstrap draws seeds, then facts within
-each seed (Davison & Hinkley 1997, section 3.8). If a dataset is the same in all seeds, a fact is drawn in every seed (a
-crossed design, Owen 2007): three trainings on thirty facts are not ninety facts. Differences are paired: every draw has
-the same facts on both sides.
+The estimate of a seed is the mean over its panels (a dataset and a split each) of the mean over the panel's questions;
+an estimate is the mean over seeds. Intervals are t intervals over seeds: each seed draws its own facts, so the spread
+of seeds holds that of facts. Where seeds share their facts, as of documents that are given, the spread of facts is
+added (a crossed design, Owen 2007), with Satterthwaite's degrees of freedom. Of one seed alone, the spread of facts is
+all there is: its interval tells nothing of other trainings. Differences are paired by question.
 """
 
+import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from study.params import Statistics
 
 POWER = 0.8  # of the smallest detectable difference
+PANEL = ["world", "split"]
+SIGN_FLIPS = 20_000  # of a permutation test; all of them where there are no more
 
 
 class Estimate(NamedTuple):
@@ -31,66 +35,72 @@ class Estimate(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """A difference of two means with its bootstrap.
+    """A difference of two means.
 
     Attributes:
         value: of the one minus the other.
-        means: the same difference in each draw, (resamples,).
+        error: its standard error; 0 if no seed and no fact differs from another.
+        df: degrees of freedom of the error.
+        by_seed: the difference in each seed, (seeds,).
         items: of the one.
         facts, seeds: of both together.
     """
 
     value: float
-    means: np.ndarray
+    error: float
+    df: float
+    by_seed: np.ndarray
     items: int
     facts: int
     seeds: int
 
-    @property
-    def alike(self) -> bool:
-        """Whether all facts have the same difference, so that resampling them tells nothing."""
-        return bool(np.ptp(self.means) < 1e-9)
-
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Percentile interval.
+        """The t interval.
 
         If all facts are alike, the exact form of the rule of three (Hanley & Lippman-Hand 1983): how far off the mean
         could be with so many facts and none that differs, were they independent and off by at most one.
         """
         tail = (1 - confidence) / 2
-        if self.alike:
-            unseen = 1 - tail ** (1 / self.facts)
-            return self.value - unseen, self.value + unseen
-        low, high = np.quantile(self.means, [tail, 1 - tail])
-        return float(low), float(high)
+        half = self.error * stats.t.isf(tail, self.df) if self.error else 1 - tail ** (1 / self.facts)
+        return self.value - half, self.value + half
 
     def p_above(self, bound: float) -> float:
-        """One-sided p-value of "the difference is not above a bound": the share of draws that are not."""
-        if self.alike:
-            return self._unseen(self.value - bound)
-        return float((1 + (self.means <= bound).sum()) / (1 + len(self.means)))
+        """One-sided p-value of "the difference is not above a bound"."""
+        distance = self.value - bound
+        if self.error:
+            return float(stats.t.sf(distance / self.error, self.df))
+        return (1 - min(1.0, max(0.0, distance))) ** self.facts  # that facts all alike hide a mean so far off
 
     def p_below(self, bound: float) -> float:
         """One-sided p-value of "the difference is not below a bound"."""
-        if self.alike:
-            return self._unseen(bound - self.value)
-        return float((1 + (self.means >= bound).sum()) / (1 + len(self.means)))
+        return self._replace(value=-self.value).p_above(-bound)
 
-    def _unseen(self, distance: float) -> float:
-        """Probability that facts all alike hide a mean so far off; at least the resolution of the draws."""
-        return max((1 - min(1.0, max(0.0, distance))) ** self.facts, 1 / (1 + len(self.means)))
+    def p_permuted(self, bound: float) -> float:
+        """As `p_above`, by flipping the signs of the seeds' distances to the bound: exact for 14 seeds or fewer."""
+        distances = self.by_seed - bound
+        return float(
+            stats.permutation_test(
+                (distances, np.zeros_like(distances)),
+                lambda one, other, axis: (one - other).mean(axis=axis),
+                permutation_type="samples",
+                vectorized=True,
+                n_resamples=SIGN_FLIPS,
+                alternative="greater",
+                rng=0,
+            ).pvalue
+        )
 
     def smallest_detectable(self, confidence: float) -> float:
         """The difference that a two-sided test at this confidence would have found in four of five such studies."""
-        if self.alike:
+        if not self.error:
             return self.interval(confidence)[1] - self.value
-        normal = NormalDist()
-        return float((normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(POWER)) * self.means.std())
+        tails = ((1 - confidence) / 2, 1 - POWER)
+        return float(sum(stats.t.isf(tail, self.df) for tail in tails) * self.error)
 
 
 def wilson_interval(right: float, count: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval of `right` successes in `count` independent trials."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    z = stats.norm.isf((1 - confidence) / 2)
     p = right / count
     middle = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
@@ -105,79 +115,89 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def contrast(one: pd.DataFrame, other: pd.DataFrame, statistics: Statistics) -> Contrast:
+def contrast(one: pd.DataFrame, other: pd.DataFrame) -> Contrast:
     """Mean `value` of one set of rows minus that of another.
 
     Args:
-        one: a row for each item, with columns seed, cluster and value.
-        other: likewise; the two may share items, or facts, or neither.
-        statistics: resamples and seed of the generator.
+        one: a row for each item, with columns seed, cluster and value, and perhaps world and split.
+        other: likewise; the two may share items, or facts, or neither. Panels that one of them lacks do not count.
+
+    Raises:
+        ValueError: if they share no panel.
     """
-    rng = np.random.default_rng(statistics.seed)
-    sides = [rows.groupby(["seed", "cluster"])["value"].agg(["sum", "count"]) for rows in (one, other)]
+    panel = ["seed", *(name for name in PANEL if name in one)]
+    place = [*panel, "cluster"]
+    sides = [rows.groupby(place, sort=False)["value"].agg(["sum", "count"]) for rows in (one, other)]
     table = pd.concat(sides, axis=1, keys=["one", "other"]).fillna(0.0).sort_index()
-    drawn = _Draws(table)
-    totals = drawn.totals(statistics.resamples, rng)
-    # A draw in which one side has no item is replaced.
-    while (empty := (totals[:, [1, 3]] == 0).any(axis=1)).any():
-        totals[empty] = drawn.totals(int(empty.sum()), rng)
-    means = totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
-    value = float(one["value"].mean() - other["value"].mean())
-    return Contrast(value, means, len(one), drawn.facts, drawn.seeds)
+    sums = table.groupby(level=panel).transform("sum")
+    shared = (sums["one", "count"] > 0) & (sums["other", "count"] > 0)
+    table, sums = table[shared], sums[shared]
+    if table.empty:
+        raise ValueError(f"{len(one)} and {len(other)} items share no seed with a dataset and split; none to compare")
+    means = {side: sums[side, "sum"] / sums[side, "count"] for side in ("one", "other")}
+    panels = (means["one"] - means["other"]).groupby(level=panel).first()
+    by_seed = panels.groupby(level="seed").mean()
+    # How much each fact moves the estimate of its seed.
+    moves = sum(
+        sign * (table[side, "sum"] - table[side, "count"] * means[side]) / sums[side, "count"]
+        for side, sign in (("one", 1), ("other", -1))
+    )
+    moves = moves / panels.groupby(level="seed").size().reindex(moves.index.get_level_values("seed")).to_numpy()
+    facts = [name for name in place if name not in ("seed", "split")]  # a fact may have questions of several splits
+    moved = moves.groupby(level=["seed", *facts]).sum().unstack("seed").to_numpy(float)
+    items = int(table["one", "count"].sum())
+    return Contrast(float(by_seed.mean()), *spread(by_seed.to_numpy(), moved), by_seed.to_numpy(), items, *moved.shape)
 
 
-class _Draws:
-    """Draws of seeds and facts from a table with a row for each fact of each seed; a shared fact counts once."""
+def spread(by_seed: np.ndarray, moves: np.ndarray) -> tuple[float, float]:
+    """Standard error of the mean of seeds, and its degrees of freedom.
 
-    def __init__(self, table: pd.DataFrame):
-        shared = table.groupby(level="cluster").size()
-        crossed = table.index.get_level_values("cluster").isin(shared.index[shared > 1])
-        names = sorted(set(table.index.get_level_values("seed")))
-        self.seeds, self.facts = len(names), len(shared)
-        alone = dict(iter(table[~crossed].groupby(level="seed", sort=True)))
-        width = table.shape[1]
-        # Facts of one seed, (facts, columns) for each seed, and shared ones, (seeds, facts, columns).
-        self.alone = [alone[name].to_numpy(float) if name in alone else np.zeros((0, width)) for name in names]
-        everywhere = pd.MultiIndex.from_product([names, shared.index[shared > 1]])
-        self.shared = table.reindex(everywhere, fill_value=0.0).to_numpy(float).reshape(len(names), -1, width)
-
-    def totals(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Column sums (count, columns) of draws of seeds and, within each drawn seed, of its facts."""
-        seeds = rng.integers(self.seeds, size=(count, self.seeds))
-        totals = np.zeros((count, self.shared.shape[2]))
-        for place in range(self.seeds):
-            for seed, facts in enumerate(self.alone):
-                here = seeds[:, place] == seed
-                if len(facts):
-                    totals[here] += _how_often(len(facts), int(here.sum()), rng) @ facts
-        if self.shared.shape[1]:
-            often = _how_often(self.shared.shape[1], count, rng)
-            of_seed = np.stack([(seeds == seed).sum(axis=1) for seed in range(self.seeds)], axis=1)
-            totals += np.einsum("ns,nf,sfc->nc", of_seed, often, self.shared, optimize=True)
-        return totals
+    Args:
+        by_seed: the estimate of each seed, (seeds,).
+        moves: how much each fact moves it, (facts, seeds); nan where a seed lacks a fact.
+    """
+    facts, seeds = moves.shape
+    crossed = (~np.isnan(moves)).sum() > 1.5 * facts  # most facts are those of several seeds
+    among_seeds = by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0
+    among_facts = facts / max(1, facts - 1) * np.square(np.nansum(moves, axis=1) / seeds).sum()
+    if among_seeds > 1e-18 and not crossed:
+        return math.sqrt(among_seeds), seeds - 1
+    parts = [(v, n - 1) for v, n in ((among_seeds, seeds), (among_facts, facts)) if v > 1e-18 and n > 1]
+    if not parts:
+        return 0.0, 0.0
+    total = sum(v for v, _ in parts)
+    return math.sqrt(total), total**2 / sum(v**2 / df for v, df in parts)
 
 
-def _how_often(facts: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each fact is drawn, (count, facts), in as many draws as there are facts."""
-    return rng.multinomial(facts, np.full(facts, 1 / facts), count)
+def independent(one: pd.DataFrame, other: pd.DataFrame) -> Contrast:
+    """As `contrast`, of two sets that share nothing: seeds of the same number are others (Welch 1947)."""
+    sides = [contrast(rows, rows.assign(value=0.0)) for rows in (one, other)]
+    squares = [_certain(side) ** 2 for side in sides]
+    total = sum(squares)
+    df = total**2 / sum(s**2 / (side.df or side.facts) for s, side in zip(squares, sides, strict=True))
+    facts, seeds = (min(getattr(side, name) for side in sides) for name in ("facts", "seeds"))
+    value = sides[0].value - sides[1].value
+    return Contrast(value, math.sqrt(total), df, np.array([value]), sides[0].items, facts, seeds)
 
 
-def bootstrap_means(values: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """Means of `value` in (resamples,) draws of facts, within draws of seeds where there are several."""
-    return contrast(values, values.assign(value=0.0), statistics).means
+def _certain(side: Contrast) -> float:
+    """Its standard error; of facts all alike that of what they could hide."""
+    return side.error or (1 - 0.025 ** (1 / side.facts)) / 2
 
 
 def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
-    """Mean accuracy of one arm on one split.
+    """Mean accuracy of one arm, the mean over panels where there are several.
 
-    If all answers are right or all wrong, the bootstrap has no width: the Wilson interval over facts replaces it.
+    If all answers are right or all wrong, there is no spread: the Wilson interval over facts replaces it.
     """
     values = rows.assign(value=rows["correct"].astype(float))
-    found = contrast(values, values.assign(value=0.0), statistics)
+    found = contrast(values, values.assign(value=0.0))
     low, high = found.interval(statistics.confidence)
     if found.value in (0.0, 1.0):
         low, high = wilson_interval(found.value * found.facts, found.facts, statistics.confidence)
-    return Estimate(found.value, low, high, float(rows["chance"].mean()), found.items, found.facts, found.seeds)
+    chance = contrast(rows.assign(value=rows["chance"]), values.assign(value=0.0)).value
+    counts = found.items, found.facts, found.seeds
+    return Estimate(found.value, max(0.0, low), min(1.0, high), chance, *counts)
 
 
 def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
@@ -204,9 +224,27 @@ def difference_table(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], stati
             if len(one) != len(two):
                 raise ValueError(f"{arm} - {other}: {len(one)} and {len(two)} answers; not the same questions")
             if seeds:
-                found = contrast(one, two, statistics)
+                found = contrast(one, two)
                 low, high = found.interval(statistics.confidence)
                 line = {"world": world, "split": split, "difference": f"{arm} - {other}", "arm": arm, "other": other}
                 line |= {"value": found.value, "low": low, "high": high}
                 lines.append({**line, "items": found.items, "facts": found.facts, "seeds": found.seeds})
     return pd.DataFrame(lines)
+
+
+def rank_correlation(rows: pd.DataFrame, one: str, other: str, confidence: float) -> tuple[float, float, float]:
+    """Spearman's correlation of two columns with its interval: the mean over seeds of Fisher's z, a t interval.
+
+    Of one seed alone, the interval is that of Bonett & Wright 2000, as if rows were independent.
+    """
+    parts = [part for _, part in rows.groupby("seed") if min(part[one].nunique(), part[other].nunique()) > 1]
+    found = np.array([stats.spearmanr(part[one], part[other]).statistic for part in parts]).clip(-0.999, 0.999)
+    if len(found) == 0:
+        return math.nan, math.nan, math.nan
+    z = np.arctanh(found)
+    tail = (1 - confidence) / 2
+    if len(found) == 1:
+        half = stats.norm.isf(tail) * math.sqrt((1 + found[0] ** 2 / 2) / max(1, len(parts[0]) - 3))
+    else:
+        half = stats.t.isf(tail, len(z) - 1) * z.std(ddof=1) / math.sqrt(len(z))
+    return tuple(float(np.tanh(place)) for place in (z.mean(), z.mean() - half, z.mean() + half))  # type: ignore[return-value]

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from study.config import ParamsError
-from study.evidence.claims import NOT_TESTED, effect_table, judge, load_claims
+from study.digest import sha256_of
+from study.evidence.claims import NOT_TESTED, claims_file, claims_of, declared, effect_table, judge
 from study.params import Params
 from study.paths import shown
 from study.runs.run import FINISHED, likeliest
@@ -134,15 +135,32 @@ def verify(params: Params, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         claims: as given by `claims.judge`, with the columns published and follows.
     """
     _refuse_a_list_of_others(params, results)
-    rows, declared = published_rows(results), load_claims()
+    rows, claims = published_rows(results), claims_of(params)
     try:
-        effects = effect_table(declared, rows, params.statistics)
+        effects = effect_table(claims, rows, params.statistics)
     except ValueError as error:
         raise ParamsError(f"{shown(results)}: {error}; restore its rows, or `make reproduce`") from None
-    claims = judge(declared, effects, params.statistics)
-    if (claims["verdict"] == NOT_TESTED).all():
+    verdicts = judge(claims, effects, params.statistics)
+    if (verdicts["verdict"] == NOT_TESTED).all():
         raise ParamsError(f"{shown(results)}: its rows test none of {len(claims)} claims; give a study with their arms")
     published = _table(results / PAGE / "claims.csv", ("number", "verdict"))
-    claims["published"] = claims["number"].map(dict(zip(published["number"], published["verdict"], strict=True)))
-    claims["follows"] = claims["verdict"] == claims["published"]
-    return effects, claims
+    verdicts["published"] = verdicts["number"].map(dict(zip(published["number"], published["verdict"], strict=True)))
+    verdicts["follows"] = verdicts["verdict"] == verdicts["published"]
+    return effects, verdicts
+
+
+def seeds_by_freshness(params: Params, results: Path) -> dict[str, list[int]]:
+    """The seeds of a published study: fresh ones, whose every run names the claims as they stand, and the others.
+
+    A development seed was seen before the claims were declared. Any other is fresh if all its runs were made after the
+    claims had their present text.
+    """
+    file = claims_file(params)
+    development, text = set(declared(file).development_seeds), sha256_of(file)
+    store, runs = Store(results / "runs"), runs_listed(results)
+    found: dict[str, list[int]] = {"fresh": [], "development": [], "run before the claims had this text": []}
+    for seed, part in runs.groupby("seed"):
+        after = all(store.record(key).get("claims_sha256") == text for key in part["run"])
+        late = "fresh" if after else "run before the claims had this text"
+        found["development" if seed in development else late].append(int(seed))
+    return found

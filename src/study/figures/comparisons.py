@@ -111,8 +111,8 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
     The bounds claimed are ticks.
     """
     claims = claims.set_index("number")
-    colors = {"replicates": style.GREEN, "unresolved": style.GREY, "refuted": style.RED}
-    effects = effects[effects["effect"].abs() <= 1]  # accuracies; what is in other units is in the table
+    colors = {"supported": style.GREEN, "inconclusive": style.GREY, "contradicted": style.RED}
+    effects = effects[effects["unit"] == "accuracy"]  # what is in other units is in the table
     heads = {
         number: textwrap.wrap(f"{number}. {claims.loc[number, 'claim']} ({claims.loc[number, 'verdict']})", 118)
         for number in effects["number"].unique()
@@ -131,7 +131,8 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
         for line in part.itertuples():
             place += 1
             places.append(place)
-            wheres.append(line.compared if line.world == "all" else f"{line.world}, {line.split}: {line.compared}")
+            where = f"{line.world}, {line.split}"
+            wheres.append(f"{textwrap.shorten(where, 44, placeholder=' ...')}: {line.compared}")
             axis.plot([line.low, line.high], [place, place], color=color, linewidth=1.6, alpha=0.7)
             axis.plot(line.effect, place, "o", color=color, markersize=4.5)
             for bound in (line.above, line.below):

@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.data.questions import Splitting
-from study.params import Arm, Source
+from study.params import EACH_ITS_OWN, Arm, Context, Source
 from study.worlds.world import Split
 
 WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller
@@ -63,7 +63,7 @@ def arm_look(arm: Arm) -> Look:
 
     How it does so and what it has in context decide the marker: a diamond for documents in context.
     """
-    added = set(arm.train) - {Source.DOCUMENTS}
+    added = set(arm.train) - {Source.DOCUMENTS, Source.REPLAY}
     text = "several" if len(added) > 1 else next(iter(added or arm.train), None)
     looks: dict[str | None, tuple[str, str, Any]] = {
         None: (GREY, "none", DASHES[0]),
@@ -72,14 +72,20 @@ def arm_look(arm: Arm) -> Look:
         Source.LOCAL: (ORANGE, "left", DASHES[4]),
         Source.GLOBAL: (PINK, "right", DASHES[3]),
         Source.ORACLE: (GREEN, "full", DASHES[1]),
+        Source.QUESTIONS: (SKY, "left", DASHES[2]),
+        Source.REVERSED: (SKY, "right", DASHES[4]),
         "several": (RED, "full", DASHES[2]),
     }
     marks = {
         "P": arm.retention,
-        "X": arm.context is Source.IRRELEVANT,
+        "X": arm.context in (Context.IRRELEVANT, Context.FALSE),
+        "h": arm.context in EACH_ITS_OWN,
         f"${arm.shots}$": arm.shots,
         "D": arm.context,
         "^": arm.method == "lora",
+        "d": arm.distilled,
+        "p": arm.replay or arm.learning_rates,
+        "H": arm.keep or arm.half,
         "s": arm.splitting is Splitting.WHOLE,
         "v": arm.splitting is Splitting.CUMULATIVE,
         ">": arm.as_long_as,

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from study.lm.attention import close
+from study.lm.distillation import SoftTargets, distillation_loss
 from study.lm.flops import size_of, training_flops
 from study.params import Finetuning
 from study.sums import added
@@ -69,10 +70,17 @@ class Training:
 
 
 class Piece(NamedTuple):
-    """A text's part in a step: its token ids as far as they are read, and the index of the first to be learned."""
+    """A text's part in a step.
+
+    Attributes:
+        ids: its tokens as far as they are read.
+        first: index of the first to be learned.
+        text: number of the text.
+    """
 
     ids: list[int]
     first: int
+    text: int = 0
 
 
 def epoch_order(count: int, seed: int | str, epoch: int) -> list[int]:
@@ -97,15 +105,16 @@ def steps_of(encoded: Sequence[list[int]], steps: int, step_tokens: int, seed: i
 
     A text longer than the room left in a step is read again in the next one, which learns the rest of it.
     """
-    texts = (encoded[k] for epoch in itertools.count() for k in epoch_order(len(encoded), seed, epoch))
-    ids, at = next(texts), 1
+    numbers = (k for epoch in itertools.count() for k in epoch_order(len(encoded), seed, epoch))
+    number, at = next(numbers), 1
     for _ in range(steps):
         pieces, room = [], step_tokens
         while room:
-            while at >= len(ids):
-                ids, at = next(texts), 1
+            while at >= len(encoded[number]):
+                number, at = next(numbers), 1
+            ids = encoded[number]
             until = min(len(ids), at + room)
-            pieces.append(Piece(ids[:until], at))
+            pieces.append(Piece(ids[:until], at, number))
             room -= until - at
             at = until
         yield pieces
@@ -119,13 +128,27 @@ def packed(pieces: Sequence[Piece], device: torch.device | None = None) -> dict[
     }
 
 
-def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece]) -> torch.Tensor:
+Loss = Callable[[PreTrainedModel, Sequence[Piece], SoftTargets | None], torch.Tensor]
+
+
+def packed_loss(model: PreTrainedModel, pieces: Sequence[Piece], teacher: SoftTargets | None = None) -> torch.Tensor:
     """Mean loss over the tokens to be learned, the only ones for which logits are computed."""
-    learned = itertools.chain.from_iterable([k >= first for k in range(len(ids))] for ids, first in pieces)
+    learned = itertools.chain.from_iterable([k >= piece.first for k in range(len(piece.ids))] for piece in pieces)
     inputs = packed(pieces, model.device)
     places = torch.tensor([place for place, label in enumerate(learned) if label], device=model.device)
     logits = model(**inputs, use_cache=False, logits_to_keep=places - 1).logits[0]
+    if teacher:
+        return distillation_loss(logits, *targets_of(pieces, teacher))
     return nn.functional.cross_entropy(logits.float(), inputs["input_ids"][0, places])
+
+
+def targets_of(pieces: Sequence[Piece], teacher: SoftTargets) -> tuple[torch.Tensor, torch.Tensor]:
+    """The teacher's tokens and shares for the tokens to be learned, each (tokens, kept)."""
+    tokens, shares = (
+        torch.cat([values[piece.text][piece.first - 1 : len(piece.ids) - 1] for piece in pieces])
+        for values in (teacher.tokens, teacher.shares)
+    )
+    return tokens, shares
 
 
 def padded(pieces: Sequence[Piece], pad: int, device: torch.device | None = None) -> dict[str, torch.Tensor]:
@@ -135,15 +158,22 @@ def padded(pieces: Sequence[Piece], pad: int, device: torch.device | None = None
         return nn.utils.rnn.pad_sequence([torch.tensor(row, device=device) for row in values], True, padding)
 
     return {
-        "input_ids": rows((ids for ids, _ in pieces), pad),
-        "attention_mask": rows(([1] * len(ids) for ids, _ in pieces), 0),
-        "labels": rows(([IGNORE] * first + ids[first:] for ids, first in pieces), IGNORE),
+        "input_ids": rows((piece.ids for piece in pieces), pad),
+        "attention_mask": rows(([1] * len(piece.ids) for piece in pieces), 0),
+        "labels": rows(([IGNORE] * first + ids[first:] for ids, first, _ in pieces), IGNORE),
     }
 
 
-def padded_loss(model: PreTrainedModel, pieces: Sequence[Piece], pad: int) -> torch.Tensor:
+def padded_loss(
+    model: PreTrainedModel, pieces: Sequence[Piece], teacher: SoftTargets | None = None, *, pad: int
+) -> torch.Tensor:
     """As `packed_loss`, for models that do not keep packed texts apart."""
-    loss: torch.Tensor = model(**padded(pieces, pad, model.device), use_cache=False).loss
+    inputs = padded(pieces, pad, model.device)
+    found = model(**inputs, use_cache=False)
+    if teacher:
+        learned = found.logits[:, :-1][inputs["labels"][:, 1:] != IGNORE]
+        return distillation_loss(learned, *targets_of(pieces, teacher))
+    loss: torch.Tensor = found.loss
     return loss
 
 
@@ -276,10 +306,12 @@ def finetune(
     steps: int,
     seed: int | str,
     checkpoint_eval: Callable[[int, PreTrainedModel], None] | None = None,
+    teacher: SoftTargets | None = None,
 ) -> tuple[PreTrainedModel, Training]:
     """Fine-tune `model` in place on encoded texts; a LoRA adapter is returned unmerged.
 
-    The texts are repeated as often as `steps` takes; `seed` decides their order and an adapter's first weights.
+    The texts are repeated as often as `steps` takes; `seed` decides their order and an adapter's first weights. With a
+    `teacher` its predictions are learned instead of the texts' own tokens.
     `checkpoint_eval` is called `params.checkpoint_evals` times, with the number of steps taken and the model in
     evaluation mode; training is the same with and without.
 
@@ -295,16 +327,18 @@ def finetune(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
     optimizer = accelerator.prepare(optimizer)
-    loss_of = packed_loss if keeps_texts_apart(model) else partial(padded_loss, pad=tokenizer.pad_token_id)
+    loss_of: Loss = packed_loss if keeps_texts_apart(model) else partial(padded_loss, pad=tokenizer.pad_token_id)
     model.train()
     size, parts = size_of(model), params.checkpoint_evals + 1
     stops = {round(steps * k / parts) for k in range(1, parts)} - {0, steps}
-    read_tokens, flops, paused, losses = 0, 0.0, 0.0, []
+    read_tokens, flops, paused, losses = 0, teacher.flops if teacher else 0.0, 0.0, []
     for step, pieces in enumerate(steps_of(encoded, steps, params.step_tokens, seed)):
         for options in optimizer.param_groups:
             options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
         try:
-            losses.append(take_step(accelerator, optimizer, partial(loss_of, model, pieces), params.max_grad_norm))
+            losses.append(
+                take_step(accelerator, optimizer, partial(loss_of, model, pieces, teacher), params.max_grad_norm)
+            )
         except Diverged as error:
             what = f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}"
             raise Diverged(f"{what}; use smaller finetuning.learning_rates") from None

@@ -1,7 +1,7 @@
 """How another run of the study's arms differs from the published one, with intervals and in words.
 
-Where both answered the same questions, their answers are compared question by question; where they did not, the means
-of both are resampled independently. Each word is corrected for all tests of the table (Holm 1979).
+Where both answered the same questions, their answers are compared question by question; where they did not, their
+means are independent. Each word is corrected for all tests of the table (Holm 1979).
 """
 
 import math
@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from study.evidence.stats import Contrast, bootstrap_means, contrast, holm
+from study.evidence.stats import Contrast, contrast, holm, independent
 from study.evidence.verify import listed_runs, rows_of, runs_listed
 from study.pages.experiment import Experiment
 from study.pages.page import Page
@@ -26,7 +25,6 @@ KEYS = ["world", "split", "arm"]
 QUESTION = ["seed", "item_id", "query", "offered"]  # what makes two questions of a world the same
 FEWEST_PAIRED = 0.5  # of the shorter run's questions; with fewer in common, both are compared as other questions
 CHANCE_APART = 0.02  # accuracies whose chances differ by more mean different things
-SPARE = 2  # times as many resamples as let the correction find anything at all
 COLUMNS = [*KEYS, "here", "published", "difference", "low", "high", "items", "paired", "word"]
 
 
@@ -56,7 +54,7 @@ def difference_table(here: pd.DataFrame, published: pd.DataFrame, statistics: St
     Args:
         here: rows of the run, one for each question of each arm.
         published: rows of the published study, likewise.
-        statistics: confidence, resamples and seed; more is resampled where there are many tests.
+        statistics: confidence.
 
     Returns:
         columns world, split, arm, here, published, difference, low, high, items, paired and word. Where questions are
@@ -64,10 +62,7 @@ def difference_table(here: pd.DataFrame, published: pd.DataFrame, statistics: St
     """
     here, published = _answers(here), _answers(published)
     groups = dict(iter(published.groupby(KEYS))) if len(published) else {}
-    tests = sum(where in groups for where, _ in here.groupby(KEYS))
-    needed = math.ceil(2 * SPARE * tests / (1 - statistics.confidence))
-    more = statistics.model_copy(update={"resamples": max(statistics.resamples, needed)})
-    compared = [(where, *_compare(mine, groups.get(where), more)) for where, mine in here.groupby(KEYS, sort=False)]
+    compared = [(where, *_compare(mine, groups.get(where))) for where, mine in here.groupby(KEYS, sort=False)]
     found = [test for *_, test in compared if test]
     p_values = iter(holm([min(1.0, 2 * min(test.p_above(0), test.p_below(0))) for test in found]))
     lines = [
@@ -83,9 +78,7 @@ def _answers(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(value=rows["correct"].astype(float), offered=rows["options"].map(tuple))
 
 
-def _compare(
-    here: pd.DataFrame, published: pd.DataFrame | None, statistics: Statistics
-) -> tuple[dict[str, object], Contrast | None]:
+def _compare(here: pd.DataFrame, published: pd.DataFrame | None) -> tuple[dict[str, object], Contrast | None]:
     """The means of both sides, and their difference if there is one."""
     if published is None:
         means = {"here": here["value"].mean(), "published": math.nan, "paired": False}
@@ -98,28 +91,7 @@ def _compare(
     means = {"here": here["value"].mean(), "published": published["value"].mean(), "paired": paired}
     if not paired and abs(here["chance"].mean() - published["chance"].mean()) > CHANCE_APART:
         return {**means, "word": Word.NOT_COMPARABLE}, None
-    return means, (contrast if paired else _unpaired)(here, published, statistics)
-
-
-def _unpaired(here: pd.DataFrame, published: pd.DataFrame, statistics: Statistics) -> Contrast:
-    """Difference of two means that are resampled independently, each from its own facts and seeds."""
-    other = statistics.model_copy(update={"seed": statistics.seed + 1})  # the same draws would go together
-    means = _resampled(here, statistics) - _resampled(published, other)
-    facts, seeds = (min(rows[name].nunique() for rows in (here, published)) for name in ("cluster", "seed"))
-    return Contrast(float(here["value"].mean() - published["value"].mean()), means, len(here), facts, seeds)
-
-
-def _resampled(rows: pd.DataFrame, statistics: Statistics) -> np.ndarray:
-    """Means of one side, (resamples,).
-
-    Of answers that are all right, or all wrong, no resample differs; theirs are drawn from what so many facts could
-    still hide (the rule of three, Hanley & Lippman-Hand 1983).
-    """
-    means = bootstrap_means(rows, statistics)
-    if len(set(rows["value"])) > 1:
-        return means
-    hidden = 1 - np.random.default_rng(statistics.seed).random(len(means)) ** (1 / len(set(rows["cluster"])))
-    return means - hidden if means[0] else means + hidden
+    return means, (contrast if paired else independent)(here, published)
 
 
 def _judged(test: Contrast, p_value: float, statistics: Statistics) -> dict[str, object]:
@@ -147,7 +119,7 @@ def in_short(table: pd.DataFrame, confidence: float) -> str:
     if tests > unpaired:
         said.append(f"{tests - unpaired} differences are of answers to the same questions, paired one by one.")
     if unpaired:
-        said.append(f"{unpaired} are of other questions: two means resampled independently, which tells less.")
+        said.append(f"{unpaired} are of other questions: two independent means, which tell less.")
     said += [f"{count[word]}: {word}." for word in (Word.NOT_COMPARABLE, Word.NOT_PUBLISHED) if count[word]]
     return "\n".join(said)
 
@@ -178,10 +150,10 @@ def changed_settings(theirs: object, mine: object, path: str = "") -> Iterator[s
 
 
 def show_differences(run: Page, default: Params) -> None:
-    """Print how an executed notebook's settings differ from the default study's, and the accuracies of its arms."""
+    """Print how an executed notebook's settings differ from the published study's, and the accuracies of its arms."""
     experiment = Experiment(run.params, run.results, run.name)
     arms = experiment.arms
-    print("\nparams that differ from params/default.yaml")
+    print(f"\nparams that differ from params/{PUBLISHED.name}.yaml")
     print("\n".join(changed_settings(default.plain(), run.params.plain())) or "  none")
     here = experiment.rows(arms)
     if here.empty:

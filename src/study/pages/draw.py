@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from study.base_model.history import has_history, shipped_checks
 from study.digest import sha256_of
-from study.evidence.claims import effect_table, judge, load_claims
+from study.evidence.claims import claims_of, effect_table, judge
 from study.evidence.cost import cost_accuracy as cost_accuracy_table
 from study.evidence.stats import difference_table
 from study.figures import captions, comparisons, pictures
@@ -127,7 +127,7 @@ def claims(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows = experiment.rows()
     if rows.empty:
         return pd.DataFrame(), pd.DataFrame()
-    declared = load_claims()
+    declared = claims_of(experiment.params)
     effects = effect_table(declared, rows, experiment.params.statistics)
     verdicts = judge(declared, effects, experiment.params.statistics)
     if len(effects):

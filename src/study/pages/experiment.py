@@ -176,13 +176,13 @@ class Experiment:
             if rows.empty:
                 continue
             parameters = max(self.store.record(t.key).get("parameters", 0) for t in trials if self.store.has(t.key))
-            rows = rows.assign(value=rows["correct"].astype(float), cluster=rows["world"] + "/" + rows["cluster"])
+            rows = rows.assign(value=rows["correct"].astype(float))
             for (split, arm), part in rows.groupby(["split", "arm"], sort=False):
                 estimate = accuracy(part, self.params.statistics)._asdict()
                 line = {"model": params.model.name, "parameters": parameters, "split": split, "arm": arm, **estimate}
                 plain = rows[(rows["split"] == split) & (rows["arm"] == "ft")]
                 if arm != "ft" and len(plain):
-                    gap = contrast(part, plain, self.params.statistics)
+                    gap = contrast(part, plain)
                     low, high = gap.interval(self.params.statistics.confidence)
                     line |= {"minus ft": gap.value, "gap low": low, "gap high": high}
                 lines.append(line)
@@ -217,14 +217,30 @@ class Experiment:
         return pd.DataFrame(lines)
 
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
-        """For each of these arms and candidate the standing on the selection seeds, and which one was chosen."""
-        chosen, parts = selection.chosen_rates(self.params, self.store), {}
-        for arm, trials in selection.selection_runs(self.params, arms).items():
-            if arm in chosen:
-                table = selection.selection_table(trials, self.store).groupby("learning rate")
-                means = table[["accuracy", "log-probability"]].mean()
-                parts[arm] = means.assign(chosen=means.index == chosen[arm])
-        return pd.concat(parts, names=["arm"]).reset_index() if parts else pd.DataFrame()
+        """For each of these arms and candidates the accuracy on the selection seeds, and which was chosen.
+
+        Of what the settings say was chosen before, the rate alone. "edge" marks a chosen rate with none beyond it.
+        """
+        choices, lines = selection.chosen(self.params, self.store), []
+        runs = selection.selection_runs(self.params, arms)
+        for arm in (arm for arm in arms if arm in choices):
+            whole = choices[arm].whole
+            if arm not in runs:
+                rates = {"": choices[arm].rate} | ({f"whole, {', '.join(whole)}": min(whole.values())} if whole else {})
+                lines += [{"arm": arm, "splitting": w, "learning rate": r, "chosen": True} for w, r in rates.items()]
+                continue
+            table = selection.selection_table(runs[arm], self.store)
+            for (way, rate), part in table.groupby(["splitting", "learning rate"]):
+                every = table[table["splitting"] == way]["learning rate"]
+                taken = rate == (choices[arm].rate if way != "whole" else selection.gentlest_as_good(
+                    table[table["splitting"] == way]
+                ))  # fmt: skip
+                means = part[["accuracy", "log-probability", "all questions"]].mean()
+                edge = taken and every.min() < every.max() and rate in (every.min(), every.max())
+                lines.append(
+                    {"arm": arm, "splitting": way, "learning rate": rate, **means, "chosen": taken, "edge": edge}
+                )
+        return pd.DataFrame(lines)
 
     def inferences(self) -> pd.DataFrame:
         """Every sentence the model wrote for this study, with its standing in the world."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.config import ParamsError
-from study.params import Params, Source
+from study.params import Context, Params, Source
 from study.runs.run import EvaluationRun, Run
 from study.runs.runner import waves_of
 from study.runs.store import Store, content_hash
@@ -102,9 +102,17 @@ def main_arms(params: Params) -> list[str]:
     return [
         name
         for name, arm in params.arms.items()
-        if not (arm.shots or arm.retention or arm.as_long_as or arm.reseed or arm.worlds)
+        if not (
+            (arm.shots and arm.context is Context.DOCUMENTS)
+            or arm.retention
+            or arm.as_long_as
+            or arm.reseed
+            or arm.worlds
+        )
         and Source.REPHRASED not in arm.train
-        and arm.context is not Source.IRRELEVANT
+        and not (arm.keep or arm.half or arm.replay or arm.distilled or (arm.learning_rates and not arm.method))
+        and not {Source.QUESTIONS, Source.REVERSED} & set(arm.train)
+        and arm.context in (None, Context.DOCUMENTS, Context.RETRIEVED)
     ]
 
 

@@ -200,24 +200,6 @@ def augment(
     return inferences, generation, len(view) / len(documents)
 
 
-def oracle_sentences(world: World, documents: Sequence[Document]) -> list[str]:
-    """The true closure in every wording that documents may use but these do not; questions are left out.
-
-    Where whole statements are options, each is given with its query, too.
-    """
-    stated = stated_in(world, documents)
-    inferred = [
-        statement
-        for statement, derivation in world.statements.items()
-        if derivation.supports
-        and not (world.template(statement).held_out or world.template(statement).is_question)
-        and statement not in stated.statements
-        and world.split_of(statement, stated)
-    ]
-    queried = [f"{world.asking(s)} {world.render(s)}" for s in inferred if world.alternatives(s)]
-    return [*map(world.render, inferred), *queried]
-
-
 def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, set[str]]:
     """What could be inferred: `fact_and_answer` of each statement, by split."""
     stated = stated_in(world, documents)

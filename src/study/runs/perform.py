@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,22 +16,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study import provenance
 from study.data.context import fitting
-from study.data.questions import Dataset, Document, Question, nested_subset, training_texts
+from study.data.questions import Dataset, Document, Question, nested_subset
+from study.data.retrieval import Retriever, supporting, turned_round
+from study.digest import sha256_of
 from study.lm.attention import PrefixCache, positions
+from study.lm.distillation import soft_targets
 from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
-from study.params import Arm, Source
-from study.runs.augment import (
-    MARGIN,
-    Inference,
-    augment,
-    closure_facts,
-    fact_and_answer,
-    oracle_sentences,
-    quality,
-)
+from study.params import EACH_ITS_OWN, Arm, Context, Source
+from study.paths import CLAIMS, is_file
+from study.runs import training_text
+from study.runs.augment import MARGIN, Inference, augment, closure_facts, fact_and_answer, quality
+from study.runs.augment import read as read_statement
 from study.runs.run import (
     DIVERGED,
     FINISHED,
@@ -45,13 +43,13 @@ from study.runs.run import (
 )
 from study.runs.store import Store, content_hash
 from study.runs.with_vllm import generator_of
-from study.worlds.world import Kind, Split, World
+from study.sums import added
+from study.worlds.world import World
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "numpy")
 # What the records of all shards of a run have in common.
 _SHARES = ("share_of_documents_in_context", "share_of_facts_in_context")
 WHOLE = ("status", "context_tokens", *_SHARES, "parameters", "context_flops")
-SAME_DIRECTION = (Split.STATED, Split.REPHRASED)
 
 
 def work(runs: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
@@ -180,37 +178,45 @@ def tuned(
         return [tokenizer(text).input_ids for text in texts_of(trial, material, store, arm)]
 
     own = encoded(trial.spec)
+    if trial.spec.replay:
+        own += replayed(trial, tokenizer, added(map(len, own)) * trial.spec.replay / (1 - trial.spec.replay))
+    teacher = None
+    if trial.spec.distilled:
+        documents = in_context(trial, model, tokenizer, material.documents, max(map(len, own)))
+        context = prompts_of(trial.params).in_context([document.text for document in documents])
+        teacher = soft_targets(model, tokenizer, context, own)
     steps = steps_for(encoded(trial.params.arms[trial.spec.as_long_as]) if trial.spec.as_long_as else own, finetuning)
     order = trial.seed if not trial.spec.reseed else f"{trial.seed}/{trial.spec.reseed}"
     at = partial(checkpoint_eval, tokenizer) if checkpoint_eval else None
-    model, training = finetune(model, tokenizer, own, finetuning, rate, steps, order, at)
+    model, training = finetune(model, tokenizer, own, finetuning, rate, steps, order, at, teacher)
     return model, tokenizer, {"training": {"texts": len(own), **asdict(training)}}
 
 
 def texts_of(trial: EvaluationRun, material: Dataset, store: Store, arm: Arm | None = None) -> list[str]:
-    """What the run's arm, or another one, trains on, each text once.
-
-    Generated text is not filtered: whoever fine-tunes a model has no closure to judge it with. The control of
-    rephrasings is filtered: the part of the local text that says what documents say, as stated.
-    """
-    arm = arm or trial.spec
-    texts = training_texts(material.documents, arm.splitting) + list(generated(trial, store, arm)["sentence"])
-    if Source.ORACLE in arm.train:
-        if material.world is None:
-            raise ValueError(f"{trial.label}: what follows from its documents is not known; leave out the oracle")
-        texts += oracle_sentences(material.world, material.documents)
-    return list(dict.fromkeys(texts))
+    """What the run's arm, or another one, trains on, each text once; generated now if it is missing."""
+    return training_text.texts_of(arm or trial.spec, material, partial(generated, trial, store), _named(trial))
 
 
-def generated(trial: EvaluationRun, store: Store, arm: Arm) -> pd.DataFrame:
-    """The generated sentences that an arm trains on, one row each; generated now if they are missing."""
-    parts = [pd.DataFrame(columns=Inference._fields)]
-    for source in (source for source in arm.train if source in GENERATED):
-        generation = GenerationRun(trial.world, trial.seed, trial.params, trial.model_sha256, GENERATED[source])
-        generate_text(generation, store)
-        rows = store.rows(generation.key)
-        parts.append(rows[rows["split"].isin(SAME_DIRECTION)] if source is Source.REPHRASED else rows)
-    return pd.concat(parts[1:] or parts)
+def generated(trial: EvaluationRun, store: Store, source: Source) -> pd.DataFrame:
+    """The generated sentences of a source, one row each; generated now if they are missing."""
+    generation = GenerationRun(trial.world, trial.seed, trial.params, trial.model_sha256, GENERATED[source])
+    generate_text(generation, store)
+    return store.rows(generation.key)
+
+
+def replayed(trial: EvaluationRun, tokenizer: PreTrainedTokenizerBase, tokens: float) -> list[list[int]]:
+    """Encoded texts of about so many tokens in all, like those of pretraining."""
+    some: list[list[int]] = []
+    for text in training_text.replayed_texts(prompts_of(trial.params), _named(trial)):
+        if tokens <= 0:
+            break
+        some.append(tokenizer(text).input_ids)
+        tokens -= len(some[-1])
+    return some
+
+
+def _named(trial: EvaluationRun) -> str:
+    return f"{trial.world}/{trial.seed}"
 
 
 def evaluate(
@@ -232,41 +238,113 @@ def evaluate(
             f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
             "fewer shards"
         )
-    given = material(spec.retention or spec.context is Source.IRRELEVANT).documents if spec.context else ()
-    if spec.shots:
-        count = min(spec.shots, len(given))
-        given = tuple(nested_subset(given, count, f"{trial.world}/{trial.seed}"))
-    documents = in_context(trial, model, tokenizer, given, exam.questions)
-    context = prompts.in_context([document.text for document in documents])
+    given = offered_documents(trial, material)
+    if spec.context in EACH_ITS_OWN:
+        contexts = own_contexts(trial, model, tokenizer, given, exam, questions)
+    else:
+        contexts = [in_context(trial, model, tokenizer, given, longest(tokenizer, exam.questions))] * len(questions)
+    texts = [prompts.in_context([document.text for document in documents]) for documents in contexts]
     started = time.monotonic()
-    queries = [(q.query, q.options) for q in questions]
+    if spec.context in EACH_ITS_OWN:  # the context is a part of the query
+        context = ""
+        queries = [(f"{text} {q.query}".strip(), q.options) for text, q in zip(texts, questions, strict=True)]
+    else:
+        context, queries = texts[0], [(q.query, q.options) for q in questions]
     scores = score_options(model, tokenizer, context, queries, prefix_cache=prefix_cache)
     seconds = time.monotonic() - started
-    size, read = size_of(model), len(tokenizer(context).input_ids) if context else 0
+    size = size_of(model)
+    counts = {text: len(tokenizer(text).input_ids) if text else 0 for text in dict.fromkeys(texts)}
+    read = [counts[text] for text in texts]
     lengths = [
         len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
         for q, score in zip(questions, scores, strict=True)
     ]
+    # Without prompt caching, each question pays for the context too.
+    whole = [forward_flops(size, past + n, predicted=n) for past, n in zip(read, lengths, strict=True)]
+    shared = counts[context] if context else 0
     record = {
-        "context_tokens": read,
-        "share_of_documents_in_context": len(documents) / len(given) if given else 0.0,
-        "share_of_facts_in_context": _share_of_facts(documents, exam),
+        "context_tokens": round(added(read) / len(read)),
+        "share_of_documents_in_context": added(map(len, contexts)) / len(contexts) / len(given) if given else 0.0,
+        "share_of_facts_in_context": added(_share_of_facts(d, exam) for d in contexts) / len(contexts),
         "questions": len(questions),
         "parameters": model.num_parameters(),
         "scoring_seconds": seconds,
         # With a cached prefix, a user pays once for the context and then for each question.
-        "context_flops": forward_flops(size, read) if read else 0,
-        "query_flops": sum(forward_flops(size, n, past=read, predicted=n) for n in lengths) / len(lengths),
+        "context_flops": forward_flops(size, shared) if shared else 0,
+        "query_flops": added(
+            forward_flops(size, n, past=shared, predicted=n) if shared else flops
+            for n, flops in zip(lengths, whole, strict=True)
+        )
+        / len(lengths),
     }
     rows = _rows(trial, questions, scores)
-    # Without prompt caching, each question pays for the context too.
-    rows["gflops"] = [forward_flops(size, read + n, predicted=n) / 1e9 for n in lengths]
-    rows["covered"] = rows["misled"] = None
-    if set(GENERATED) & set(spec.train) and not spec.retention and exam.world:
-        facts = set(generated(trial, store, spec)["fact"].dropna())
-        covered = [answers_in_text(exam.world, question, facts) for question in questions]
-        rows["covered"], rows["misled"] = zip(*covered, strict=True)
+    rows["gflops"] = [flops / 1e9 for flops in whole]
+    rows["covered"] = rows["misled"] = rows["exposure"] = rows["untaught"] = None
+    if exam.world and not spec.retention:
+        taught = training_text.taught_half(exam.world, _named(trial))
+        rows["untaught"] = [training_text.untaught(exam.world, question, taught) for question in questions]
+        if spec.train:
+            _add_exposure(rows, trial, exam, exam.world, questions, store)
     return rows, record
+
+
+def _add_exposure(
+    rows: pd.DataFrame,
+    trial: EvaluationRun,
+    exam: Dataset,
+    world: World,
+    questions: Sequence[Question],
+    store: Store,
+) -> None:
+    """What the training text says of each question."""
+    texts = texts_of(trial, exam, store)
+    inferred = training_text.inferences_of(trial.spec, exam, partial(generated, trial, store), _named(trial))
+    facts = set(inferred["fact"].dropna())
+    if set(training_text.INFERENCES) & set(trial.spec.train):
+        covered = [training_text.answers_in_text(world, question, facts) for question in questions]
+        rows["covered"], rows["misled"] = zip(*covered, strict=True)
+    stated = [s for document in exam.documents for s in document.statements]
+    oracle = texts if Source.ORACLE in trial.spec.train else ()
+    stated += [statement for text in oracle if (statement := read_statement(world, text))]
+    facts |= {fact_and_answer(world, statement) for statement in stated}
+    joined = "\n".join(" ".join(text.lower().split()) for text in texts)
+    rows["exposure"] = [training_text.exposure(question, joined, world, facts) for question in questions]
+
+
+def offered_documents(trial: EvaluationRun, material: Callable[[bool], Dataset]) -> tuple[Document, ...]:
+    """The documents that an arm's context is made of."""
+    spec = trial.spec
+    if spec.context is None:
+        return ()
+    exam = material(spec.retention or spec.context is Context.IRRELEVANT)
+    given = exam.documents
+    if spec.context is Context.FALSE and exam.world:
+        given = tuple(turned_round(exam.world, document) for document in given)
+    if spec.shots and spec.context is Context.DOCUMENTS:
+        given = tuple(nested_subset(given, min(spec.shots, len(given)), _named(trial)))
+    return given
+
+
+def own_contexts(
+    trial: EvaluationRun,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[Document],
+    exam: Dataset,
+    questions: Sequence[Question],
+) -> list[tuple[Document, ...]]:
+    """The documents in context of each question; as many of them as fit."""
+    if trial.spec.context is Context.RETRIEVED:
+        retriever, count = Retriever(documents), trial.spec.shots or 1
+        found = [retriever.best(question, count) for question in questions]
+    else:
+        if exam.world is None:
+            raise ValueError(f"{trial.label}: what answers rest on is not known; leave out the arm")
+        found = [supporting(exam.world, documents, question) for question in questions]
+    return [
+        in_context(trial, model, tokenizer, some, longest(tokenizer, [question]))
+        for some, question in zip(found, questions, strict=True)
+    ]
 
 
 def _share_of_facts(documents: Sequence[Document], exam: Dataset) -> float:
@@ -277,19 +355,23 @@ def _share_of_facts(documents: Sequence[Document], exam: Dataset) -> float:
     return len(stated & set(exam.world.facts)) / len(exam.world.facts)
 
 
+def longest(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> int:
+    """Tokens of the longest of some questions with an option."""
+    texts = [question.query + option for question in questions for option in question.options]
+    return max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
+
+
 def in_context(
     trial: EvaluationRun,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     documents: Sequence[Document],
-    questions: Sequence[Question],
+    after: int,
 ) -> tuple[Document, ...]:
-    """The documents that fit into the context with any of the questions, and within `questions.context_tokens`."""
+    """The documents that fit into the context, with so many tokens after it, and within `questions.context_tokens`."""
     prompts, limits = prompts_of(trial.params), [trial.params.questions.context_tokens]
     if limit := positions(model):
-        texts = [question.query + option for question in questions for option in question.options]
-        longest = max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
-        limits.append(max(1, limit - longest - MARGIN))
+        limits.append(max(1, limit - after - MARGIN))
 
     def tokens_of(some: Sequence[Document]) -> int:
         return len(tokenizer(prompts.in_context([document.text for document in some])).input_ids)
@@ -318,19 +400,6 @@ def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[
     return rows
 
 
-def answers_in_text(world: World, question: Question, facts: Set[str]) -> tuple[bool, bool]:
-    """Whether a text that states `facts` (as `Inference.fact`) has a true answer to a question, and a false one."""
-    has = []
-    for option in question.options:
-        statement = world.parse(question.query + option)
-        if statement is None:
-            raise ValueError(f"{world.name} cannot read its own question {question.query + option!r}")
-        # Where whole statements are offered, either end may be asked for.
-        forms = world.forms(statement.fact) if question.kind is Kind.ALTERNATIVES else [statement]
-        has.append(any(fact_and_answer(world, form) in facts for form in forms))
-    return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
-
-
 def _store(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], started: float) -> None:
     """Store a run: its rows, and its record with its provenance."""
     # ru_maxrss counts KiB on Linux and bytes on macOS.
@@ -339,6 +408,7 @@ def _store(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], s
         "label": run.label,
         "recipe": run.recipe,
         "params": run.params.plain(),
+        **({"claims_sha256": sha256_of(file)} if is_file(file := CLAIMS / f"{run.params.claims}.yaml") else {}),
         "source": provenance.source(),
         "libraries": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
         "device": pick_device(run.params.model),

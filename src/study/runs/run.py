@@ -17,15 +17,16 @@ from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompt_style import speaks
 from study.lm.prompts import Prompts, prompts_in
-from study.params import BUNDLED, Arm, Finetuning, Params, Source
+from study.params import BUNDLED, Arm, Context, Finetuning, Params, Source
 from study.runs.store import content_hash, declared
 from study.runs.versions import DATA, FINETUNING, GENERATION, SCORING, versions_of
 from study.worlds.shape import Shape
 from study.worlds.words import STUDY, VALIDATION
 
+# Which generated text each source needs.
 GENERATED = {Source.REPHRASED: Source.LOCAL, Source.LOCAL: Source.LOCAL, Source.GLOBAL: Source.GLOBAL}
 # What trained weights do not depend on: only the chosen rate counts, and evaluating a checkpoint changes nothing.
-BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "checkpoint_evals")
+BESIDE_TRAINING = ("learning_rates", "selection_seeds", "selection_worlds", "chosen", "checkpoint_evals")
 FINISHED, DIVERGED = "finished", "diverged"
 KEY_DIGITS = 12
 
@@ -180,14 +181,20 @@ class EvaluationRun(Run):
         if not self.spec.train:
             return None
         other = self.params.arms[self.spec.as_long_as] if self.spec.as_long_as else None
-        training = {
+        training: dict[str, Any] = {
             "train": self.spec.train,
             "splitting": self.spec.splitting,
             "as_long_as": [other.train, other.splitting] if other else None,
             "finetuning": self.finetuning.model_dump(mode="json", exclude=set(BESIDE_TRAINING)),
             "learning_rate": self.learning_rate,
             "reseed": self.spec.reseed,
+            "keep": self.spec.keep,
+            "half": self.spec.half,
         }
+        prompts = prompts_of(self.params)
+        for name in ("distilled", "replay"):
+            if getattr(self.spec, name):
+                training[name] = [getattr(self.spec, name), prompts.between + prompts.context]
         if self.generation_runs:
             training["prompted"] = {str(generation.source): generation.prompted for generation in self.generation_runs}
         return training
@@ -218,7 +225,7 @@ class EvaluationRun(Run):
     def datasets(self) -> list[str]:
         """As in `Run`."""
         twin = getattr(WORLDS[self.world], "RETENTION", None)
-        reads_twin = self.spec.retention or self.spec.context is Source.IRRELEVANT
+        reads_twin = self.spec.retention or self.spec.context is Context.IRRELEVANT
         return [self.world, *([twin] if twin and reads_twin else [])]
 
     @property

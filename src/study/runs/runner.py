@@ -8,13 +8,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pandas as pd
 
-from study.data.questions import Question
+from study.data.questions import Question, Splitting
 from study.lm.hub import identity, verified_folder
-from study.params import Params
+from study.params import Arm, Choice, Params
 from study.paths import shown
 from study.runs.executors import Job, Submit, submitting
 from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run
-from study.runs.selection import chosen_rates, selection_runs, tuning_of
+from study.runs.selection import chosen, selection_runs, tuning_of
 from study.runs.store import Store, content_hash
 from study.worlds.world import Split
 
@@ -27,18 +27,28 @@ def evaluation_runs_of(params: Params, store: Store, arms: Sequence[str] | None 
 
     One whose learning rate is still to be chosen has none, and so is never finished.
     """
-    return _trials(params, chosen_rates(params, store), arms)
+    return _trials(params, chosen(params, store), arms)
 
 
-def _trials(params: Params, rates: dict[str, float], arms: Sequence[str] | None) -> list[EvaluationRun]:
+def _trials(params: Params, choices: dict[str, Choice], arms: Sequence[str] | None) -> list[EvaluationRun]:
     model_sha256 = identity(params.model)
     return [
-        EvaluationRun(world, seed, params, model_sha256, arm, params.arms[arm], rates.get(arm))
+        EvaluationRun(world, seed, params, model_sha256, arm, *_as_chosen(params.arms[arm], choices.get(arm), world))
         for world in params.world_names
         for seed in params.seeds
         for arm in params.arms_in(world)
         if arms is None or arm in arms
     ]
+
+
+def _as_chosen(arm: Arm, choice: Choice | None, world: str) -> tuple[Arm, float | None]:
+    """An arm on a dataset with the splitting and learning rate that were chosen for it."""
+    rate = choice.rate if choice else None
+    if arm.splitting is not Splitting.BEST:
+        return arm, rate
+    whole = choice.whole if choice else {}
+    splitting = Splitting.WHOLE if world in whole else Splitting.SENTENCES
+    return arm.model_copy(update={"splitting": splitting}), whole.get(world, rate)
 
 
 def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
@@ -51,7 +61,8 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
 
 def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Run]]:
     """Runs in waves: generation, selection of learning rates, shards of evaluations, evaluations."""
-    selecting = {trial.key: trial for trials in selection_runs(params, arms).values() for trial in trials}
+    needed = None if arms is None else [*arms, *(params.arms[arm].rate_of or arm for arm in arms)]
+    selecting = {trial.key: trial for trials in selection_runs(params, needed).values() for trial in trials}
     trials = _trials(params, {}, arms)  # the text that they train on does not depend on learning rates
     generations = [generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs]
     yield list({generation.key: generation for generation in generations}.values())

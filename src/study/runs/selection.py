@@ -1,72 +1,149 @@
-"""The learning rate of each arm, chosen on the stated facts of seeds that the study does not test on."""
+"""The learning rate and splitting of each arm, chosen on seeds that the study does not test on.
+
+Rates by the stated facts alone; between sentences and whole documents, where an arm takes the better, by all questions.
+"""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from study.data.questions import Splitting
 from study.lm.hub import identity
-from study.params import Arm, Params
-from study.runs.run import DIVERGED, EvaluationRun
-from study.runs.store import Store
+from study.params import Arm, Choice, Params
+from study.runs.run import DIVERGED, EvaluationRun, prepare
+from study.runs.store import Store, content_hash
 from study.sums import added
 from study.worlds.world import Split
 
+UNIT = ["world", "seed"]
+_several: dict[str, bool] = {}  # by dataset
+
 
 def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[str, list[EvaluationRun]]:
-    """For each arm that trains, the runs that choose its learning rate: without context, on the selection seeds.
+    """For each arm that chooses, its candidates' runs: without context, on the selection seeds.
 
     Arms with the same training share them.
     """
     finetuning, trials = params.finetuning, {}
-    if len(finetuning.learning_rates) == 1:
-        return {}
     model_sha256 = identity(params.model)
     for label, arm in params.arms.items():
-        there = [world for world in params.world_names if label in params.arms_in(world)]
-        if not arm.train or not there or (arms is not None and label not in arms):
+        if (arms is not None and label not in arms) or not chooses(params, label):
             continue
-        spec = tuning_of(arm).model_copy(update={"reseed": 0})
+        same = {name for name in params.arms if _without_seed(params.arms[name]) == _without_seed(arm)}
+        there = [world for world in params.world_names if same & set(params.arms_in(world))]
         trials[label] = [
             EvaluationRun(world, seed, params, model_sha256, f"{label} at {rate:g}", spec, rate)
             for world in [w for w in there if w in finetuning.selection_worlds] or there
+            for spec in candidates(params, world, arm)
             for seed in finetuning.selection_seeds
-            for rate in finetuning.learning_rates
+            for rate in arm.learning_rates or finetuning.learning_rates
         ]
     return trials
 
 
+def chooses(params: Params, label: str) -> bool:
+    """Whether an arm has a learning rate or a splitting that is still to be chosen."""
+    arm, finetuning = params.arms[label], params.finetuning
+    if not arm.train or arm.rate_of or given(params, label):
+        return False
+    return len(arm.learning_rates or finetuning.learning_rates) > 1 or arm.splitting is Splitting.BEST
+
+
+def given(params: Params, label: str) -> Choice | None:
+    """What the settings say was chosen for an arm, or for another one of the same training."""
+    given, arms = params.finetuning.chosen, params.arms
+    same = (name for name in given if name in arms and _without_seed(arms[name]) == _without_seed(arms[label]))
+    return given.get(label) or next((given[name] for name in same), None)
+
+
+def _without_seed(arm: Arm) -> Arm:
+    return tuning_of(arm).model_copy(update={"reseed": 0})
+
+
+def candidates(params: Params, world: str, arm: Arm) -> list[Arm]:
+    """The trainings that an arm may have on a dataset, apart from the learning rate."""
+    plain = _without_seed(arm)
+    if arm.splitting is not Splitting.BEST:
+        return [plain]
+    ways = [Splitting.SENTENCES, *([Splitting.WHOLE] if has_several_sentences(params, world) else [])]
+    return [plain.model_copy(update={"splitting": way}) for way in ways]
+
+
+def has_several_sentences(params: Params, world: str) -> bool:
+    """Whether a dataset has documents of more than one sentence."""
+    seed = params.finetuning.selection_seeds[0]
+    key = content_hash([world, params.shape(world).recipe, seed])
+    if key not in _several:
+        _several[key] = any(len(document.sentences) > 1 for document in prepare(params, world, seed).documents)
+    return _several[key]
+
+
 def tuning_of(arm: Arm) -> Arm:
     """An arm without context, retention and curve."""
-    return arm.model_copy(update={"context": None, "shots": None, "retention": False, "worlds": None, "curve": False})
+    beside = {"context": None, "shots": None, "retention": False, "worlds": None, "curve": False}
+    beside |= {"rate_of": None, "learning_rates": None}
+    return arm.model_copy(update=beside)
 
 
-def chosen_rates(params: Params, store: Store) -> dict[str, float]:
-    """The learning rate of each arm that trains, once it is known.
-
-    The one with the highest accuracy on the stated facts of the selection seeds; of equal ones, the one with the
-    highest log-probability of true options. A rate that diverged is chosen only if all did.
-    """
-    if len(params.finetuning.learning_rates) == 1:
-        return {label: params.finetuning.learning_rates[0] for label, arm in params.arms.items() if arm.train}
-    chosen = {}
+def chosen(params: Params, store: Store) -> dict[str, Choice]:
+    """What each arm that trains takes, once it is known."""
+    found = {label: choice for label in params.arms if (choice := given(params, label))}
     for label, trials in selection_runs(params).items():
         if all(store.has(trial.key) for trial in trials):
-            scores = selection_table(trials, store).groupby("learning rate")[["accuracy", "log-probability"]].mean()
-            chosen[label] = float(max(scores.index, key=lambda rate: tuple(scores.loc[rate])))
-    return chosen
+            found[label] = choice_of(selection_table(trials, store))
+    for label, arm in params.arms.items():
+        if arm.train and not arm.rate_of and not chooses(params, label):
+            found.setdefault(label, Choice(rate=(arm.learning_rates or params.finetuning.learning_rates)[0]))
+    for label, arm in params.arms.items():
+        if arm.rate_of in found:
+            found[label] = Choice(rate=found[arm.rate_of].rate)
+    return found
+
+
+def choice_of(table: pd.DataFrame) -> Choice:
+    """The rate, and the datasets on which whole documents do better than sentences, of `selection_table`."""
+    rates = {way: gentlest_as_good(part) for way, part in table.groupby("splitting")}
+    if len(rates) == 1:
+        return Choice(rate=next(iter(rates.values())))
+    at_its_rate = table[table["learning rate"] == table["splitting"].map(rates)]
+    means = at_its_rate.groupby(["world", "splitting"])["all questions"].mean().unstack()
+    better = means[Splitting.WHOLE] > means[Splitting.SENTENCES]
+    whole = {str(world): rates[Splitting.WHOLE] for world in means.index[better]}
+    return Choice(rate=rates[Splitting.SENTENCES], whole=whole)
+
+
+def gentlest_as_good(table: pd.DataFrame) -> float:
+    """The lowest rate whose accuracy on stated facts is within a standard error of the best one's.
+
+    The one-standard-error rule (Breiman et al. 1984): a difference of two questions decides nothing. The error is that
+    of the paired difference over datasets and seeds; of one of them, only equal accuracies count as equal.
+    """
+    by_unit = table.pivot_table("accuracy", UNIT, "learning rate")
+    best = by_unit.mean().idxmax()
+    for rate in sorted(by_unit):
+        short = by_unit[best] - by_unit[rate]
+        error = short.std(ddof=1) / len(short) ** 0.5 if len(short) > 1 else 0.0
+        if short.mean() <= error:
+            return float(rate)
+    return float(best)
 
 
 def selection_table(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
-    """Accuracy and log-probability of true options on stated facts, a row for each run; a diverged one has 0."""
+    """Accuracy and log-probability of true options on stated facts, a row for each run; a diverged one has 0.
 
-    def scores(trial: EvaluationRun) -> tuple[float, float]:
+    "all questions" is the mean accuracy over splits.
+    """
+
+    def scores(trial: EvaluationRun) -> tuple[float, float, float]:
         if store.record(trial.key)["status"] == DIVERGED:
-            return 0.0, float("-inf")
+            return 0.0, float("-inf"), 0.0
         rows = store.rows(trial.key)
+        every = float(rows.groupby("split")["correct"].mean().mean())
         rows = rows[rows["split"] == Split.STATED]
         options = zip(rows["option_log_probs"], rows["answers"], strict=True)
         of_true = [max(log_probs[k] for k in answers) for log_probs, answers in options]
-        return float(rows["correct"].mean()), added(of_true) / len(of_true)
+        return float(rows["correct"].mean()), added(of_true) / len(of_true), every
 
-    lines = [(trial.world, trial.seed, trial.learning_rate, *scores(trial)) for trial in trials]
-    return pd.DataFrame(lines, columns=["world", "seed", "learning rate", "accuracy", "log-probability"])
+    lines = [(t.world, t.seed, str(t.spec.splitting), t.learning_rate, *scores(t)) for t in trials]
+    columns = [*UNIT, "splitting", "learning rate", "accuracy", "log-probability", "all questions"]
+    return pd.DataFrame(lines, columns=columns)

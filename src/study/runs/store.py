@@ -29,7 +29,7 @@ from study.runs import remote_store
 if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
     import pandas as pd
 
-PUBLISHED = RESULTS / "default"
+PUBLISHED = RESULTS / "first_edition"  # what `make verify` and the site show, and others are compared with
 HELD = "STUDY_RESULTS_HELD"  # names the results folder that a parent process keeps others out of
 ROWS, RECORD = "rows.parquet", "record.json"
 # What a file system says of what it cannot do; a network share may.

@@ -1,0 +1,52 @@
+"""Which documents a question is given, where each has a context of its own."""
+
+from collections.abc import Sequence
+
+import bm25s
+import numpy as np
+
+from study.data.questions import Document, Question
+from study.worlds.world import Statement, World
+
+
+class Retriever:
+    """BM25 (Robertson & Zaragoza 2009) over documents, by bm25s (Lu 2024) with its own defaults."""
+
+    def __init__(self, documents: Sequence[Document]):
+        self.documents = documents
+        self.index = bm25s.BM25()
+        self.index.index(_words([document.text for document in documents]), show_progress=False)
+
+    def best(self, question: Question, count: int) -> tuple[Document, ...]:
+        """The best documents for a question, the best one last, where it is next to the question.
+
+        A question without a query of its own is looked for by its options, true and false ones alike.
+        """
+        (query,) = _words([question.query or " ".join(question.options)], ids=False)
+        scores = self.index.get_scores(query) if query else np.zeros(len(self.documents))
+        best = np.argsort(-scores, kind="stable")[:count]
+        return tuple(self.documents[k] for k in best[::-1])
+
+
+def _words(texts: list[str], ids: bool = True) -> bm25s.tokenization.Tokenized | list[list[str]]:
+    return bm25s.tokenize(texts, return_ids=ids, show_progress=False)
+
+
+def supporting(world: World, documents: Sequence[Document], question: Question) -> tuple[Document, ...]:
+    """The first document about each fact that the answer rests on, in the order of the documents."""
+    first: dict[str, int] = {}
+    for number, document in enumerate(documents):
+        for fact in document.facts:
+            first.setdefault(world.canonical(fact), number)
+    return tuple(documents[k] for k in sorted({first[fact] for fact in question.supports if fact in first}))
+
+
+def turned_round(world: World, document: Document) -> Document:
+    """A document with the relation of each statement turned round; openings and lead-ins stay."""
+    start = len(document.sentences) - len(document.statements)
+    sentences, statements = list(document.sentences[:start]), []
+    for sentence, statement in zip(document.sentences[start:], document.statements, strict=True):
+        turned = Statement(world.turned_round(statement.fact), statement.template)
+        sentences.append(sentence.removesuffix(world.render(statement)) + world.render(turned))
+        statements.append(turned)
+    return Document(tuple(statements), tuple(sentences), document.file, document.heading)

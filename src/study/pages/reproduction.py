@@ -1,0 +1,136 @@
+"""What a study that was run here says of the published one: its rows, run by run, and its verdicts, claim by claim."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from study.evidence.claims import NOT_TESTED, Claim, claims_of, effect_table, judge
+from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.pages.terminal import show_table
+from study.params import Params
+from study.paths import shown
+from study.runs.run import FINISHED
+from study.runs.runner import evaluation_runs_of
+from study.runs.store import Store, store_of
+
+TOLERANCE = 1e-4  # of a log-probability, in nats; another processor or library rounds otherwise
+PLACE = ["world", "seed", "arm"]
+
+
+class Word(StrEnum):
+    """How the rows of a run agree with the published ones."""
+
+    EQUAL = "equal to the bit"
+    WITHIN = f"within {TOLERANCE:g} nats, every answer the same"
+    DIFFERENT = "different"
+    NEW = "not published"
+
+
+def compare(here: pd.DataFrame, published: pd.DataFrame) -> tuple[Word, int]:
+    """How the rows of one run agree with the published ones, and how many answers differ."""
+    if published.empty:
+        return Word.NEW, 0
+    if list(here["item_id"]) != list(published["item_id"]):
+        return Word.DIFFERENT, len(here)
+    one, other = (np.concatenate([*rows["option_log_probs"]]).astype(float) for rows in (here, published))
+    changed = int((here["correct"].to_numpy() != published["correct"].to_numpy()).sum())
+    if one.shape == other.shape and np.array_equal(one, other):
+        return Word.EQUAL, 0
+    close = one.shape == other.shape and np.allclose(one, other, rtol=0, atol=TOLERANCE)
+    return (Word.WITHIN if close and not changed else Word.DIFFERENT), changed
+
+
+def row_table(here: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """One line for each run: dataset, seed, arm, how its rows agree, answers that differ, questions."""
+    theirs = dict(iter(published.groupby(PLACE))) if len(published) else {}
+    lines = []
+    for place, mine in here.groupby(PLACE, sort=False):
+        word, changed = compare(mine, theirs.get(place, pd.DataFrame()))
+        lines.append({**dict(zip(PLACE, place, strict=True)), "rows": word, "changed": changed, "questions": len(mine)})
+    return pd.DataFrame(lines)
+
+
+def verdict_table(params: Params, here: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """One line for each claim that both can test: verdicts with the published rows, and with these in their place.
+
+    Rows of runs that are not published are added, of arms that a claim needs alone, so that each keeps its pairs.
+    """
+    lines = []
+    for claim in claims_of(params):
+        arms = {arm for effect in claim.effects for arm in effect.arms}
+        ours = here[here["arm"].isin(arms)]
+        if not arms <= set(ours["arm"]):
+            continue
+        theirs = published[published["arm"].isin(arms)] if len(published) else published
+        line = {"number": claim.number, "claim": claim.claim}
+        line["published"] = _verdict(claim, theirs, params)
+        line["with these rows"] = _verdict(claim, in_place(ours, theirs), params)
+        line["here"] = "; ".join(_effects(claim, ours, params))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def in_place(here: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """The published rows, with those of the same runs replaced and the others added."""
+    if published.empty:
+        return here
+    taken = pd.MultiIndex.from_frame(published[PLACE]).isin(pd.MultiIndex.from_frame(here[PLACE]))
+    return pd.concat([published[~taken], here], ignore_index=True)
+
+
+def _verdict(claim: Claim, rows: pd.DataFrame, params: Params) -> str:
+    """Of a claim alone, without correction for others."""
+    if rows.empty or not {arm for effect in claim.effects for arm in effect.arms} <= set(rows["arm"]):
+        return NOT_TESTED
+    return str(judge([claim], effect_table([claim], rows, params.statistics), params.statistics)["verdict"].item())
+
+
+def _effects(claim: Claim, rows: pd.DataFrame, params: Params) -> Iterator[str]:
+    for line in effect_table([claim], rows, params.statistics).itertuples():
+        yield f"{line.compared} {line.effect:+.2f} [{line.low:+.2f}, {line.high:+.2f}], claimed {line.claimed}"
+
+
+def report(params: Params, results: Path, published: Path) -> list[str]:
+    """Print how a study agrees with the published one; the numbers of claims whose verdict changes with its rows."""
+    store = store_of(results)
+    trials = [trial for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
+    parts = [rows_of(store, trial.key).assign(arm=trial.arm) for trial in trials]
+    parts = [part for part in parts if len(part)]
+    if not parts or results == published or not listed_runs(published).is_file():
+        return []
+    here, listed = pd.concat(parts, ignore_index=True), runs_listed(published)
+    due = listed[listed["arm"].isin(params.arms) & (listed["status"] == FINISHED)]
+    theirs = [rows_of(Store(published / "runs"), run.run).assign(arm=run.arm) for run in due.itertuples()]
+    public = pd.concat(theirs, ignore_index=True) if theirs else pd.DataFrame()
+    runs = row_table(here, public)
+    print(f"\nReproduction: this study beside {shown(published)}\n")
+    counts = runs["rows"].value_counts()
+    show_table(
+        ["rows", "runs", "answers that differ"],
+        [
+            [str(word), f"{counts[word]}", _changed(runs[runs["rows"] == word]) if word is not Word.NEW else ""]
+            for word in Word
+            if word in counts
+        ],
+    )
+    table = verdict_table(params, here, public)
+    print("\nVerdicts, each claim alone, with the published rows and with these in their place or added")
+    show_table(
+        ["claim", "published", "with these rows", "effects in these rows"],
+        [
+            [f"{line['number']}. {line['claim']}", line["published"], line["with these rows"], line["here"]]
+            for line in table.to_dict("records")
+        ],
+        whole=["published"],
+    )
+    tested = table[table["published"] != NOT_TESTED] if len(table) else table
+    changed = tested[tested["published"] != tested["with these rows"]] if len(tested) else tested
+    print(f"\n{len(tested) - len(changed)} of {len(tested)} verdicts stand")
+    return [str(number) for number in changed["number"]] if len(changed) else []
+
+
+def _changed(runs: pd.DataFrame) -> str:
+    return f"{runs['changed'].sum()} of {runs['questions'].sum()}"
