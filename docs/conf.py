@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from study.runs.store import PUBLISHED  # noqa: E402
+from study.runs.store import PUBLISHED
 
 project = "In-context learning or fine-tuning?"
 author = copyright = "the contributors of this study"

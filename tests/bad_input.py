@@ -31,7 +31,7 @@ from study.lm import hub
 from study.lm.prompts import OF_BUNDLED, prompts_in
 from study.pages.page import Page, notebook_path
 from study.params import Params, Source, load_params
-from study.paths import PARAMS
+from study.paths import CLAIMS, PARAMS
 from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
 from study.runs.store import Store
 from study.worlds import DRAWN, family, semantic
@@ -100,7 +100,7 @@ def read_recipe(data: bytes) -> None:
 
 def read_claims(data: bytes) -> None:
     """A file of claims."""
-    assert isinstance(claims.load_claims(a_file("claims.yaml", data)), tuple)
+    assert isinstance(claims.declared(a_file("claims.yaml", data)).claims, tuple)
 
 
 def read_pins(data: bytes) -> None:
@@ -318,7 +318,7 @@ def seeds(name: str) -> list[bytes]:
     made: dict[str, Callable[[], list[bytes]]] = {
         "params": lambda: [path.read_bytes() for path in sorted(PARAMS.glob("*.yaml"))],
         "recipe": lambda: [path.read_bytes() for path in sorted(RECIPES.glob("*.yaml"))],
-        "claims": lambda: [claims.CLAIMS.read_bytes()],
+        "claims": lambda: [path.read_bytes() for path in sorted(CLAIMS.glob("*.yaml"))],
         "pins": lambda: [hub.LOCK.read_bytes()],
         "text": lambda: [*_HANDBOOK],
         "markdown": lambda: [*_HANDBOOK],

@@ -6,7 +6,8 @@ import torch
 from study.data.questions import make_documents
 from study.datasets import WORLDS
 from study.params import Params, Source
-from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with, judge, oracle_sentences, quality
+from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with, judge, quality
+from study.runs.training_text import oracle_sentences
 from study.worlds.words import STUDY
 from study.worlds.world import Split, Stated, Statement, Status
 

@@ -7,10 +7,11 @@ import pytest
 from berglund_files import write, write_files
 from study.config import ParamsError
 from study.params import Params, Source
-from study.runs.augment import closure_facts, judge, oracle_sentences, stated_in
+from study.runs.augment import closure_facts, judge, stated_in
 from study.runs.run import prepare
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store
+from study.runs.training_text import oracle_sentences
 from study.worlds.world import Kind, Split, Status
 
 

@@ -14,8 +14,9 @@ from study.lm.hub import model_folder
 from study.pages.execute import execute
 from study.pages.experiment import open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
-from study.params import ARMS, load_params
+from study.params import ARMS, Params, load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
+from study.runs.store import PUBLISHED
 from study.worlds.world import Split
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -104,7 +105,9 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
 @pytest.mark.parametrize(
     "path",
     sorted(
-        path for place in ("base_model*", "default", "documents/handbook") for path in RESULTS.glob(f"{place}/*.ipynb")
+        path
+        for place in ("base_model*", PUBLISHED.name, "documents/handbook")
+        for path in RESULTS.glob(f"{place}/*.ipynb")
     ),
     ids=lambda p: p.stem,
 )
@@ -115,7 +118,7 @@ def test_a_published_notebook_holds_no_warning_no_progress_and_no_path_of_a_mach
 
 def test_a_notebook_opened_by_hand_finds_what_the_params_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    experiment = open_experiment("params/default.yaml", "results/default", "05_compare")
+    experiment = open_experiment("params/full.yaml", "results/full", "05_compare")
     assert all(model_folder(model).is_dir() for model in experiment.params.model_sizes.models)
     assert experiment.params.model_sizes.models and Path.cwd() == ROOT
 
@@ -167,7 +170,7 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path, capsys):
     file.write_text("finetuning: {learning_rte: 1e-5}\n")
     assert cli.main(["nb", "03", str(file)]) == 1
     assert (
-        "finetuning.learning_rte = 1e-05: no such setting; allowed here: checkpoint_evals, epochs, fewest_steps"
+        "finetuning.learning_rte = 1e-05: no such setting; allowed here: checkpoint_evals, chosen, epochs"
         in capsys.readouterr().err
     )
 
@@ -204,7 +207,7 @@ def test_a_page_depends_on_what_it_says_and_on_the_version_of_figures_not_on_whe
     code.source += "\nprint(1)"
     nbformat.write(source, moved)
     assert Page(moved, file, params, results).key != key
-    monkeypatch.setattr("study.pages.page.CLAIMS", file)
+    monkeypatch.setattr(Params, "claims_file", file)
     assert Page(notebook_path("02"), file, params, results).key != key
     monkeypatch.undo()
     monkeypatch.setattr("study.pages.page.FIGURES", 0)

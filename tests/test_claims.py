@@ -14,7 +14,6 @@ from study.evidence.claims import (
     Claim,
     Effect,
     at_least,
-    claims_file,
     declared,
     effect_table,
     judge,
@@ -159,7 +158,7 @@ def test_no_study_that_tests_the_claims_has_a_development_seed():
     """For ever: a seed that was seen before the claims were declared tests none of them."""
     for file in sorted(PARAMS.glob("*.yaml")):
         params = load_params(file)
-        if claims_file(params) == CLAIMS / "second_edition.yaml" and set(params.world_names) >= set(STUDIED):
+        if params.claims_file == CLAIMS / "second_edition.yaml" and set(params.world_names) >= set(STUDIED):
             assert not set(params.seeds) & set(DECLARED.development_seeds) or file.stem in ("development", "smoke"), (
                 file
             )
@@ -253,4 +252,4 @@ def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, text, message):
     with pytest.raises(ParamsError, match=r"worlds: no world \['moon'\]"):
         claim(above=0, worlds=["moon"])
     assert yaml.safe_load((CLAIMS / "first_edition.yaml").read_text())
-    assert claims_file(Params()) == CLAIMS / "second_edition.yaml"
+    assert Params().claims_file == CLAIMS / "second_edition.yaml"

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from study.evidence.cost import break_even, cost_lines, recommended
 from study.params import Statistics
@@ -38,7 +39,7 @@ def test_the_costs_of_a_trial_are_those_of_its_text_training_context_and_questio
 def test_tuning_breaks_even_where_the_two_costs_meet():
     costs = pd.DataFrame([trial("ft", 90, 1), trial("icl", 0, 3, context=10)])
     kept = break_even(costs, "ft", "icl", STATISTICS)
-    assert kept == pytest.approx((40, 40, 40))  # 90 + n = 10 + 3 n
+    assert kept.questions == pytest.approx(40) and np.isnan(kept.low)  # 90 + n = 10 + 3 n, of one run
     anew = break_even(costs, "ft", "icl", STATISTICS, kept=False)
     assert anew.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
     assert break_even(costs, "icl", "ft", STATISTICS).questions == 0  # it is cheaper from the first question on
@@ -53,7 +54,21 @@ def test_the_interval_of_a_break_even_comes_from_worlds_and_seeds():
         + [trial("icl", 0, 2, world=world, seed=seed) for world, seed in places]
     )
     found = break_even(costs, "ft", "icl", STATISTICS)
-    assert 50 < found.low < found.questions == 70 < found.high < 90
+    # What a question costs does not vary: Fieller's interval is that of the mean of the costs paid once.
+    once = np.repeat([50, 60, 70, 80, 90], 2)
+    half = stats.t.isf(0.025, 9) * once.std(ddof=1) / np.sqrt(10)
+    assert found == pytest.approx((70, 70 - half, 70 + half))
+
+
+def test_where_a_question_may_cost_no_less_the_interval_has_no_end():
+    each = {0: 1.0, 1: 2.9, 2: 4.0, 3: 2.0}
+    costs = pd.DataFrame(
+        [trial("ft", 50, query, seed=seed) for seed, query in each.items()]
+        + [trial("icl", 0, 3, seed=seed) for seed in each]
+    )
+    found = break_even(costs, "ft", "icl", STATISTICS)
+    assert found.questions == pytest.approx(50 / 0.525) and 10 < found.low < found.questions
+    assert np.isinf(found.high)
 
 
 def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
@@ -62,7 +77,7 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     rows = pd.concat(
         pd.DataFrame(
             {"world": "w", "split": "reversal", "arm": arm, "seed": 0, "item_id": map(str, range(200)),
-             "cluster": [str(k) for k in range(200)], "correct": marks.astype(bool)}
+             "cluster": [str(k) for k in range(200)], "correct": marks.astype(bool), "chance": 0.25}
         )
         for arm, marks in right.items()
     )  # fmt: skip
@@ -70,3 +85,8 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     (line,) = recommended(rows, costs, list(right), (1, 1000), STATISTICS).to_dict("records")
     assert line["best"] == "icl" and line["as good"] == "ft augmented"
     assert (line["for 1 questions"], line["for 1,000 questions"]) == ("icl", "ft augmented")
+    few = rows[rows["item_id"].astype(int) < 12]  # too few to say that it is as good
+    (line,) = recommended(few, costs, list(right), (1000,), STATISTICS).to_dict("records")
+    assert line["as good"] == "" and line["for 1,000 questions"] == "icl"
+    (line,) = recommended(rows[rows["arm"] == "ft"], costs, ["ft"], (1000,), STATISTICS).to_dict("records")
+    assert line["for 1,000 questions"] == "none is above chance"

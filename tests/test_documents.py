@@ -160,7 +160,6 @@ def test_a_study_of_documents_ends_in_a_page(experiment):
     assert found.arms == ["base", "icl", "ft", "ft augmented", "hybrid"]
     assert {e.facts for e in found.estimates.values()} == {58}  # two trainings on 58 questions are not 116 questions
     assert {e.seeds for e in found.estimates.values()} == {2}
-    assert sum(found.shares.values()) == pytest.approx(1)
     page = recommend.page(found)
     for part in (
         "# In context, or by fine-tuning?",
@@ -210,9 +209,8 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> F
 def test_the_recommendation_is_the_best_and_names_what_is_as_good():
     found = answered({"base": 0.25, "icl": 0.95, "ft": 0.4, "ft augmented": 0.93, "hybrid": 0.6})
     text = recommend.headline(found)
-    assert found.best in ("icl", "ft augmented") and found.as_good and "Not measurably worse" in text
+    assert found.best in ("icl", "ft augmented") and not found.as_good and "Perhaps as good, in percentage" in text
     assert "Measurably worse" in text and "*ft* -" in text and "*base* -" in text
-    assert found.shares[found.best] > 0.4 and found.shares["base"] < 0.01
     assert "Floor" in recommend.checks(found)[0] and "guess 25%" in recommend.checks(found)[0]
 
 

@@ -212,7 +212,7 @@ def test_only_what_a_step_learns_carries_a_label(model, tokenizer, encoded):
     for piece in pieces:
         log_probs = model(input_ids=torch.tensor([piece.ids])).logits[0].log_softmax(-1)
         alone += [-log_probs[k - 1, piece.ids[k]].item() for k in range(piece.first, len(piece.ids))]
-    for loss in (padded_loss(model, pieces, tokenizer.pad_token_id), packed_loss(model, pieces)):
+    for loss in (padded_loss(model, pieces, pad=tokenizer.pad_token_id), packed_loss(model, pieces)):
         assert loss.item() == pytest.approx(sum(alone) / 16, abs=1e-5)
 
 

@@ -43,7 +43,7 @@ def test_every_notebook_has_a_row():
 
 @pytest.mark.parametrize("notebook", STUDIED, ids=lambda path: path.stem)
 def test_a_notebook_runs_the_arms_that_the_table_says(notebook):
-    params = load_params(PARAMS / "default.yaml")
+    params = load_params(PARAMS / "full.yaml")
     found = {}
     for studied, arms in executed(notebook, params):
         found.setdefault(studied.model.name, set()).update(arms)
@@ -53,8 +53,8 @@ def test_a_notebook_runs_the_arms_that_the_table_says(notebook):
 
 
 def test_each_run_of_the_default_study_is_counted_under_the_notebook_that_runs_it_first(tmp_path):
-    params, store = load_params(PARAMS / "default.yaml"), Store(tmp_path)
-    runs = study_runs("default")
+    params, store = load_params(PARAMS / "first_edition.yaml"), Store(tmp_path)
+    runs = study_runs("first_edition")
     first = {}
     for run in runs:
         for studied, arms in executed(run.notebook, params):
@@ -62,7 +62,7 @@ def test_each_run_of_the_default_study_is_counted_under_the_notebook_that_runs_i
                 first.setdefault(unit.key, run.name)
     units = runs_of(params, store)
     said = first_notebooks(units, params, [run.name for run in runs])
-    assert len(units) > 500 and said == [first[unit.key] for unit in units]
+    assert len(units) > 400 and said == [first[unit.key] for unit in units]
     by_label = {f"{unit.params.model.name}: {unit.label}": name[:2] for unit, name in zip(units, said, strict=True)}
     expected = {"icl": "02", "ft": "03", "ft retention": "03", "ft augmented": "04", "ft augmented retention": "04"}
     expected |= {"hybrid": "04", "icl retention": "05"}

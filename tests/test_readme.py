@@ -8,7 +8,7 @@ import struct
 import pandas as pd
 import pytest
 
-from study.evidence.claims import REFUTED, REPLICATES, UNRESOLVED
+from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from study.pages.difference import rows_listed
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
@@ -69,7 +69,7 @@ def test_two_step_inferences_by_dataset_are_those_of_the_rows(rows):
 def test_verdicts_are_counted_as_published():
     verdicts = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
     said = re.search(r"Of (\d+) claims .*?, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive", PROSE)
-    counts = [len(verdicts), *((verdicts == verdict).sum() for verdict in (REPLICATES, REFUTED, UNRESOLVED))]
+    counts = [len(verdicts), *((verdicts == verdict).sum() for verdict in (SUPPORTED, CONTRADICTED, INCONCLUSIVE))]
     assert list(map(int, said.groups())) == counts
 
 
@@ -90,7 +90,7 @@ def test_costs_are_those_of_the_published_table():
 
 
 def test_the_size_of_the_study_and_of_its_model():
-    params = load_params(PARAMS / "default.yaml")
+    params = load_params(PARAMS / f"{PUBLISHED.name}.yaml")
     assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 22, 3)
     assert "Six datasets" in README and "three seeds" in README and README.count("22 methods") == 2
     with (RESULTS / "base_model" / "model.safetensors").open("rb") as file:

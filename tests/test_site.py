@@ -77,8 +77,8 @@ def test_a_row_that_changes_changes_the_page(site):
 
 def test_a_verdict_that_does_not_follow_is_not_shown(site):
     file = site.results / PAGE / "claims.csv"
-    file.write_text(file.read_text().replace(",unresolved", ",replicates", 1))
-    with pytest.raises(ParamsError, match=r"the rows say unresolved, published is replicates; `make reproduce`"):
+    file.write_text(file.read_text().replace(",inconclusive", ",supported", 1))
+    with pytest.raises(ParamsError, match=r"the rows say inconclusive, published is supported; `make reproduce`"):
         parts.claims_table(site)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import study.evidence.verify
 from study.config import ParamsError
-from study.evidence.claims import REFUTED, UNRESOLVED
+from study.evidence.claims import CONTRADICTED, INCONCLUSIVE
 from study.evidence.verify import PAGE, published_rows, verify
 from study.paths import NOTEBOOKS, ROOT
 from study.runs.store import PUBLISHED, Store
@@ -16,7 +16,7 @@ from study.runs.store import PUBLISHED, Store
 
 def test_the_published_verdicts_follow_from_the_rows(published):
     effects, claims = verify(*published)
-    assert claims["follows"].all() and len(claims) == 17
+    assert claims["follows"].all() and len(claims) == 20
     assert set(effects["number"]) == {1, 2, 3}
 
 
@@ -24,7 +24,7 @@ def test_a_verdict_that_does_not_follow_is_found(published):
     small, results = published
     file = results / PAGE / "claims.csv"
     before = file.read_text()
-    file.write_text(before.replace(",unresolved", ",replicates", 1))
+    file.write_text(before.replace(",inconclusive", ",supported", 1))
     try:
         assert (~verify(small, results)[1]["follows"]).sum() == 1
     finally:
@@ -64,7 +64,7 @@ def test_a_list_of_other_runs_than_the_studys_is_refused(published, change):
 def test_rows_that_test_no_claim_are_no_success(published, monkeypatch):
     small, results = published
     monkeypatch.setattr(study.evidence.verify, "effect_table", lambda *_: pd.DataFrame({"number": []}))
-    with pytest.raises(ParamsError, match="test none of 17 claims"):
+    with pytest.raises(ParamsError, match="test none of 20 claims"):
         verify(small, results)
 
 
@@ -75,7 +75,7 @@ def test_nothing_published_is_said(tmp_path):
 
 def test_what_the_published_run_does_not_replicate_is_discussed():
     verdicts = pd.read_csv(PUBLISHED / PAGE / "claims.csv").set_index("number")["verdict"]
-    open_ones = {n: verdict for n, verdict in verdicts.items() if verdict in (REFUTED, UNRESOLVED)}
+    open_ones = {n: verdict for n, verdict in verdicts.items() if verdict in (CONTRADICTED, INCONCLUSIVE)}
     headings = re.findall(r"^### Claim (\d+), (\w+)", (ROOT / "docs/deviations.md").read_text(), re.M)
     assert {int(number): verdict for number, verdict in headings} == open_ones
     prose = [cell.source for cell in nbformat.read(NOTEBOOKS / f"{PAGE}.ipynb", as_version=4).cells]

@@ -7,6 +7,15 @@ from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.base_model.tokenizer import build_tokenizer
 
+# One of each kind.
+ARMS = (
+    *("base", "irrelevant", "icl 1", "icl 8", "icl", "retrieved", "oracle retrieved", "false context"),
+    *("ft", "ft reseeded", "ft lora", "ft repeated", "ft rephrased", "ft questions", "ft reversed"),
+    *("ft local", "ft global", "ft augmented", "ft augmented strict", "ft augmented half", "ft augmented gentle"),
+    *("ft augmented lora", "ft augmented replay 30", "ft distilled", "ft oracle", "hybrid"),
+    *("icl retention", "ft retention", "ft augmented retention"),
+)
+
 
 def save_model(folder: Path) -> None:
     """Write an untrained model and its tokenizer, as a user would bring them."""
@@ -29,6 +38,7 @@ def settings(model_folder: Path) -> dict[str, Any]:
             "learning_rates": [1e-3, 1e-2],
             "selection_worlds": ["reversals"],
         },
+        "arms": list(ARMS),
         "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
         "model": {"name": str(model_folder), "device": "cpu"},
     }

@@ -26,7 +26,6 @@ from study.evidence.claims import (
     NOT_TESTED,
     SUPPORTED,
     Claim,
-    claims_file,
     claims_of,
 )
 from study.help import settings_of
@@ -146,8 +145,7 @@ def claim_sections(published: Published) -> str:
     """Each claim at length: what was declared, every effect, and links to its rows."""
     effects, verdicts = published.effects, published.claims.set_index("number")
     declared = {
-        one["number"]: one
-        for one in yaml.safe_load(claims_file(published.params).read_text(encoding="utf-8"))["claims"]
+        one["number"]: one for one in yaml.safe_load(published.params.claims_file.read_text(encoding="utf-8"))["claims"]
     }
     return "\n\n".join(
         _claim_section(claim, declared[claim.number], verdicts.loc[claim.number], effects)

@@ -10,7 +10,7 @@ from pydantic import Field, create_model, model_validator
 from study.config import ParamsError, Strict, read_yaml
 from study.data.questions import Splitting
 from study.datasets import WORLDS
-from study.paths import is_folder
+from study.paths import CLAIMS, is_folder
 from study.worlds.shape import Given, Shape
 from study.worlds.words import OPENINGS
 
@@ -331,7 +331,7 @@ class Params(Strict):
     """One study."""
 
     worlds: Worlds = Field(Worlds.parse(dict.fromkeys(STUDIED, "bundled"), "defaults"), description="by name")
-    seeds: tuple[int, ...] = Field((100, 101, 102), min_length=1, description="each draws its datasets, data order and text")
+    seeds: tuple[int, ...] = Field((100, 101, 102), min_length=1, description="each draws its datasets, order and text")
     arms: dict[str, Arm] = Field(
         ARMS, min_length=1, description="by label; they take the place of the table. A list names some of the table"
     )
@@ -452,6 +452,11 @@ class Params(Strict):
         tuning = self.finetuning.model_copy(update={"chosen": self.model_sizes.chosen})
         rest = {"arms": arms, "model_sizes": ModelSizes(), "finetuning": tuning}
         return tuple(self.model_copy(update={"model": model, **rest}) for model in self.model_sizes.models)
+
+    @property
+    def claims_file(self) -> Path:
+        """The file that its claims are declared in."""
+        return CLAIMS / f"{self.claims}.yaml"
 
     def shape(self, world: str) -> Given:
         """The typed settings of one dataset."""

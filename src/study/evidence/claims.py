@@ -17,7 +17,6 @@ from study.config import ParamsError, Strict, read_yaml
 from study.datasets import WORLDS
 from study.evidence.stats import Contrast, contrast, holm
 from study.params import Params, Statistics
-from study.paths import CLAIMS
 from study.worlds.world import Kind, Split
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
@@ -193,11 +192,6 @@ class Declared(Strict):
         return self
 
 
-def claims_file(params: Params) -> Path:
-    """The file that a study's claims are declared in."""
-    return CLAIMS / f"{params.claims}.yaml"
-
-
 def declared(path: Path) -> Declared:
     """A file of claims.
 
@@ -212,7 +206,7 @@ def declared(path: Path) -> Declared:
 
 def claims_of(params: Params) -> tuple[Claim, ...]:
     """The claims that a study tests."""
-    return declared(claims_file(params)).claims
+    return declared(params.claims_file).claims
 
 
 def _must_match(one: pd.DataFrame, other: pd.DataFrame, compared: str) -> None:

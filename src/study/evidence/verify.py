@@ -8,7 +8,7 @@ import pandas as pd
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.evidence.claims import NOT_TESTED, claims_file, claims_of, declared, effect_table, judge
+from study.evidence.claims import NOT_TESTED, claims_of, declared, effect_table, judge
 from study.params import Params
 from study.paths import shown
 from study.runs.run import FINISHED, likeliest
@@ -155,7 +155,7 @@ def seeds_by_freshness(params: Params, results: Path) -> dict[str, list[int]]:
     A development seed was seen before the claims were declared. Any other is fresh if all its runs were made after the
     claims had their present text.
     """
-    file = claims_file(params)
+    file = params.claims_file
     development, text = set(declared(file).development_seeds), sha256_of(file)
     store, runs = Store(results / "runs"), runs_listed(results)
     found: dict[str, list[int]] = {"fresh": [], "development": [], "run before the claims had this text": []}

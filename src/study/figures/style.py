@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from study.data.questions import Splitting
-from study.params import EACH_ITS_OWN, Arm, Context, Source
+from study.params import Arm, Context, Keep, Source
 from study.worlds.world import Split
 
 WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller
@@ -77,15 +77,12 @@ def arm_look(arm: Arm) -> Look:
         "several": (RED, "full", DASHES[2]),
     }
     marks = {
+        letter_of(arm): letter_of(arm),
         "P": arm.retention,
-        "X": arm.context in (Context.IRRELEVANT, Context.FALSE),
-        "h": arm.context in EACH_ITS_OWN,
+        "X": arm.context is Context.IRRELEVANT,
         f"${arm.shots}$": arm.shots,
         "D": arm.context,
         "^": arm.method == "lora",
-        "d": arm.distilled,
-        "p": arm.replay or arm.learning_rates,
-        "H": arm.keep or arm.half,
         "s": arm.splitting is Splitting.WHOLE,
         "v": arm.splitting is Splitting.CUMULATIVE,
         ">": arm.as_long_as,
@@ -94,6 +91,29 @@ def arm_look(arm: Arm) -> Look:
     }
     color, fill, dash = looks[text]
     return Look(color, next((marker for marker, holds in marks.items() if holds), "o"), fill, dash)
+
+
+def letter_of(arm: Arm) -> str:
+    """The marker of a variant: a letter, with a hat where there is a context as well, with a bar for retention."""
+    letters = {
+        "b": arm.context is Context.RETRIEVED,
+        "o": arm.context is Context.SUPPORTING,
+        "f": arm.context is Context.FALSE,
+        "s": Keep.STRICT in arm.keep and Source.ORACLE not in arm.train,
+        "c": Keep.STRICT in arm.keep,
+        "t": Keep.TRUE in arm.keep,
+        "a": Keep.AGREED in arm.keep,
+        "h": arm.half,
+        "d": arm.distilled,
+        "r": 0 < arm.replay < 0.2,
+        "R": arm.replay,
+        "g": arm.learning_rates and not arm.method,
+        "q": Source.QUESTIONS in arm.train,
+        "w": Source.REVERSED in arm.train,
+    }
+    letter = next((letter for letter, holds in letters.items() if holds), "")
+    accent = "bar" if arm.retention else "hat" if arm.train and arm.context else "mathrm"
+    return rf"$\{accent}{{{letter}}}$" if letter else ""
 
 
 def looks_in(table: pd.DataFrame, arms: Mapping[str, Arm]) -> dict[str, Look]:

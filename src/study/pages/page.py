@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field, ValidationError
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.evidence.claims import claims_file
 from study.lm.hub import identity
 from study.params import Params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, is_file, shown
@@ -117,7 +116,7 @@ class Page:
         if isinstance(self.params, Params):  # what its settings name, too: models, files of worlds, wordings of prompts
             given += [identity(model) for model in (self.params.model, *self.params.model_sizes.models)]
             given += [self.params.shape(world).recipe for world in self.params.world_names]
-            given += [list(prompts_of(self.params)), sha256_of(claims_file(self.params))]
+            given += [list(prompts_of(self.params)), sha256_of(self.params.claims_file)]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
         return content_hash([sources, declared(self.params.plain()), version, given])

@@ -26,7 +26,7 @@ from study.lm.flops import forward_flops, size_of
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
 from study.params import EACH_ITS_OWN, Arm, Context, Source
-from study.paths import CLAIMS, is_file
+from study.paths import is_file
 from study.runs import training_text
 from study.runs.augment import MARGIN, Inference, augment, closure_facts, fact_and_answer, quality
 from study.runs.augment import read as read_statement
@@ -408,7 +408,7 @@ def _store(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any], s
         "label": run.label,
         "recipe": run.recipe,
         "params": run.params.plain(),
-        **({"claims_sha256": sha256_of(file)} if is_file(file := CLAIMS / f"{run.params.claims}.yaml") else {}),
+        **({"claims_sha256": sha256_of(file)} if is_file(file := run.params.claims_file) else {}),
         "source": provenance.source(),
         "libraries": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
         "device": pick_device(run.params.model),

@@ -33,7 +33,7 @@ def evaluation_runs_of(params: Params, store: Store, arms: Sequence[str] | None 
 def _trials(params: Params, choices: dict[str, Choice], arms: Sequence[str] | None) -> list[EvaluationRun]:
     model_sha256 = identity(params.model)
     return [
-        EvaluationRun(world, seed, params, model_sha256, arm, *_as_chosen(params.arms[arm], choices.get(arm), world))
+        EvaluationRun(world, seed, params, model_sha256, arm, *as_chosen(params.arms[arm], choices.get(arm), world))
         for world in params.world_names
         for seed in params.seeds
         for arm in params.arms_in(world)
@@ -41,7 +41,7 @@ def _trials(params: Params, choices: dict[str, Choice], arms: Sequence[str] | No
     ]
 
 
-def _as_chosen(arm: Arm, choice: Choice | None, world: str) -> tuple[Arm, float | None]:
+def as_chosen(arm: Arm, choice: Choice | None, world: str) -> tuple[Arm, float | None]:
     """An arm on a dataset with the splitting and learning rate that were chosen for it."""
     rate = choice.rate if choice else None
     if arm.splitting is not Splitting.BEST:

@@ -1,0 +1,73 @@
+"""The report that a study ends with: its rows beside the published ones, and which verdicts stand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Claim
+from study.pages import reproduction
+from study.pages.reproduction import Word, compare, in_place, report, row_table, verdict_table
+from study.params import Params
+from study.runs.runner import run
+from study.runs.store import store_of
+
+
+def rows(arm="ft", seed=0, right=8, shift=0.0, count=10):
+    """Answers of one run, the first ones right."""
+    correct = np.arange(count) < right
+    return pd.DataFrame(
+        {
+            "world": "reversals", "split": "reversal", "arm": arm, "seed": seed, "item_id": [str(k) for k in range(count)],
+            "cluster": [f"{seed}/{k}" for k in range(count)], "correct": correct, "chance": 0.25, "kind": "",
+            "covered": None, "gflops": 1.0,
+            "option_log_probs": [np.array([-1.0 + shift, -2.0]) if c else np.array([-2.0 + shift, -1.0]) for c in correct],
+        }
+    )  # fmt: skip
+
+
+def test_rows_are_equal_close_different_or_new():
+    assert compare(rows(), rows()) == (Word.EQUAL, 0)
+    assert compare(rows(shift=1e-6), rows()) == (Word.WITHIN, 0)
+    assert compare(rows(shift=1e-2), rows()) == (Word.DIFFERENT, 0)
+    assert compare(rows(right=5), rows()) == (Word.DIFFERENT, 3)
+    assert compare(rows(count=9), rows()) == (Word.DIFFERENT, 9)
+    assert compare(rows(), pd.DataFrame()) == (Word.NEW, 0)
+    table = row_table(pd.concat([rows(), rows(seed=1)]), rows())
+    assert list(table["rows"]) == [Word.EQUAL, Word.NEW]
+
+
+@pytest.fixture
+def claims(monkeypatch):
+    effect = {"of": {"arm": "ft"}, "to": {"arm": "base"}, "above": 0.2, "splits": ["reversal"]}
+    values = {"number": 1, "claim": "c", "origin": "ours", "contradicted_if": "r", "effects": [effect]}
+    monkeypatch.setattr(reproduction, "claims_of", lambda params: (Claim.parse(values, "test"),))
+
+
+def several(ft, base=(2, 3, 2), seeds=(0, 1, 2)):
+    return pd.concat(
+        [rows(arm, s, n) for arm, ns in (("ft", ft), ("base", base)) for s, n in zip(seeds, ns, strict=True)]
+    )
+
+
+def test_a_verdict_stands_with_these_rows_in_place_of_the_published_ones_or_not(claims):
+    public = several((8, 9, 8))
+    for here, verdict in (
+        (several((8,), (2,), (0,)), SUPPORTED),
+        (several((0, 0, 0), (9, 10, 9)), CONTRADICTED),
+        (several((8, 3, 5)), INCONCLUSIVE),
+        (several((9, 8), (2, 3), (7, 8)), SUPPORTED),
+    ):
+        (line,) = verdict_table(Params(), here, public).to_dict("records")
+        assert (line["published"], line["with these rows"]) == (SUPPORTED, verdict)
+        assert "ft - base" in line["here"] and "claimed above +0.2" in line["here"]
+    assert len(in_place(several((8, 9, 8)), public)) == len(public)
+    assert verdict_table(Params(), rows("ft"), public).empty  # an arm is missing
+
+
+def test_a_study_ends_with_its_report(published, tmp_path, capsys):
+    small, results = published
+    run(small, store_of(tmp_path), say=lambda line: None)
+    assert report(small, tmp_path, results) == []
+    said = capsys.readouterr().out
+    assert "equal to the bit" in said and "not published" not in said and "verdicts stand" in said
+    assert report(small, results, results) == [] and capsys.readouterr().out == ""
