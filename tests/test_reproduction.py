@@ -14,13 +14,14 @@ from study.runs.store import store_of
 
 def rows(arm="ft", seed=0, right=8, shift=0.0, count=10):
     """Answers of one run, the first ones right."""
-    correct = np.arange(count) < right
+    correct, names = np.arange(count) < right, [str(k) for k in range(count)]
+    scores = [np.array([-1.0 + shift, -2.0] if ok else [-2.0 + shift, -1.0]) for ok in correct]
     return pd.DataFrame(
         {
-            "world": "reversals", "split": "reversal", "arm": arm, "seed": seed, "item_id": [str(k) for k in range(count)],
+            "world": "reversals", "split": "reversal", "arm": arm, "seed": seed, "item_id": names,
             "cluster": [f"{seed}/{k}" for k in range(count)], "correct": correct, "chance": 0.25, "kind": "",
             "covered": None, "gflops": 1.0,
-            "option_log_probs": [np.array([-1.0 + shift, -2.0]) if c else np.array([-2.0 + shift, -1.0]) for c in correct],
+            "option_log_probs": scores,
         }
     )  # fmt: skip
 

@@ -247,7 +247,8 @@ def evaluate(
     started = time.monotonic()
     if spec.context in EACH_ITS_OWN:  # the context is a part of the query
         context = ""
-        queries = [(f"{text} {q.query}".strip(), q.options) for text, q in zip(texts, questions, strict=True)]
+        leads = [f"{text} " if text and not text[-1].isspace() else text for text in texts]
+        queries = [(lead + q.query, q.options) for lead, q in zip(leads, questions, strict=True)]
     else:
         context, queries = texts[0], [(q.query, q.options) for q in questions]
     scores = score_options(model, tokenizer, context, queries, prefix_cache=prefix_cache)
