@@ -225,8 +225,8 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
         least = {"smallest detectable": found.smallest_detectable(statistics.confidence)}
         counts = {"items": found.items, "facts": found.facts, "seeds": found.seeds}
         tested = {"effect": found.value, "low": low, "high": high, **least, **counts, "p": inside, "p beyond": outside}
-        permuted = {"p permuted": effect.p_permuted(found), "unit": UNITS[effect.measure]}
-        return {"compared": effect.compared, **claimed, **tested, **permuted}
+        more = {"p permuted": effect.p_permuted(found), "spread": found.spread, "unit": UNITS[effect.measure]}
+        return {"compared": effect.compared, **claimed, **tested, **more}
 
     return pd.DataFrame(
         {"number": claim.number, "world": world, "split": split, **line(effect, found)}

@@ -54,6 +54,11 @@ class Contrast(NamedTuple):
     facts: int
     seeds: int
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the seeds; nan of one alone."""
+        return float(self.by_seed.std(ddof=1)) if len(self.by_seed) > 1 else math.nan
+
     def interval(self, confidence: float) -> tuple[float, float]:
         """The t interval.
 

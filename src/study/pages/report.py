@@ -9,6 +9,7 @@ import pandas as pd
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
 from study.evidence.cost import break_even, recommended
+from study.evidence.power import power_table
 from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
@@ -27,6 +28,7 @@ OFFENCES = [
     "contradictions",
     "crowded places",
 ]
+PLANNED = 12  # seeds of the published study
 # The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
 SUSPICIOUS_Z = 4.0
 
@@ -275,6 +277,11 @@ def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
     table = effects.assign(effect=_with_intervals(effects[["effect", "low", "high"]], "+.2f"))
     columns = ["number", "world", "split", "compared", "claimed", "effect", "smallest detectable", "items", "facts"]
     return table[[*columns, "seeds"]].round(3)
+
+
+def settled_by(experiment: Experiment, effects: pd.DataFrame) -> pd.DataFrame:
+    """Which verdict each effect speaks for, and how many seeds would settle it."""
+    return power_table(effects, experiment.params.statistics, PLANNED).round(3) if len(effects) else effects
 
 
 def _with_intervals(table: pd.DataFrame, form: str) -> list[str]:
