@@ -8,7 +8,7 @@ import struct
 import pandas as pd
 import pytest
 
-from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED
+from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, claims_of
 from study.pages.difference import rows_listed
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
@@ -68,7 +68,7 @@ def test_two_step_inferences_by_dataset_are_those_of_the_rows(rows):
 
 def test_verdicts_are_counted_as_published():
     verdicts = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
-    said = re.search(r"Of (\d+) claims .*?, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive", PROSE)
+    said = re.search(r"Of its (\d+) claims, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive", PROSE)
     counts = [len(verdicts), *((verdicts == verdict).sum() for verdict in (SUPPORTED, CONTRADICTED, INCONCLUSIVE))]
     assert list(map(int, said.groups())) == counts
 
@@ -92,7 +92,13 @@ def test_costs_are_those_of_the_published_table():
 def test_the_size_of_the_study_and_of_its_model():
     params = load_params(PARAMS / f"{PUBLISHED.name}.yaml")
     assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 22, 3)
-    assert "Six datasets" in README and "three seeds" in README and README.count("22 methods") == 2
+    assert "Six datasets" in README and "three seeds" in README and "22 methods" in README
+    core, full = (load_params(PARAMS / f"{name}.yaml") for name in ("default", "full"))
+    assert (len(core.arms), len(core.seeds)) == (10, 3) and "six datasets, ten methods, three seeds" in README
+    assert (len(full.arms), len(full.seeds)) == (44, 12) and README.count("44 methods") == 2
+    assert "twenty claims" in README and len(claims_of(full)) == 20 and "twelve fresh seeds" in README
+    assert set(core.seeds) < set(full.seeds) and all(full.arms[name] == arm for name, arm in core.arms.items())
+    assert core.finetuning == full.finetuning
     with (RESULTS / "base_model" / "model.safetensors").open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

@@ -206,7 +206,7 @@ def as_markdown(targets: pd.DataFrame, skills: pd.DataFrame, calibration: pd.Dat
     budget = Params().augmentation
     return f"""## What it can do
 
-On fresh worlds of held-out words, held-out wordings, eight options. Intervals: 95 %, bootstrap over worlds and facts.
+On fresh worlds of held-out words, held-out wordings, eight options. Intervals: 95 %, over worlds.
 Text is sampled once from each sentence ({budget.local_tokens} tokens at most) or about each document
 ({budget.global_tokens} tokens at most). **{verdict(targets)}**.
 

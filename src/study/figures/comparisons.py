@@ -33,7 +33,7 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_xlim(-0.04, 1.04)
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
     diamonds = "; diamonds: documents in context" if "D" in {look.marker for look in looks.values()} else ""
-    figure.supxlabel(f"accuracy, with intervals over facts and seeds ({_seeds(table)}){diamonds}")
+    figure.supxlabel(f"accuracy, with intervals over seeds ({_seeds(table)}){diamonds}")
     return figure
 
 
@@ -48,9 +48,7 @@ def differences_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     for axis, _, rows in panels:
         _named_line(axis, 0.0, "equal", rows)
         axis.set_xlim(-1.06, 1.06)
-    figure.supxlabel(
-        f"difference of accuracies, paired by question, with intervals over facts and seeds ({_seeds(table)})"
-    )
+    figure.supxlabel(f"difference of accuracies, paired by question, with intervals over seeds ({_seeds(table)})")
     return figure
 
 
@@ -182,7 +180,7 @@ def coverage_figure(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) ->
 def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> Figure:
     """Of `cost.cost_accuracy`: accuracy against what a question costs in all, at some numbers of questions.
 
-    The legend tells from how many on an arm costs less than the other one, which all are held against.
+    The legend tells from how many on an arm costs less than the other one, the baseline.
     """
     volumes, ways = list(dict.fromkeys(table["questions"])), table.groupby("context", sort=False)
     height = 0.6 + 2.5 * len(ways)
@@ -209,7 +207,7 @@ def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> F
 
 def _pays(line: Mapping[str, Any], other: str) -> str:
     if line["arm"] == other:
-        return "what the others are held against"
+        return "baseline"
     if np.isinf(line["pays from"]):
         return "never"
     return "from {:,.0f} [{:,.0f}, {:,.0f}] on".format(line["pays from"], line["pays low"], line["pays high"])

@@ -95,7 +95,7 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Of `Experiment.model_sizes`: accuracy by size, a panel for each split, chance dotted."""
     looks, splits = style.looks_in(table, arms), style.splits_in(table)
     sizes = sorted(set(table["parameters"] / 1e6))
-    along = f"million parameters; intervals over facts and seeds ({style.counted(table['seeds'].max(), 'seed')})"
+    along = f"million parameters; intervals over seeds ({style.counted(table['seeds'].max(), 'seed')})"
     figure, axes = _of_accuracy(len(splits), 4, 1.95, along)
     for axis, split in zip(axes, splits, strict=True):
         here = table[table["split"] == split]

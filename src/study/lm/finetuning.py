@@ -26,6 +26,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from study.config import ParamsError
 from study.lm.attention import close
 from study.lm.distillation import SoftTargets, distillation_loss
 from study.lm.flops import size_of, training_flops
@@ -250,6 +251,20 @@ class Masters:
                 weight.data = master
 
 
+def refuse_fixed_lengths(model: PreTrainedModel) -> None:
+    """Refuse a model that trains on texts of one fixed length only, as Reformer does.
+
+    Raises:
+        ParamsError: naming the length.
+    """
+    shape = getattr(model.config, "axial_pos_shape", None)
+    if shape and getattr(model.config, "axial_pos_embds", False):
+        raise ParamsError(
+            f"model.name = {model.config.name_or_path!r}: trains on texts of exactly {math.prod(shape)} tokens only; "
+            "use another model, or arms that do not train"
+        )
+
+
 def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
     """The accelerator for a model loaded in this type.
 
@@ -318,6 +333,7 @@ def finetune(
     Raises:
         Diverged: at the first loss or gradient norm that is not finite.
     """
+    refuse_fixed_lengths(model)
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
     accelerator = accelerator_for(model.device, model.dtype)

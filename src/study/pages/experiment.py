@@ -235,7 +235,7 @@ class Experiment:
                 taken = rate == (choices[arm].rate if way != "whole" else selection.gentlest_as_good(
                     table[table["splitting"] == way]
                 ))  # fmt: skip
-                means = part[["accuracy", "log-probability", "all questions"]].mean()
+                means = part.drop(columns=[*selection.UNIT, "splitting", "learning rate"]).mean()
                 edge = taken and every.min() < every.max() and rate in (every.min(), every.max())
                 lines.append(
                     {"arm": arm, "splitting": way, "learning rate": rate, **means, "chosen": taken, "edge": edge}

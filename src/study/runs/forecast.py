@@ -23,9 +23,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from study.config import ParamsError
 from study.data.questions import training_texts
 from study.lm.attention import positions, unstretched, window
-from study.lm.finetuning import with_adapter
+from study.lm.finetuning import refuse_fixed_lengths, with_adapter
 from study.lm.flops import Size, forward_flops, heads_by_layer, matrices, size_of, training_flops
-from study.lm.loading import attention_of, load_tokenizer, pick_device, refuse_unknown_tokens, skeleton
+from study.lm.loading import (
+    attention_of,
+    load_tokenizer,
+    pick_device,
+    refuse_unknown_tokens,
+    skeleton,
+)
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import BUNDLED, Arm, Params, Source
@@ -103,6 +109,8 @@ def forecast(params: Params, store: Store) -> Forecast:
     size, limit = size_of(model), positions(model)
     loads = {place: Workload(params, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
     refuse_unknown_tokens(params.model, model, load_tokenizer(params.model))
+    if any(arm.train for arm in params.arms.values()):
+        refuse_fixed_lengths(model)
     for load in loads.values():
         load.refuse_what_is_too_long(limit)
     flops = sum(loads[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))

@@ -16,6 +16,7 @@ from study.sums import added
 from study.worlds.world import Split
 
 UNIT = ["world", "seed"]
+BESIDE = (Split.REVERSAL, Split.TWO_HOPS, Split.ONE_STEP)
 _several: dict[str, bool] = {}  # by dataset
 
 
@@ -131,19 +132,20 @@ def gentlest_as_good(table: pd.DataFrame) -> float:
 def selection_table(trials: Sequence[EvaluationRun], store: Store) -> pd.DataFrame:
     """Accuracy and log-probability of true options on stated facts, a row for each run; a diverged one has 0.
 
-    "all questions" is the mean accuracy over splits.
+    "all questions" is the mean accuracy over splits; some splits beside it tell how methods compare at equal rates.
     """
 
-    def scores(trial: EvaluationRun) -> tuple[float, float, float]:
+    def scores(trial: EvaluationRun) -> tuple[float, ...]:
         if store.record(trial.key)["status"] == DIVERGED:
-            return 0.0, float("-inf"), 0.0
+            return 0.0, float("-inf"), 0.0, *(float("nan") for _ in BESIDE)
         rows = store.rows(trial.key)
-        every = float(rows.groupby("split")["correct"].mean().mean())
+        by_split = rows.groupby("split")["correct"].mean()
+        beside = (float(by_split.get(str(split), float("nan"))) for split in BESIDE)
         rows = rows[rows["split"] == Split.STATED]
         options = zip(rows["option_log_probs"], rows["answers"], strict=True)
         of_true = [max(log_probs[k] for k in answers) for log_probs, answers in options]
-        return float(rows["correct"].mean()), added(of_true) / len(of_true), every
+        return float(rows["correct"].mean()), added(of_true) / len(of_true), float(by_split.mean()), *beside
 
     lines = [(t.world, t.seed, str(t.spec.splitting), t.learning_rate, *scores(t)) for t in trials]
-    columns = [*UNIT, "splitting", "learning rate", "accuracy", "log-probability", "all questions"]
+    columns = [*UNIT, "splitting", "learning rate", "accuracy", "log-probability", "all questions", *map(str, BESIDE)]
     return pd.DataFrame(lines, columns=columns)
