@@ -47,7 +47,13 @@ def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, famil
 # Windows that count what is packed, experts and routers with an adapter, no numbers to forecast with, an encoder.
 @pytest.mark.parametrize(
     ("name", "state"),
-    [("gpt_neo", "right"), ("phimoe", "right"), ("modernbert-decoder", "right"), ("cpmant", "refused"), ("reformer", "refused")],
+    [
+        ("gpt_neo", "right"),
+        ("phimoe", "right"),
+        ("modernbert-decoder", "right"),
+        ("cpmant", "refused"),
+        ("reformer", "refused"),
+    ],
 )
 def test_an_architecture_is_right_or_refused(name, state):
     outcome = tried(name)

@@ -20,6 +20,7 @@ from study.lm.hub import model_folder
 from study.pages.experiment import Experiment
 from study.pages.notebook_arms import (
     augmented_arms,
+    context_arms,
     control_arms,
     finetuned_arms,
     in_context_arms,
@@ -38,7 +39,10 @@ PAIRS = (
     ("ft local", "ft"),
     ("ft global", "ft"),
     ("ft augmented", "ft"),
+    ("ft augmented strict", "ft"),
     ("ft augmented", "icl"),
+    ("ft augmented strict", "icl"),
+    ("retrieved", "icl"),
     ("hybrid", "icl"),
 )
 VOLUMES = (100, 10_000, 1_000_000)  # questions
@@ -183,6 +187,7 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
         "05_compare": [
             (accuracy, main_arms(params)),
             (accuracy, ["ft", "ft augmented", *control_arms(params)], "controls"),
+            (accuracy, ["icl", "hybrid", *context_arms(params)], "contexts"),
             (differences,),
             (claims,),
         ],

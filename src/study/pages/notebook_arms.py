@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.config import ParamsError
-from study.params import Context, Params, Source
+from study.params import Arm, Context, Keep, Params, Source
 from study.runs.run import EvaluationRun, Run
 from study.runs.runner import waves_of
 from study.runs.store import Store, content_hash
@@ -99,29 +99,37 @@ def retention_arms(params: Params) -> list[str]:
 
 def main_arms(params: Params) -> list[str]:
     """Arms of the study's question, without controls, variants and partial contexts."""
-    return [
-        name
-        for name, arm in params.arms.items()
-        if not (
-            (arm.shots and arm.context is Context.DOCUMENTS)
-            or arm.retention
-            or arm.as_long_as
-            or arm.reseed
-            or arm.worlds
-        )
-        and Source.REPHRASED not in arm.train
-        and not (arm.keep or arm.half or arm.replay or arm.distilled or (arm.learning_rates and not arm.method))
-        and not {Source.QUESTIONS, Source.REVERSED} & set(arm.train)
-        and arm.context in (None, Context.DOCUMENTS, Context.RETRIEVED)
-    ]
+    return [name for name, arm in params.arms.items() if not _is_variant(arm)]
+
+
+def _is_variant(arm: Arm) -> bool:
+    strict = arm.keep == (Keep.STRICT,) and Source.ORACLE not in arm.train  # carries the claims
+    if (arm.keep or arm.as_long_as) and not strict:
+        return True
+    some = arm.shots and arm.context is Context.DOCUMENTS
+    gentle = arm.learning_rates and not arm.method
+    beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
+    odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
+    other = arm.retention or arm.reseed or arm.worlds or arm.half or arm.distilled
+    return bool(some or gentle or beside or odd or other)
 
 
 def control_arms(params: Params) -> list[str]:
-    """Controls and variants: arms that answer the same questions as the main ones."""
+    """Controls and variants of trainings, without a context."""
+    return [name for name in _besides_main(params) if not params.arms[name].context]
+
+
+def context_arms(params: Params) -> list[str]:
+    """Controls and variants with a context."""
+    return [name for name in _besides_main(params) if params.arms[name].context]
+
+
+def _besides_main(params: Params) -> list[str]:
     return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].retention]
 
 
 def practical_arms(params: Params) -> list[str]:
     """Arms that somebody with nothing but documents and a model could use."""
     arms = {name: params.arms[name] for name in main_arms(params)}
-    return [name for name, arm in arms.items() if (arm.train or arm.context) and Source.ORACLE not in arm.train]
+    usable = {name: arm for name, arm in arms.items() if arm.train or arm.context}
+    return [name for name, arm in usable.items() if Source.ORACLE not in arm.train and not arm.keep]
