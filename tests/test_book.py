@@ -96,7 +96,7 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     assert not any(part.exists() for part in left)
     for folder in (results / "runs").iterdir():
         (folder / "record.json").unlink()
-    assert "5 of its runs are missing" in run.stale()
+    assert "8 of its runs are missing" in run.stale()
     for torn in ("", run.stamp.read_text()[:99], "[]", "\0"):
         run.stamp.write_text(torn)
         assert "02_in_context.json is damaged" in run.stale()
@@ -184,7 +184,7 @@ def test_a_typo_ends_before_any_work_and_makes_nothing(tmp_path, capsys):
         (["nb", "03", "nowhere.yaml"], "nowhere.yaml: no such params file"),
         (
             ["reproduce", "--study", "nosuch"],
-            "STUDY = 'nosuch': no params/nosuch.yaml; there are: berglund, default, documents",
+            "STUDY = 'nosuch': no params/nosuch.yaml; there are: berglund, default, development",
         ),
     ],
 )
