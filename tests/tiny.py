@@ -11,7 +11,7 @@ from study.base_model.tokenizer import build_tokenizer
 ARMS = (
     *("base", "irrelevant", "icl 1", "icl 8", "icl", "retrieved", "oracle retrieved", "false context"),
     *("ft", "ft reseeded", "ft lora", "ft repeated", "ft rephrased", "ft questions", "ft reversed"),
-    *("ft local", "ft global", "ft augmented", "ft augmented strict", "ft augmented half", "ft augmented gentle"),
+    *("ft local", "ft global", "ft augmented", "ft augmented strict", "ft augmented half", "ft augmented fast"),
     *("ft augmented lora", "ft augmented replay 30", "ft distilled", "ft oracle", "hybrid"),
     *("icl retention", "ft retention", "ft augmented retention"),
 )

@@ -135,7 +135,7 @@ def _with(arm: Arm, context: Context, **settings: Any) -> Arm:
     return arm.model_copy(update={"context": context, **settings})
 
 
-_GENTLE = Arm(train=_AUGMENTED, learning_rates=(1e-3,))
+_FAST = Arm(train=_AUGMENTED, learning_rates=(3e-3,))
 _LORA: dict[str, Any] = {"method": "lora", "worlds": _IN_TWO, "learning_rates": (1e-3, 3e-3, 1e-2, 3e-2)}
 _REPLAY_10, _REPLAY_30 = (_as_augmented(train=_REPLAYED, replay=share) for share in (0.1, 0.3))
 _DISTILLED = Arm(train=_AUGMENTED, distilled=True)
@@ -164,7 +164,7 @@ ARMS = {
     "ft augmented true": _as_augmented(keep=(Keep.TRUE,), as_long_as="ft augmented"),
     "ft augmented agreed": _as_augmented(keep=(Keep.AGREED,), as_long_as="ft augmented"),
     "ft augmented half": _as_augmented(half=True, as_long_as="ft augmented"),
-    "ft augmented gentle": _GENTLE,
+    "ft augmented fast": _FAST,
     "ft augmented replay 10": _REPLAY_10,
     "ft augmented replay 30": _REPLAY_30,
     "ft augmented lora": Arm(train=_AUGMENTED, **_LORA),
@@ -177,14 +177,14 @@ ARMS = {
     ),
     "hybrid": _with(_FT_AUGMENTED, Context.DOCUMENTS),
     "hybrid retrieved": _with(_FT_AUGMENTED, Context.RETRIEVED, shots=4),
-    "hybrid gentle": _with(_GENTLE, Context.DOCUMENTS),
+    "hybrid fast": _with(_FAST, Context.DOCUMENTS),
     "hybrid replay 30": _with(_REPLAY_30, Context.DOCUMENTS),
     "hybrid distilled": _with(_DISTILLED, Context.DOCUMENTS),
     "hybrid false context": _with(_FT_AUGMENTED, Context.FALSE, worlds=_TURNED),
     "icl retention": Arm(context=Context.DOCUMENTS, retention=True),
     "ft retention": _retention(_FT),
     "ft augmented retention": _retention(_FT_AUGMENTED),
-    "gentle retention": _retention(_GENTLE),
+    "fast retention": _retention(_FAST),
     "replay 10 retention": _retention(_REPLAY_10),
     "replay 30 retention": _retention(_REPLAY_30),
     "distilled retention": _retention(_DISTILLED),

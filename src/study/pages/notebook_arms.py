@@ -107,11 +107,11 @@ def _is_variant(arm: Arm) -> bool:
     if (arm.keep or arm.as_long_as) and not strict:
         return True
     some = arm.shots and arm.context is Context.DOCUMENTS
-    gentle = arm.learning_rates and not arm.method
+    fixed = arm.learning_rates and not arm.method
     beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
     odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
     other = arm.retention or arm.reseed or arm.worlds or arm.half or arm.distilled
-    return bool(some or gentle or beside or odd or other)
+    return bool(some or fixed or beside or odd or other)
 
 
 def control_arms(params: Params) -> list[str]:
