@@ -10,7 +10,7 @@ import pandas as pd
 from study.data.questions import Dataset, Document, Question, make_documents, training_texts
 from study.lm.prompts import Prompts
 from study.params import Arm, Keep, Source
-from study.runs.augment import fact_and_answer, read, stated_in
+from study.runs.augment import Inference, fact_and_answer, read, stated_in
 from study.worlds import DRAWN
 from study.worlds.logic import Fact
 from study.worlds.words import PRETRAINING
@@ -61,14 +61,11 @@ def _known(world: World | None) -> World:
 
 def inferences_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.DataFrame], name: str) -> pd.DataFrame:
     """The generated sentences that an arm trains on, one row each, before the strict filter."""
-    parts = [generated(source) for source in INFERENCES if source in arm.train]
-    parts = [
-        rows[rows["split"].isin(SAME_DIRECTION)] if source is Source.REPHRASED else rows
-        for source, rows in zip([s for s in INFERENCES if s in arm.train], parts, strict=True)
-    ]
-    if not parts:
-        return pd.DataFrame(columns=["sentence", "fact", "status", "document", "sample"])
-    rows = pd.concat(parts)
+    parts = [pd.DataFrame(columns=Inference._fields)]
+    for source in (source for source in INFERENCES if source in arm.train):
+        rows = generated(source)
+        parts.append(rows[rows["split"].isin(SAME_DIRECTION)] if source is Source.REPHRASED else rows)
+    rows = pd.concat(parts[1:] or parts)
     if Keep.TRUE in arm.keep:
         rows = rows[rows["status"] == Status.ENTAILED]
     if Keep.AGREED in arm.keep:
