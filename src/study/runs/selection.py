@@ -37,7 +37,7 @@ def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[st
             for world in [w for w in there if w in finetuning.selection_worlds] or there
             for spec in candidates(params, world, arm)
             for seed in finetuning.selection_seeds
-            for rate in arm.learning_rates or finetuning.learning_rates
+            for rate in rates_of(params, spec, arm)
         ]
     return trials
 
@@ -68,6 +68,13 @@ def candidates(params: Params, world: str, arm: Arm) -> list[Arm]:
         return [plain]
     ways = [Splitting.SENTENCES, *([Splitting.WHOLE] if has_several_sentences(params, world) else [])]
     return [plain.model_copy(update={"splitting": way}) for way in ways]
+
+
+def rates_of(params: Params, spec: Arm, arm: Arm) -> tuple[float, ...]:
+    """The candidate learning rates of a training; whole documents, which make fewer steps, take one more above."""
+    rates = arm.learning_rates or params.finetuning.learning_rates
+    several = len(rates) > 1 and spec.splitting is Splitting.WHOLE and arm.splitting is Splitting.BEST
+    return (*rates, 3 * max(rates)) if several and 3 * max(rates) < 1 else rates
 
 
 def has_several_sentences(params: Params, world: str) -> bool:
