@@ -34,6 +34,7 @@ def other(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(option_log_probs=values)
 
 
+@pytest.mark.nightly
 def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(reference):
     study = reference.copied_study("torn")
     (rows, stamp), before = (next(study.results.glob(RESULTS[kind])) for kind in ("rows", "stamp")), finished(study)

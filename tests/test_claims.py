@@ -165,7 +165,7 @@ def test_no_study_that_tests_the_claims_has_a_development_seed():
             assert set(params.finetuning.selection_seeds) <= set(DECLARED.development_seeds), file
 
 
-def _made_up(effects: list[Effect], inside: bool | None, rng: np.random.Generator, seeds: int = 12) -> pd.DataFrame:
+def _made_up(effects: list[Effect], inside: bool | None, rng: np.random.Generator, seeds: int = 8) -> pd.DataFrame:
     """Rows in which every effect lies well inside its bounds, well outside them, or on a bound with much noise.
 
     Accuracies are no shares here but any numbers: the value of each question is that of its arm with some noise.
@@ -190,9 +190,9 @@ def _made_up(effects: list[Effect], inside: bool | None, rng: np.random.Generato
         worlds = effect.worlds[:6]
         noise = 0.3 if inside is None else 0.01
         for world, split, (arm, value), seed in itertools.product(worlds, effect.splits, values.items(), range(seeds)):
-            questions = value + noise * rng.standard_normal() + noise * rng.standard_normal(6)
+            questions = value + noise * rng.standard_normal() + noise * rng.standard_normal(3)
             kind = effect.of.kind or ""
-            part = answers(arm, [True] * 6, world, str(split), seed, kind=str(kind), chance=chance)
+            part = answers(arm, [True] * 3, world, str(split), seed, kind=str(kind), chance=chance)
             parts.append(part.assign(correct=questions, covered=effect.of.covered))
     return pd.concat(parts, ignore_index=True)
 

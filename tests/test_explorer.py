@@ -177,6 +177,7 @@ def test_a_changed_row_changes_its_file_and_no_other(published, folder, tmp_path
     assert changed == ["reversals-1.js"]
 
 
+@pytest.mark.nightly
 def test_the_files_are_the_same_bytes_in_every_process(published, folder, tmp_path):
     small, results, _ = published
     (tmp_path / "params.json").write_text(json.dumps(small.plain()))

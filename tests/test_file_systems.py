@@ -80,6 +80,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged(number, remedy, tmp_path,
     assert runs.has("0123") and not runs.damaged("0123")
 
 
+@pytest.mark.nightly
 def test_a_long_name_of_the_folder_for_temporary_files_is_no_obstacle(tmp_path, monkeypatch):
     long = tmp_path / ("x" * 90)
     long.mkdir()

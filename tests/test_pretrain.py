@@ -179,6 +179,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(tokenizer, monkeypatch):
         torch.testing.assert_close(one, three, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_a_batch_is_the_same_whoever_writes_it_and_when(tokenizer):
     batches = Batches(tokenizer, STAGES[4].model_copy(update={"batch_tokens": 512}), "0")
     alone = [batch.ids for _, batch in zip(range(3), batches.stream(2, workers=0), strict=False)]

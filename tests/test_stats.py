@@ -121,7 +121,7 @@ def test_intervals_hold_the_true_value_as_often_as_they_say(seeds, ratio):
 
 def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
     """The same from rows: right or wrong answers, two a fact, on facts that are hard or easy, in six seeds."""
-    rng, held, runs = np.random.default_rng(5), 0, 300
+    rng, held, runs = np.random.default_rng(5), 0, 150
     for _ in range(runs):
         parts = []
         for seed in range(6):
@@ -129,7 +129,7 @@ def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
             parts.append(answers("a", rng.random(40) < easy, seed=seed, per_fact=2))
         found = accuracy(pd.concat(parts), STATISTICS)
         held += found.low <= 0.5 <= found.high
-    assert 0.92 <= held / runs <= 0.98
+    assert 0.91 <= held / runs <= 0.99
 
 
 def test_ranks_are_correlated_as_in_the_textbook():

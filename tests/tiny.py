@@ -16,6 +16,9 @@ ARMS = (
     *("icl retention", "ft retention", "ft augmented retention"),
 )
 
+CHOSEN = ("ft lora", "ft repeated", "ft rephrased", "ft questions", "ft reversed", "ft local", "ft global")
+CHOSEN = (*CHOSEN, "ft augmented lora", "ft distilled", "ft oracle")  # so that two arms alone have a rate to choose
+
 
 def save_model(folder: Path) -> None:
     """Write an untrained model and its tokenizer, as a user would bring them."""
@@ -37,6 +40,7 @@ def settings(model_folder: Path) -> dict[str, Any]:
             "step_tokens": 64,
             "learning_rates": [1e-3, 1e-2],
             "selection_worlds": ["reversals"],
+            "chosen": {arm: {"rate": 1e-3} for arm in CHOSEN},
         },
         "arms": list(ARMS),
         "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},

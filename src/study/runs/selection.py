@@ -32,6 +32,8 @@ def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[st
             continue
         same = {name for name in params.arms if _without_seed(params.arms[name]) == _without_seed(arm)}
         there = [world for world in params.world_names if same & set(params.arms_in(world))]
+        if not there:
+            continue
         trials[label] = [
             EvaluationRun(world, seed, params, model_sha256, f"{label} at {rate:g}", spec, rate)
             for world in [w for w in there if w in finetuning.selection_worlds] or there
@@ -113,11 +115,13 @@ def choice_of(table: pd.DataFrame) -> Choice:
     rates = {way: gentlest_as_good(part) for way, part in table.groupby("splitting")}
     if len(rates) == 1:
         return Choice(rate=next(iter(rates.values())))
-    at_its_rate = table[table["learning rate"] == table["splitting"].map(rates)]
-    means = at_its_rate.groupby(["world", "splitting"])["all questions"].mean().unstack()
-    better = means[Splitting.WHOLE] > means[Splitting.SENTENCES]
-    whole = {str(world): rates[Splitting.WHOLE] for world in means.index[better]}
-    return Choice(rate=rates[Splitting.SENTENCES], whole=whole)
+    means = {
+        way: part[part["learning rate"] == rates[way]].groupby("world")["all questions"].mean()
+        for way, part in table.groupby("splitting")
+    }
+    plain, whole = means[Splitting.SENTENCES], means[Splitting.WHOLE]
+    better = [str(world) for world in whole.index if whole[world] > plain[world]]
+    return Choice(rate=rates[Splitting.SENTENCES], whole=dict.fromkeys(better, rates[Splitting.WHOLE]))
 
 
 def gentlest_as_good(table: pd.DataFrame) -> float:
