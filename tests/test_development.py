@@ -3,6 +3,9 @@
 import pandas as pd
 import pytest
 
+from study.evidence.claims import claims_of, effect_table
+from study.evidence.power import power_table
+from study.evidence.verify import published_rows
 from study.params import load_params
 from study.paths import PARAMS, RESULTS
 
@@ -43,3 +46,12 @@ def test_the_two_studies_differ_in_seeds_alone():
     )
     seeds = {*FULL.seeds}, {*DEVELOPMENT.seeds, *DEVELOPMENT.finetuning.selection_seeds}
     assert not seeds[0] & seeds[1]
+
+
+def test_the_power_of_each_claim_is_that_of_the_first_edition_s_rows():
+    rows = published_rows(RESULTS / "first_edition")
+    effects = effect_table(claims_of(FULL), rows, FULL.statistics)
+    table = power_table(effects, FULL.statistics, len(FULL.seeds), len(claims_of(FULL))).round(3)
+    published = pd.read_csv(RESULTS / "development" / "05_compare" / "power.csv")
+    pd.testing.assert_frame_equal(table, published, check_dtype=False, atol=2e-3)
+    assert (table["power at 12 seeds"].dropna() > 0.9).mean() > 0.8

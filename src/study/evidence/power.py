@@ -29,7 +29,7 @@ def seeds_needed(distance: float, spread: float, level: float) -> float:
     return next((n for n in range(2, MOST + 1) if power(distance, spread, n, level) >= WANTED), math.inf)
 
 
-def power_table(effects: pd.DataFrame, statistics: Statistics, planned: int) -> pd.DataFrame:
+def power_table(effects: pd.DataFrame, statistics: Statistics, planned: int, claims: int | None = None) -> pd.DataFrame:
     """One line for each effect: which verdict its value speaks for, the power for it, and the seeds it needs.
 
     An effect of one seed alone, or without spread, says nothing of seeds and has none. The level is the strictest that
@@ -39,8 +39,9 @@ def power_table(effects: pd.DataFrame, statistics: Statistics, planned: int) -> 
         effects: of `claims.effect_table`.
         statistics: confidence.
         planned: seeds of the study to come.
+        claims: that will be corrected for; by default those of the effects.
     """
-    level = (1 - statistics.confidence) / 2 / max(1, effects["number"].nunique() if len(effects) else 1)
+    level = (1 - statistics.confidence) / 2 / (claims or effects["number"].nunique())
     lines = []
     for line in effects.to_dict("records"):
         room = [sign * (line["effect"] - line[bound]) for bound, sign in (("above", 1), ("below", -1))]
