@@ -68,7 +68,10 @@ def test_a_verdict_stands_with_these_rows_in_place_of_the_published_ones_or_not(
 def test_a_study_ends_with_its_report(published, tmp_path, capsys):
     small, results = published
     run(small, store_of(tmp_path), say=lambda line: None)
-    assert report(small, tmp_path, results) == []
+    assert report(small, tmp_path, results, small) == []
     said = capsys.readouterr().out
     assert "equal to the bit" in said and "not published" not in said and "verdicts stand" in said
-    assert report(small, results, results) == [] and capsys.readouterr().out == ""
+    assert report(small, results, results, small) == [] and capsys.readouterr().out == ""
+    fewer = small.model_copy(update={"questions": small.questions.model_copy(update={"per_split": 2})})
+    assert report(fewer, tmp_path, results, small) == []
+    assert "not compared with" in (said := capsys.readouterr().out) and "its questions are others" in said

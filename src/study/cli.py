@@ -155,7 +155,7 @@ def reproduce(study: Study = "default") -> int:
         if runs[0].params.world_names != ("documents",):
             from study.pages.reproduction import report
 
-            report(runs[0].params, runs[0].results, PUBLISHED)
+            report(runs[0].params, runs[0].results, PUBLISHED, load_params(study_file(PUBLISHED.name)))
     else:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")

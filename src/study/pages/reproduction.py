@@ -17,6 +17,7 @@ from study.runs.runner import evaluation_runs_of
 from study.runs.store import Store, store_of
 
 TOLERANCE = 1e-4  # of a log-probability, in nats; another processor or library rounds otherwise
+COMPARED = ("worlds", "questions", "model", "augmentation", "prompts")  # settings that rows of both must share
 PLACE = ["world", "seed", "arm"]
 
 
@@ -93,8 +94,14 @@ def _effects(claim: Claim, rows: pd.DataFrame, params: Params) -> Iterator[str]:
         yield f"{line.compared} {line.effect:+.2f} [{line.low:+.2f}, {line.high:+.2f}], claimed {line.claimed}"
 
 
-def report(params: Params, results: Path, published: Path) -> list[str]:
-    """Print how a study agrees with the published one; the numbers of claims whose verdict changes with its rows."""
+def report(params: Params, results: Path, published: Path, published_params: Params) -> list[str]:
+    """Print how a study agrees with the published one; the numbers of claims whose verdict changes with its rows.
+
+    A study of other datasets, questions or models is not compared.
+    """
+    if other := [field for field in COMPARED if getattr(params, field) != getattr(published_params, field)]:
+        print(f"\nnot compared with {shown(published)}: its {', '.join(other)} are others")
+        return []
     store = store_of(results)
     trials = [trial for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
     parts = [rows_of(store, trial.key).assign(arm=trial.arm) for trial in trials]
