@@ -47,7 +47,7 @@ DATASET_PICTURES = {"family": "family_tree", "semantic": "hierarchy"}
 SECTIONS = {
     1: "02_in_context.ipynb",
     2: "03_finetune.ipynb",
-    12: "05_compare.ipynb#controls",
+    12: "05_compare.ipynb#controls-and-variants",
     13: "06_mechanism_and_cost.ipynb#the-gain-sits-where-the-text-has-the-answer",
     14: "06_mechanism_and_cost.ipynb#what-each-arm-costs",
     17: "06_mechanism_and_cost.ipynb#retention-what-fine-tuning-costs-on-other-documents",
