@@ -103,6 +103,14 @@ def test_a_claim_needs_all_its_effects_and_is_contradicted_by_any():
     assert judge([pooled], effects, STATISTICS)["verdict"].item() == INCONCLUSIVE
 
 
+def test_a_claim_of_which_a_part_cannot_be_tested_is_not_tested():
+    part = {"of": {"arm": "good"}, "to": {"arm": "nobody"}, "splits": ["reversal"], "above": 0}
+    whole = claim(above=0)
+    more = whole.model_copy(update={"effects": (*whole.effects, Effect.parse(part, "test"))})
+    assert verdict_of(whole, ROWS) == SUPPORTED and verdict_of(more, ROWS) == NOT_TESTED
+    assert verdict_of(claim(above=0, at_least=2), ROWS) == NOT_TESTED  # one place is no two
+
+
 def test_effects_say_where_they_are_and_in_which_unit():
     rows = pd.concat([ROWS, ROWS.assign(split="two hops")])
     places = {"worlds": ["reversals", "family"], "splits": ["reversal", "two hops"], "pooled": True}
@@ -205,7 +213,11 @@ def test_each_declared_claim_can_come_out_in_all_three_ways(number):
     for inside, verdict in ((True, SUPPORTED), (False, CONTRADICTED), (None, INCONCLUSIVE)):
         rng = np.random.default_rng(number)
         tables = [
-            effect_table([one.model_copy(update={"effects": (effect,)})], _made_up([effect], inside, rng), STATISTICS)
+            effect_table(
+                [one.model_copy(update={"effects": (effect,), "at_least": None})],
+                _made_up([effect], inside, rng),
+                STATISTICS,
+            )
             for effect in one.effects
         ]
         many = pd.concat(tables)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from study import cli
 from study.config import ParamsError
 from study.lm.attention import reads_in_two_parts
 from study.lm.finetuning import finetune, with_adapter
+from study.lm.flops import size_of
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
 from study.params import Params, load_params
@@ -20,12 +22,14 @@ from study.runs import forecast
 from study.runs.forecast import (
     Forecast,
     Memory,
+    Workload,
     kept_bytes,
     reads_whole_prompts,
     training_bytes,
     weight_bytes,
     writing_bytes,
 )
+from study.runs.runner import evaluation_runs_of
 from study.runs.store import Store
 
 EXPERTS = ("mixtral", "qwen3_moe")  # their routing depends on numbers, which fake tensors do not have
@@ -179,3 +183,15 @@ def test_a_model_spread_over_gpus_may_take_the_memory_of_all(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert forecast.free_on("cuda", spread=True) == 61
     assert forecast.free_on("cpu", spread=True) == forecast.free_on("cpu", spread=False) == 10
+
+
+def test_any_arm_may_come_first_and_what_each_reads_and_learns_is_counted(params):
+    """Whole or split, retrieved for each question, as long as another, with replayed text."""
+    arms = ("ft", "icl", "retrieved", "ft repeated", "ft augmented", "ft augmented replay 30")
+    study = params.model_copy(update={"arms": {name: params.arms[name] for name in arms}})
+    load = Workload(study, "reversals", 0, size_of(skeleton(study.model)))
+    spent = {name: load.training(study.arms[name]) for name in arms}
+    assert spent["icl"] == 0 < spent["ft"] < spent["ft augmented"] == spent["ft repeated"]
+    assert spent["ft augmented replay 30"] == pytest.approx(spent["ft augmented"] / 0.7)
+    runs = {run.arm: run for run in evaluation_runs_of(study, Store(Path("nowhere"))) if run.world == "reversals"}
+    assert load.flops(runs["retrieved"]) > load.flops(runs["icl"])

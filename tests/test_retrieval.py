@@ -5,7 +5,7 @@ import random
 import pytest
 
 from study.data.questions import make_documents, make_questions
-from study.data.retrieval import Retriever, supporting, turned_round
+from study.data.retrieval import Retriever, supporting, with_relations_reversed
 from study.datasets import WORLDS
 from study.runs.run import prepare
 from study.runs.runner import evaluation_runs_of
@@ -42,11 +42,11 @@ def test_supporting_documents_state_all_that_an_answer_rests_on_and_no_more_are_
 
 
 @pytest.mark.parametrize("name", ["reversals", "family"])
-def test_documents_turned_round_say_what_is_false_in_the_same_words(name):
+def test_documents_with_relations_reversed_say_what_is_false_in_the_same_words(name):
     world, documents, _ = made(name)
     false = 0
     for document in documents:
-        turned = turned_round(world, document)
+        turned = with_relations_reversed(world, document)
         assert (len(turned.sentences) == len(document.sentences) and turned.text != document.text) or name == "family"
         for statement, sentence, before in zip(turned.statements, turned.stating, document.stating, strict=True):
             assert world.parse(sentence) == statement and sorted(sentence.split())[0] and len(sentence) > 5

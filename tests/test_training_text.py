@@ -78,7 +78,7 @@ def test_of_whole_statements_the_option_is_the_test_string():
 
 def test_true_and_agreed_text_are_what_they_say(comparisons):
     world = comparisons.world
-    true, false = world.canonical(world.facts[0]), world.canonical(world.turned_round(world.facts[0]))
+    true, false = world.canonical(world.facts[0]), world.canonical(world.reversed_relation(world.facts[0]))
     rows = generated(comparisons, [true, false, "no sentence of it."])
     assert list(tt.inferences_of(of(Keep.TRUE), comparisons, lambda _: rows, NAME)["sentence"]) == [true]
     again = pd.concat([rows, generated(comparisons, [false, true, true], comparisons.documents[1].text)[:1]])

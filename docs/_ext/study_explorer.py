@@ -44,7 +44,7 @@ GIVEN = {
     Context.IRRELEVANT: "documents of another dataset",
     Context.RETRIEVED: "the documents that BM25 finds for the question",
     Context.SUPPORTING: "the documents that the answer rests on",
-    Context.FALSE: "the documents with each relation turned round",
+    Context.FALSE: "the documents with each relation reversed",
 }
 # What the recipe of generated text shares with that of a trial which trains on it; the rest says how it is generated.
 

@@ -38,7 +38,7 @@ class Context(StrEnum):
     IRRELEVANT = "irrelevant"  # documents of another dataset of the same kind
     RETRIEVED = "retrieved"  # for each question the documents that BM25 finds
     SUPPORTING = "supporting"  # for each question the documents that state what its answer rests on
-    FALSE = "false"  # the documents with each relation turned round
+    FALSE = "false"  # the documents with each relation reversed
 
 
 class Keep(StrEnum):
@@ -115,7 +115,7 @@ _AUGMENTED = (Source.DOCUMENTS, Source.LOCAL, Source.GLOBAL)
 _REPLAYED = (*_AUGMENTED, Source.REPLAY)
 _IN_TWO = ("reversals", "semantic")  # isolated facts, and a structure of them
 _IN_ARTICLES = ("semantic", "syllogisms")  # worlds whose documents have several sentences
-_TURNED = ("reversals", "family")  # worlds whose relations mean something else when turned round
+_DIRECTED = ("reversals", "family")  # worlds whose relations mean something else when reversed
 _FT = Arm(train=(Source.DOCUMENTS,), splitting=Splitting.BEST)
 _FT_AUGMENTED = Arm(train=_AUGMENTED)
 
@@ -144,7 +144,7 @@ _DISTILLED = Arm(train=_AUGMENTED, distilled=True)
 ARMS = {
     "base": Arm(),
     "irrelevant": Arm(context=Context.IRRELEVANT),
-    "false context": Arm(context=Context.FALSE, worlds=_TURNED),
+    "false context": Arm(context=Context.FALSE, worlds=_DIRECTED),
     "icl 1": Arm(context=Context.DOCUMENTS, shots=1),
     "icl 8": Arm(context=Context.DOCUMENTS, shots=8),
     "icl": Arm(context=Context.DOCUMENTS),
@@ -180,7 +180,7 @@ ARMS = {
     "hybrid fast": _with(_FAST, Context.DOCUMENTS),
     "hybrid replay 30": _with(_REPLAY_30, Context.DOCUMENTS),
     "hybrid distilled": _with(_DISTILLED, Context.DOCUMENTS),
-    "hybrid false context": _with(_FT_AUGMENTED, Context.FALSE, worlds=_TURNED),
+    "hybrid false context": _with(_FT_AUGMENTED, Context.FALSE, worlds=_DIRECTED),
     "icl retention": Arm(context=Context.DOCUMENTS, retention=True),
     "ft retention": _retention(_FT),
     "ft augmented retention": _retention(_FT_AUGMENTED),

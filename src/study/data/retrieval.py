@@ -41,12 +41,12 @@ def supporting(world: World, documents: Sequence[Document], question: Question) 
     return tuple(documents[k] for k in sorted({first[fact] for fact in question.supports if fact in first}))
 
 
-def turned_round(world: World, document: Document) -> Document:
-    """A document with the relation of each statement turned round; openings and lead-ins stay."""
+def with_relations_reversed(world: World, document: Document) -> Document:
+    """A document with the relation of each statement reversed; openings and lead-ins stay."""
     start = len(document.sentences) - len(document.statements)
     sentences, statements = list(document.sentences[:start]), []
     for sentence, statement in zip(document.sentences[start:], document.statements, strict=True):
-        turned = Statement(world.turned_round(statement.fact), statement.template)
+        turned = Statement(world.reversed_relation(statement.fact), statement.template)
         sentences.append(sentence.removesuffix(world.render(statement)) + world.render(turned))
         statements.append(turned)
     return Document(tuple(statements), tuple(sentences), document.file, document.heading)

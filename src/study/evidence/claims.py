@@ -216,7 +216,10 @@ def _must_match(one: pd.DataFrame, other: pd.DataFrame, compared: str) -> None:
 
 
 def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """One line for each test of each claim: the effect with its interval and p-values."""
+    """One line for each test of each claim: the effect with its interval and p-values.
+
+    A claim of which the rows cannot test an effect, or too few, has no line: a part of it is another claim.
+    """
 
     def line(effect: Effect, found: Contrast) -> dict[str, Any]:
         low, high = found.interval(statistics.confidence)
@@ -228,12 +231,16 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
         more = {"p permuted": effect.p_permuted(found), "spread": found.spread, "unit": UNITS[effect.measure]}
         return {"compared": effect.compared, **claimed, **tested, **more}
 
-    return pd.DataFrame(
-        {"number": claim.number, "world": world, "split": split, **line(effect, found)}
-        for claim in claims
-        for effect in claim.effects
-        for world, split, found in effect.contrasts(rows)
-    )
+    lines: list[dict[str, Any]] = []
+    for claim in claims:
+        tests = [(effect, list(effect.contrasts(rows))) for effect in claim.effects]
+        if all(found for _, found in tests) and sum(len(found) for _, found in tests) >= (claim.at_least or 1):
+            lines += [
+                {"number": claim.number, "world": world, "split": split, **line(effect, one)}
+                for effect, found in tests
+                for world, split, one in found
+            ]
+    return pd.DataFrame(lines)
 
 
 def judge(claims: Sequence[Claim], effects: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
@@ -244,7 +251,7 @@ def judge(claims: Sequence[Claim], effects: pd.DataFrame, statistics: Statistics
     for claim in claims:
         if claim.number in tests:
             part = tests[claim.number]
-            needed = min(claim.at_least or len(part), len(part))
+            needed = claim.at_least or len(part)
             inside[claim.number] = at_least(part["p"], needed)
             outside[claim.number] = at_least(part["p beyond"], len(part) - needed + 1)
     inside, outside = _corrected(inside), _corrected(outside)

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from study.config import ParamsError
-from study.data.questions import training_texts
+from study.data.questions import Splitting, training_texts
 from study.lm.attention import positions, unstretched, window
 from study.lm.finetuning import refuse_fixed_lengths, with_adapter
 from study.lm.flops import Size, forward_flops, heads_by_layer, matrices, size_of, training_flops
@@ -34,7 +34,7 @@ from study.lm.loading import (
 )
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
-from study.params import BUNDLED, Arm, Params, Source
+from study.params import BUNDLED, EACH_ITS_OWN, Arm, Params, Source
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
@@ -165,13 +165,14 @@ class Workload:
         material, prompts = prepare(params, world, seed), prompts_of(params)
         texts = [document.text for document in material.documents]
         splitting = next(iter(params.arms.values())).splitting
+        splitting = Splitting.SENTENCES if splitting is Splitting.BEST else splitting
         self.documents = count_tokens(params.model, texts)
         self.single = count_tokens(params.model, training_texts(material.documents, splitting))
         context = sum(count_tokens(params.model, [prompts.in_context(texts)]))
         self.context = min(context, params.questions.context_tokens or context)
         queries = count_tokens(params.model, [question.query for question in material.questions])
         wholes = count_tokens(params.model, [q.query + option for q in material.questions for option in q.options])
-        self.question = max(wholes)
+        self.question, self.questions = max(wholes), len(queries)
         again = sum(n * (len(q.options) - 1) for n, q in zip(queries, material.questions, strict=True))
         self.scored = sum(wholes) - again  # what the options of a question share is read once
 
@@ -202,6 +203,9 @@ class Workload:
         if run.shards:  # they are runs themselves
             return 0.0
         share = 1.0 if run.shard is None else 1 / self.params.questions.shards
+        if run.spec.context in EACH_ITS_OWN:  # each question reads some documents of its own
+            read = self.questions * (run.spec.shots or 1) * sum(self.documents) / len(self.documents)
+            return self._each(share * (self.scored + read), 0) + self.training(run.spec)
         context = self.context if run.spec.context else 0
         prefilled = forward_flops(self.size, context) if context else 0
         return prefilled + self._each(share * self.scored, context) + self.training(run.spec)
@@ -215,8 +219,10 @@ class Workload:
         """Operations of an arm's training; 0 if it has none."""
         if not arm.train:
             return 0.0
+        arm = self.params.arms[arm.as_long_as] if arm.as_long_as else arm
         tuning = self.params.finetuning
         tokens = sum(self.single) + sum(self._new(source) for source in {Source.LOCAL, Source.GLOBAL} & set(arm.train))
+        tokens /= 1 - arm.replay
         steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
         return steps * training_flops(self.size, tuning.step_tokens)
 

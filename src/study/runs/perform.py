@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from study import provenance
 from study.data.context import fitting
 from study.data.questions import Dataset, Document, Question, nested_subset
-from study.data.retrieval import Retriever, supporting, turned_round
+from study.data.retrieval import Retriever, supporting, with_relations_reversed
 from study.digest import sha256_of
 from study.lm.attention import PrefixCache, positions
 from study.lm.distillation import soft_targets
@@ -320,7 +320,7 @@ def offered_documents(trial: EvaluationRun, material: Callable[[bool], Dataset])
     exam = material(spec.retention or spec.context is Context.IRRELEVANT)
     given = exam.documents
     if spec.context is Context.FALSE and exam.world:
-        given = tuple(turned_round(exam.world, document) for document in given)
+        given = tuple(with_relations_reversed(exam.world, document) for document in given)
     if spec.shots and spec.context is Context.DOCUMENTS:
         given = tuple(nested_subset(given, min(spec.shots, len(given)), _named(trial)))
     return given

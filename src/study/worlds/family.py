@@ -174,9 +174,9 @@ class Families(World):
         split = super().split_of(statement, stated)
         return None if statement.fact.relation == GENDER and split is Split.REVERSAL else split
 
-    def turned_round(self, fact: Fact) -> Fact:
+    def reversed_relation(self, fact: Fact) -> Fact:
         """As elsewhere; who is a man or a woman stays."""
-        return fact if fact.relation == GENDER else super().turned_round(fact)
+        return fact if fact.relation == GENDER else super().reversed_relation(fact)
 
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
         """Kin of the same family first: those of the sex that the relation asks for, then the others."""

@@ -259,8 +259,8 @@ class World:
         others = sorted(pair[relation == pair[0]] for pair in self.constraints.disjoint if relation in pair)
         return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
 
-    def turned_round(self, fact: Fact) -> Fact:
-        """The fact with its relation turned round, which is false where the relation has a direction."""
+    def reversed_relation(self, fact: Fact) -> Fact:
+        """The fact with its relation reversed, which is false where the relation has a direction."""
         return fact._replace(subject=fact.object, object=fact.subject)
 
     def alternatives(self, statement: Statement) -> list[Statement]:
