@@ -9,11 +9,12 @@ from functools import partial
 
 from bench import scoring, tuning, writing
 from bench.table import Line, Say, Took, median, timed
+from study.arms import Source
 from study.lm.generation import generate
 from study.lm.loading import load
 from study.lm.scoring import score_options
 from study.pages.page import Page
-from study.params import Model, Source, load_params
+from study.params import Model, load_params
 from study.paths import NOTEBOOKS, PARAMS, ROOT
 from study.runs.store import PUBLISHED
 

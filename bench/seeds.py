@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.baselines import by_lm_eval, by_trainer, lm_eval
 from bench.table import Line, Same, Say, compare, largest
+from study.arms import Arm, Source
 from study.data.questions import Splitting, training_texts
 from study.lm.loading import load
-from study.params import Arm, Model, Params, Source
+from study.params import Model, Params
 from study.paths import ROOT
 from study.runs.run import prepare
 from study.runs.runner import run

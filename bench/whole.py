@@ -11,12 +11,13 @@ from bench.baselines import by_generate, by_lm_eval, lm_eval
 from bench.table import Line, Say, timed
 from bench.tuning import batches_of, by_study, by_trl
 from bench.writing import prompts_of
+from study.arms import Source
 from study.config import ParamsError
 from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
 from study.lm.prompts import OF_BUNDLED
 from study.lm.scoring import score_options
-from study.params import Model, ModelSizes, Params, Source, load_params
+from study.params import Model, ModelSizes, Params, load_params
 from study.paths import PARAMS
 from study.runs.executors import available_cores
 from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run, prepare

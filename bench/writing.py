@@ -6,10 +6,11 @@ import torch
 
 from bench.baselines import GENERATED, by_generate
 from bench.table import Line, Same, Say, compare
+from study.arms import Source
 from study.lm.generation import generate
 from study.lm.loading import load
 from study.lm.prompts import OF_BUNDLED
-from study.params import Model, Params, Source
+from study.params import Model, Params
 from study.runs.run import prepare
 
 

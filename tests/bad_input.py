@@ -18,6 +18,7 @@ from pypdf import PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
 from study.advice.drafts import pairs_in
+from study.arms import Source
 from study.base_model.recipe import RECIPES, load_recipe
 from study.config import ParamsError
 from study.data.questions import make_documents
@@ -30,7 +31,7 @@ from study.limits import limited
 from study.lm import hub
 from study.lm.prompts import OF_BUNDLED, prompts_in
 from study.pages.page import Page, notebook_path
-from study.params import Params, Source, load_params
+from study.params import Params, load_params
 from study.paths import CLAIMS, PARAMS
 from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
 from study.runs.store import Store

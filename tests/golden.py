@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from berglund_files import write_files
+from study.arms import Arm, Source
 from study.data.questions import Splitting
 from study.lm.hub import identity
-from study.params import Arm, Choice, Params, Source
+from study.params import Choice, Params
 from study.paths import ROOT
 from study.runs import versions
 from study.runs.perform import work

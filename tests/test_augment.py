@@ -3,9 +3,10 @@ import random
 import pytest
 import torch
 
+from study.arms import Source
 from study.data.questions import make_documents
 from study.datasets import WORLDS
-from study.params import Params, Source
+from study.params import Params
 from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with, judge, quality
 from study.runs.training_text import oracle_sentences
 from study.worlds.words import STUDY

@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from berglund_files import write, write_files
+from study.arms import Source
 from study.config import ParamsError
-from study.params import Params, Source
+from study.params import Params
 from study.runs.augment import closure_facts, judge, stated_in
 from study.runs.run import prepare
 from study.runs.runner import evaluation_runs_of, run

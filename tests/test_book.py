@@ -9,12 +9,13 @@ import pytest
 import yaml
 
 from study import cli
+from study.arms import ARMS
 from study.config import ParamsError
 from study.lm.hub import model_folder
 from study.pages.execute import execute
 from study.pages.experiment import open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
-from study.params import ARMS, Params, load_params
+from study.params import Params, load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
 from study.runs.store import PUBLISHED
 from study.worlds.world import Split

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from study.arms import ARMS
 from study.config import ParamsError
 from study.evidence.claims import (
     CONTRADICTED,
@@ -18,7 +19,7 @@ from study.evidence.claims import (
     effect_table,
     judge,
 )
-from study.params import ARMS, STUDIED, Params, Statistics, load_params
+from study.params import STUDIED, Params, Statistics, load_params
 from study.paths import CLAIMS, PARAMS
 
 STATISTICS = Statistics()

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from study_explorer import write_explorer
 
+from study.arms import Source
 from study.config import ParamsError
 from study.evidence.verify import PAGE
 from study.lm.hub import identity
-from study.params import Params, Source
+from study.params import Params
 from study.paths import ROOT
 from study.runs.augment import Inference, judge, stated_in
 from study.runs.run import FINISHED, GenerationRun, prepare

@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from study.arms import ARMS, Source
 from study.evidence.stats import accuracy_table, difference_table
 from study.figures import captions, comparisons
 from study.figures import curves as figures
 from study.figures.style import arm_look, save, use_style
 from study.pages import draw, experiment
 from study.pages.experiment import Experiment
-from study.params import ARMS, Params, Source
+from study.params import Params
 from study.paths import RESULTS, ROOT
 
 ANSWERED = ("base", "icl", "ft", "ft augmented", "hybrid")

@@ -6,13 +6,14 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from study.arms import Source
 from study.config import ParamsError
 from study.lm import loading as models
 from study.lm.finetuning import finetune
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
 from study.lm.scoring import score_options
-from study.params import Params, Source
+from study.params import Params
 from study.runs.augment import augment
 from study.runs.forecast import weight_bytes
 from study.runs.run import prepare

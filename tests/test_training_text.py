@@ -6,10 +6,10 @@ import random
 import pandas as pd
 import pytest
 
+from study.arms import ARMS, Arm, Keep, Source
 from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompts import OF_BUNDLED
-from study.params import ARMS, Arm, Keep, Source
 from study.runs import training_text as tt
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.worlds.words import PRETRAINING, STUDY, lexicon_of

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from conftest import one_process
+from study.arms import ARMS, Source
 from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.config import ParamsError
@@ -13,7 +14,7 @@ from study.lm.hub import identity, model_folder
 from study.lm.loading import load, pick_device
 from study.pages import report
 from study.pages.experiment import Experiment
-from study.params import ARMS, Choice, Model, Params, Source
+from study.params import Choice, Model, Params
 from study.runs import perform as work
 from study.runs import runner, selection
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from study.arms import Arm, Context, Keep, Source
 from study.config import ParamsError
 from study.data.questions import Dataset, Question, Splitting
 from study.evidence.verify import published_rows, runs_listed
-from study.params import Arm, Context, Keep, Params, Source
+from study.params import Params
 from study.paths import shown
 from study.runs.run import FINISHED, GENERATED, generation_keys, likeliest, prepare
 from study.runs.store import Store

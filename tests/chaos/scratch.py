@@ -16,8 +16,9 @@ from typing import NamedTuple
 import psutil
 import yaml
 
+from study.arms import ARMS
 from study.pages.page import Page
-from study.params import ARMS, load_params
+from study.params import load_params
 from study.paths import NOTEBOOKS, PACKAGE, PARAMS
 from study.runs.store import Store
 

@@ -5,10 +5,11 @@ from functools import cached_property
 
 import pandas as pd
 
+from study.arms import Arm
 from study.evidence.cost import is_as_good
 from study.evidence.stats import Contrast, Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
-from study.params import Arm, Statistics
+from study.params import Statistics
 from study.worlds.world import Split
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from study.advice.findings import Findings, of_arm
+from study.arms import Arm
 from study.evidence.cost import COSTS, break_even, cheapest
 from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
-from study.params import Arm
 from study.runs.run import DIVERGED
 from study.worlds.world import Kind
 

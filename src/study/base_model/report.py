@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from study.arms import Source
 from study.base_model.make import saved, write_card
 from study.base_model.skill import skill_rows
 from study.data.questions import make_documents
@@ -18,7 +19,7 @@ from study.datasets import WORLDS
 from study.evidence.stats import accuracy
 from study.figures import curves as figures
 from study.lm.loading import load
-from study.params import BUNDLED, STUDIED, Model, Params, Source, Statistics
+from study.params import BUNDLED, STUDIED, Model, Params, Statistics
 from study.runs.augment import UNPARSEABLE, augment, closure_facts, generator_with
 from study.worlds.words import VALIDATION
 from study.worlds.world import Split, Status, World

@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from study.arms import Arm
 from study.figures import style
-from study.params import Arm
 from study.sums import added
 
 GROUPS = {

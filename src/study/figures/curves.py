@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from study.arms import Arm
 from study.figures import style
-from study.params import Arm
 from study.worlds.world import Split, Status
 
 STANDINGS: dict[str, dict[str, Any]] = {

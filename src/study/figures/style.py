@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from study.arms import Arm, Context, Keep, Source
 from study.data.questions import Splitting
-from study.params import Arm, Context, Keep, Source
 from study.worlds.world import Split
 
 WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from study.arms import Arm, Context, Keep, Source
 from study.config import ParamsError
-from study.params import Arm, Context, Keep, Params, Source
+from study.params import Params
 from study.runs.run import EvaluationRun, Run
 from study.runs.runner import waves_of
 from study.runs.store import Store, content_hash

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from study.arms import Source
 from study.config import ParamsError
 from study.data.context import fitting
 from study.data.questions import Document
@@ -17,7 +18,7 @@ from study.limits import limited
 from study.lm.attention import positions
 from study.lm.generation import Generation, generate
 from study.lm.prompts import Prompts
-from study.params import Augmentation, Params, Source
+from study.params import Augmentation, Params
 from study.runs.run import prompts_of
 from study.worlds.world import Split, Stated, Statement, Status, World
 

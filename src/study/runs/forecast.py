@@ -20,6 +20,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from study.arms import EACH_ITS_OWN, Arm, Source
 from study.config import ParamsError
 from study.data.questions import Splitting, training_texts
 from study.lm.attention import positions, unstretched, window
@@ -34,7 +35,7 @@ from study.lm.loading import (
 )
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
-from study.params import BUNDLED, EACH_ITS_OWN, Arm, Params, Source
+from study.params import BUNDLED, Params
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store

@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study import provenance
+from study.arms import EACH_ITS_OWN, Arm, Context, Source
 from study.data.context import fitting
 from study.data.questions import Dataset, Document, Question, nested_subset
 from study.data.retrieval import Retriever, supporting, with_relations_reversed
@@ -25,7 +26,6 @@ from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
-from study.params import EACH_ITS_OWN, Arm, Context, Source
 from study.paths import is_file
 from study.runs import training_text
 from study.runs.augment import MARGIN, Inference, augment, closure_facts, fact_and_answer, quality

@@ -12,12 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from study.arms import Arm, Context, Source
 from study.config import ParamsError
 from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompt_style import speaks
 from study.lm.prompts import Prompts, prompts_in
-from study.params import BUNDLED, Arm, Context, Finetuning, Params, Source
+from study.params import BUNDLED, Finetuning, Params
 from study.runs.store import content_hash, declared
 from study.runs.versions import DATA, FINETUNING, GENERATION, SCORING, versions_of
 from study.worlds.shape import Shape

@@ -8,9 +8,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pandas as pd
 
+from study.arms import Arm
 from study.data.questions import Question, Splitting
 from study.lm.hub import identity, verified_folder
-from study.params import Arm, Choice, Params
+from study.params import Choice, Params
 from study.paths import shown
 from study.runs.executors import Job, Submit, submitting
 from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from study.arms import Arm
 from study.data.questions import Splitting
 from study.lm.hub import identity
-from study.params import Arm, Choice, Params
+from study.params import Choice, Params
 from study.runs.run import DIVERGED, EvaluationRun, prepare
 from study.runs.store import Store, content_hash
 from study.sums import added

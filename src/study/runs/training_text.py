@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence, Set
 
 import pandas as pd
 
+from study.arms import Arm, Keep, Source
 from study.data.questions import Dataset, Document, Question, make_documents, training_texts
 from study.lm.prompts import Prompts
-from study.params import Arm, Keep, Source
 from study.runs.augment import Inference, fact_and_answer, read, stated_in
 from study.worlds import DRAWN
 from study.worlds.logic import Fact
