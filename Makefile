@@ -11,6 +11,8 @@ NB ?=
 PARAMS ?=
 MODEL ?=
 REVISION ?=
+FILE ?=
+WEIGHTS ?=
 DATA ?=
 QUICK ?=
 ONLY ?=
@@ -40,7 +42,7 @@ TAKES_status := STUDY DOCS QUESTIONS EXECUTOR REMOTE_STORE
 TAKES_figures := STUDY
 TAKES_verify := STUDY
 TAKES_documents := DOCS QUESTIONS STUDY EXECUTOR REMOTE_STORE
-TAKES_fetch := MODEL REVISION DATA
+TAKES_fetch := MODEL REVISION FILE WEIGHTS DATA
 TAKES_base-model := SIZE
 TAKES_base-report := SIZE
 TAKES_bench := QUICK ONLY
@@ -145,8 +147,8 @@ verify: $(READY) ## recompute every published verdict from the published rows: S
 documents: $(TRIALS) ## compare the methods on your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"
 
-fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit) or public data (DATA=reversal_curse)
-	@$(RUN) fetch --model "$(MODEL)" --revision "$(REVISION)" --data "$(DATA)"
+fetch: $(READY) ## fetch a hub model (MODEL=owner/name, REVISION=commit, FILE=x.gguf, WEIGHTS=folder) or public data (DATA=reversal_curse)
+	@$(RUN) fetch --model "$(MODEL)" --revision "$(REVISION)" --file "$(FILE)" --weights "$(WEIGHTS)" --data "$(DATA)"
 
 base-model: $(READY) ## pretrain a bundled model: SIZE=cpu from scratch, SIZE=default continues from it on a GPU
 	@$(RUN) base-model --size "$(SIZE)"

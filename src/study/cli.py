@@ -304,15 +304,22 @@ def verify(study: Study = PUBLISHED.name) -> int:
 def fetch(
     model: Annotated[str, typer.Option(help="model of the hub, owner/name")] = "",
     revision: Annotated[str, typer.Option(help="commit, branch or tag to pin; by default the pinned commit")] = "",
+    file: Annotated[str, typer.Option(help="GGUF file of the model, to be unpacked")] = "",
+    weights: Annotated[str, typer.Option(help="folder that holds that file, whole or in parts; no network")] = "",
     data: Annotated[str, typer.Option(help="name of a public data set")] = "",
 ) -> int:
     """Fetch a hub model and pin it, or a public data set."""
     from study.lm.fetch import fetch as fetch_model
-    from study.lm.fetch import fetch_data
+    from study.lm.fetch import fetch_data, fetch_gguf
 
     if not model and not data:
         raise ParamsError("neither MODEL nor DATA is given; as in `make fetch MODEL=Qwen/Qwen3-1.7B`")
-    if model:
+    if weights and not file:
+        raise ParamsError(f"WEIGHTS = {weights!r} without FILE; name the GGUF file of the model that lies there")
+    if file:
+        given = {"name": model, "file": file, "revision": revision or None}
+        fetch_gguf(Model.parse(given, "make fetch"), Path(weights) if weights else None)
+    elif model:
         fetch_model(model, revision or None)
     if data:
         fetch_data(data)

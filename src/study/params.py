@@ -22,6 +22,7 @@ class Model(Strict):
 
     name: str = Field(BUNDLED, description="'bundled', a folder, or a model of the hub such as owner/name")
     revision: str | None = Field(None, description="40-hex commit of a hub model; that of params/models/lock.yaml")
+    file: str | None = Field(None, pattern=r"^[^/\\]+\.gguf$", description="the model's GGUF file, if it is in one")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
     quantization: Literal["8bit", "4bit"] | None = Field(
@@ -33,6 +34,8 @@ class Model(Strict):
     def _can_be_loaded(self) -> Self:
         if self.device_map and self.device == "cpu":
             raise ValueError("device_map = 'auto' with device 'cpu': layers are spread over GPUs; leave one out")
+        if self.file and self.name == BUNDLED:
+            raise ValueError(f"file {self.file!r} is for other models; leave it out for {self.name!r}")
         if self.revision is None:
             return self
         if self.name == BUNDLED or is_folder(Path(self.name)):

@@ -20,13 +20,68 @@ from huggingface_hub import HfApi, constants, is_offline_mode, try_to_load_from_
 from study.config import ParamsError
 from study.data import public as public_data
 from study.digest import sha256_of
-from study.lm.hub import FILES, LOCK, File, Pin, cached_folder, is_weights, pin_of, read_pins, verify_files
+from study.lm.gguf import pieces_in, unpack
+from study.lm.hub import (
+    FILES,
+    LOCK,
+    UNPACKED,
+    File,
+    Pin,
+    cached_folder,
+    gguf_sha256,
+    is_weights,
+    pin_of,
+    read_pins,
+    unpacked_folder,
+    verify_files,
+)
 from study.params import Model
-from study.paths import shown
+from study.paths import is_file, is_folder, shown
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 GITHUB = "https://raw.githubusercontent.com"
 HEADER = "# Hub models: the commit each is pinned at, and what was fetched. `make fetch MODEL=owner/name` writes this."
+
+
+def fetch_gguf(model: Model, weights: Path | None = None, say: Callable[[str], None] = print) -> None:
+    """Fetch a GGUF file of the hub and unpack its model, or unpack the one that lies in a folder.
+
+    Args:
+        model: names the file; it is pinned by its hash, and by its commit once it came from the hub.
+        weights: folder that holds the file, whole or in numbered parts; nothing is fetched then.
+        say: takes a line of progress.
+
+    Raises:
+        ParamsError: if it cannot be had, is not what was recorded, or cannot be unpacked.
+    """
+    name, file = model.name, str(model.file)
+    if is_folder(Path(name)):
+        unpack([Path(name) / file], gguf_sha256(model), say)
+        return
+    pins = read_pins()
+    pin = pins.get(name)
+    entry = (pin.files or {}).get(file) if pin else None
+    if weights:
+        if entry is None:
+            what = f"{shown(LOCK)} records no {file} of {name}, so nothing tells whether a file is the right one"
+            raise ParamsError(f"WEIGHTS = {str(weights)!r}: {what}; fetch it once from the hub, which pins it")
+        unpack(pieces_in(weights, file, entry), entry.sha256, say)
+        say(f"{name}, {file}: here, from {weights}")
+        return
+    if is_offline_mode():
+        raise ParamsError(f"MODEL = {name!r}: HF_HUB_OFFLINE is set, so nothing is fetched; give WEIGHTS, or unset it")
+    api, wanted = HfApi(), model.revision or (pin.revision if pin else None)
+    with _of_the_hub(name, wanted):
+        info = api.model_info(name, revision=wanted, files_metadata=True)
+        at_hub = {sibling.rfilename: sibling for sibling in info.siblings or ()}.get(file)
+    if at_hub is None:
+        raise ParamsError(f"FILE = {file!r}: {name} at {info.sha} has no such file; see its page for their names")
+    say(f"{name} at {info.sha}: {file}, {_shown_size(at_hub.size or 0)}")
+    found = _downloaded(api, name, str(info.sha), file, entry, at_hub.lfs.sha256 if at_hub.lfs else None)
+    path = try_to_load_from_cache(name, file, revision=str(info.sha))
+    unpack([Path(str(path))], found.sha256, say)
+    _write_pins({**pins, name: Pin(revision=str(info.sha), files={**((pin and pin.files) or {}), file: found})})
+    say(f"  recorded in {shown(LOCK)}")
 
 
 def fetch(name: str, revision: str | None = None, weights: bool = True, say: Callable[[str], None] = print) -> None:
@@ -129,7 +184,7 @@ def _write_pins(pins: dict[str, Pin]) -> None:
     """Write the lock file, sorted; strings are quoted as in JSON, so a commit of digits stays one."""
     lines = [HEADER]
     for name, pin in sorted(pins.items()):
-        lines += [f"{json.dumps(name)}:", f"  revision: {json.dumps(pin.revision)}"]
+        lines += [f"{json.dumps(name)}:"] + [f"  revision: {json.dumps(pin.revision)}"] * bool(pin.revision)
         lines += ["  files:"] if pin.files else []
         for file, entry in sorted((pin.files or {}).items()):
             lines.append(f'    {json.dumps(file)}: {{sha256: "{entry.sha256}", bytes: {entry.bytes}}}')
@@ -180,5 +235,8 @@ def ensure(params: Model, weights: bool = True) -> None:
         ParamsError: if it cannot be fetched.
     """
     pin = pin_of(params)
-    if pin and not (pin.files and cached_folder(params.name, pin, weights)):
+    if params.file:
+        if not is_file(unpacked_folder(gguf_sha256(params)) / UNPACKED):
+            fetch_gguf(params)
+    elif pin and not (pin.files and cached_folder(params.name, pin, weights)):
         fetch(params.name, weights=weights)

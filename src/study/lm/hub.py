@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
 from pydantic import Field
 from tokenizers import Tokenizer
 
@@ -19,6 +20,7 @@ from study.paths import BASE_MODEL, PARAMS, is_file, is_folder, shown
 
 LOCK = PARAMS / "models" / "lock.yaml"
 LFS = b"version https://git-lfs"
+UNPACKED = "unpacked.json"  # the hashes of a GGUF file's model, unpacked
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
 
@@ -32,7 +34,7 @@ class File(Strict):
 class Pin(Strict):
     """A hub model in the lock file."""
 
-    revision: str = Field(pattern="^[0-9a-f]{40}$", description="commit")
+    revision: str | None = Field(None, pattern="^[0-9a-f]{40}$", description="commit; none while hashes alone pin it")
     files: dict[str, File] | None = Field(None, min_length=1, description="none while it was never fetched")
 
 
@@ -54,11 +56,9 @@ def pin_of(params: Model) -> Pin | None:
     """
     if params.name == BUNDLED:
         return None
-    pin, command = read_pins().get(params.name), f"make fetch MODEL={params.name}"
+    pin, command = read_pins().get(params.name), fetching(params)
     if pin is None and is_folder(Path(params.name)):
         return None
-    if params.revision:
-        command += f" REVISION={params.revision}"
     if pin is None:
         what = f"neither {BUNDLED!r}, nor a folder here, nor in {shown(LOCK)}"
         raise ParamsError(f"model.name = {params.name!r}: {what}; a model of the hub is pinned there by `{command}`")
@@ -66,7 +66,36 @@ def pin_of(params: Model) -> Pin | None:
         what = f"{shown(LOCK)} has {params.name} at {pin.revision!r}"
         remedy = f"leave revision out, or move the pin with `{command}`"
         raise ParamsError(f"model.revision = {params.revision!r}: {what}; {remedy}")
+    if params.file and params.file not in (pin.files or {}):
+        known = ", ".join(pin.files or {}) or "none"
+        what = f"{shown(LOCK)} records no such file of {params.name} ({known})"
+        raise ParamsError(f"model.file = {params.file!r}: {what}; pin it with `{command}`")
     return pin
+
+
+def fetching(params: Model) -> str:
+    """The command that fetches a model of the hub."""
+    given = {"MODEL": params.name, "FILE": params.file, "REVISION": params.revision}
+    return " ".join(["make fetch", *(f"{name}={value}" for name, value in given.items() if value)])
+
+
+def unpacked_folder(sha256: str) -> Path:
+    """Where the model of a GGUF file is unpacked, beside the hub's own cache."""
+    return Path(constants.HF_HOME) / "unpacked" / sha256
+
+
+def gguf_sha256(params: Model) -> str:
+    """SHA-256 of a model's GGUF file: of a hub model as recorded, of a folder's own as it is.
+
+    Raises:
+        ParamsError: if there is none.
+    """
+    if pin := pin_of(params):
+        return (pin.files or {})[str(params.file)].sha256
+    file = Path(params.name) / str(params.file)
+    if not is_file(file):
+        raise ParamsError(f"model.file = {params.file!r}: not in the folder {params.name}; correct one of the two")
+    return sha256_of(file)
 
 
 def is_weights(file: str) -> bool:
@@ -95,10 +124,15 @@ def model_folder(params: Model, weights: bool = True) -> Path:
     Raises:
         ParamsError: if the folder holds no model, or the hub model was not fetched.
     """
+    if params.file:
+        if is_file((folder := unpacked_folder(gguf_sha256(params))) / UNPACKED):
+            return folder
+        what = f"{params.file} was not unpacked here yet; `{fetching(params)}`"
+        raise ParamsError(f"model.name = {params.name!r}: {what}; with the file on disk, add WEIGHTS=folder")
     if pin := pin_of(params):
         if cached := cached_folder(params.name, pin, weights):
             return cached
-        what = f"not all files of revision {pin.revision!r} are here; fetch them with `make fetch MODEL={params.name}`"
+        what = f"not all files of revision {pin.revision!r} are here; fetch them with `{fetching(params)}`"
         raise ParamsError(f"model.name = {params.name!r}: {what}")
     folder, remedy = Path(params.name), "give a folder written by save_pretrained"
     if params.name == BUNDLED:
@@ -132,6 +166,12 @@ def settings_in(file: Path) -> dict[str, Any]:
 def verified_folder(params: Model) -> Path:
     """As `model_folder`, with a hub model's files compared with the lock file."""
     folder, pin = model_folder(params), pin_of(params)
+    if params.file:
+        for file, recorded in settings_in(folder / UNPACKED).items():
+            if sha256_of(folder / file) != recorded:
+                what = f"{folder / file} was changed since it was unpacked"
+                raise ParamsError(f"model.name = {params.name!r}: {what}; remove {folder}, and `{fetching(params)}`")
+        return folder
     verify_files(params.name, folder, pin.files or {} if pin else {})
     return folder
 
@@ -153,7 +193,10 @@ def verify_files(name: str, folder: Path, recorded: Mapping[str, File]) -> None:
 def identity(params: Model) -> str:
     """SHA-256 over names and contents of all files of model and tokenizer; of a hub model from the lock file alone."""
     pin = pin_of(params)
-    if pin and pin.files:
+    hashes: Mapping[str, str]
+    if params.file:
+        hashes = {params.file: gguf_sha256(params)}
+    elif pin and pin.files:
         hashes = {name: file.sha256 for name, file in pin.files.items()}
     else:
         folder = model_folder(params)
