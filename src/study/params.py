@@ -116,7 +116,7 @@ class Augmentation(Strict):
     """How the model generates inferences from its training documents."""
 
     samples: int = Field(1, ge=1, description="texts generated for each document")
-    temperature: float = Field(0.7, gt=0, description="of sampling")
+    temperature: float = Field(0.7, ge=0, description="of sampling")
     local_tokens: int = Field(160, ge=8, description="most new tokens of a local text")
     global_tokens: int = Field(192, ge=8, description="most new tokens of a global text")
     batch_size: int = Field(128, ge=1, description="texts generated in one batch")

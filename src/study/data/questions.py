@@ -11,7 +11,6 @@ from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from study.worlds.logic import Fact
-from study.worlds.wording import LEAD_INS
 from study.worlds.world import Kind, Split, Stated, Statement, Topic, World
 
 Item = TypeVar("Item")
@@ -117,7 +116,7 @@ def _ways(world: World, rng: random.Random, forms: Sequence[Statement], lead_ins
     left: dict[Statement, list[str]] = {}
     for form in forms:
         articles = lead_ins > 0 and not world.template(form).is_question
-        left[form] = ["", *(rng.sample(LEAD_INS, len(LEAD_INS)) if articles else [])]
+        left[form] = ["", *(rng.sample(world.lead_ins, len(world.lead_ins)) if articles else [])]
     while any(left.values()):
         for form in rng.sample(forms, len(forms)):
             if left[form]:
@@ -171,7 +170,7 @@ def _documents_about(
                 chosen[way] = None
         if chosen:
             ordered = rng.sample(list(chosen), len(chosen))
-            sentences = [f"{lead} {world.render(form)}".lstrip() for form, lead in ordered]
+            sentences = [world.sentence(lead, form) for form, lead in ordered]
             opening = [topic.opening] if topic.opening else []
             documents[Document(tuple(form for form, _ in ordered), (*opening, *sentences))] = None
     return list(documents)
@@ -251,7 +250,8 @@ def questions_of_split(
                 chooser = choosers.setdefault(kind, Chooser(answers))
                 chosen = chooser.choose(tiers, options - 1, unbalanced, rng)
                 if len(chosen) + 1 >= min(options, FEWEST_OPTIONS):
-                    texts = [f" {entity}." for entity in (world.answer(statement), *chosen)]
+                    ending = world.ending(statement)
+                    texts = [f" {entity}{ending}" for entity in (world.answer(statement), *chosen)]
                     yield kind, world.query(statement), texts, [0]
 
     for statement in statements:

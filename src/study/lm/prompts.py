@@ -7,7 +7,7 @@ to be read and changed.
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.config import ParamsError, read_yaml
 from study.paths import PARAMS, shown
@@ -18,6 +18,11 @@ CLOSED_CLASS = f"{THEREFORE} {CONSIDER}"
 PROMPTS = PARAMS / "prompts" / "english.yaml"
 BUNDLED, PLAIN, CHAT = "bundled", "plain", "chat"
 FULL, BARE = "full", "bare"
+ANSWER = "answer"
+EXAMPLES = {"local_examples": "local", "global_examples": "global"}  # of which prompt
+
+
+Examples = tuple[tuple[tuple[str, str], ...], ...]  # of each example its slots by name, and its answer
 
 
 class Prompts(NamedTuple):
@@ -32,6 +37,8 @@ class Prompts(NamedTuple):
         draft: given a {target}, what can be asked about it?
         ends_at: generated text is cut here; "" for never.
         chat: whether prompts are put into the tokenizer's chat template.
+        local_examples: what `local` and `global_` are filled with, and the answer, as turns of the chat before.
+        global_examples: likewise.
     """
 
     between: str
@@ -42,6 +49,8 @@ class Prompts(NamedTuple):
     draft: str
     ends_at: str = ""
     chat: bool = False
+    local_examples: Examples = ()
+    global_examples: Examples = ()
 
     def in_context(self, documents: Sequence[str]) -> str:
         """Documents in context; nothing if there are none."""
@@ -59,6 +68,16 @@ class Prompts(NamedTuple):
         """The whole-corpus prompt."""
         return _filled(self.global_, documents=self.between.join(documents), target=target)
 
+    @property
+    def local_turns(self) -> list[tuple[str, str]]:
+        """Prompts and answers that come before a per-statement prompt."""
+        return _turns(self.local, self.local_examples)
+
+    @property
+    def global_turns(self) -> list[tuple[str, str]]:
+        """Prompts and answers that come before a whole-corpus prompt."""
+        return _turns(self.global_, self.global_examples)
+
     def drafting(self, target: str) -> str:
         """The prompt for questions about a text."""
         return _filled(self.draft, target=target)
@@ -67,6 +86,10 @@ class Prompts(NamedTuple):
 def _filled(wording: str, **slots: str) -> str:
     """The wording with its slots filled; braces in the documents are left alone."""
     return re.sub(r"{(\w+)}", lambda slot: slots.get(slot[1], slot[0]), wording)
+
+
+def _turns(wording: str, examples: Examples) -> list[tuple[str, str]]:
+    return [(_filled(wording, **dict(example)), dict(example)[ANSWER]) for example in examples]
 
 
 OF_BUNDLED = Prompts(
@@ -82,7 +105,7 @@ OF_BUNDLED = Prompts(
 SLOTS = {
     name.rstrip("_"): re.findall(r"{(\w+)}", wording)
     for name, wording in OF_BUNDLED._asdict().items()
-    if name != "chat"
+    if name not in ("chat", *EXAMPLES)
 }
 
 
@@ -95,24 +118,36 @@ def prompts_in(style: str, wording: str) -> Prompts:
     """
     if style == BUNDLED:
         return OF_BUNDLED
-    texts = {**_texts(style, FULL), **_texts(style, wording)}
+    texts: dict[str, Any] = {**_texts(style, FULL), **_texts(style, wording)}
+    examples: dict[str, Any] = {
+        name: _examples(texts.pop(name, ()), f"{style}.{wording}.{name}", of) for name, of in EXAMPLES.items()
+    }
     for name, slots in SLOTS.items():
         text = texts.get(name)
         missing = [f"{{{slot}}}" for slot in slots if not isinstance(text, str) or f"{{{slot}}}" not in text]
         if not isinstance(text, str) or missing:
             wanted = "give a text" + (f" that holds {' and '.join(missing)}" if missing else "")
             raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording}.{name} = {text!r}: {wanted}")
-    return Prompts(global_=texts.pop("global"), **texts, chat=style == CHAT)
+    return Prompts(global_=texts.pop("global"), **texts, **examples, chat=style == CHAT)
 
 
-def _texts(style: str, wording: str) -> dict[str, str]:
+def _examples(given: Any, place: str, of: str) -> Examples:
+    """The examples of a prompt."""
+    names = {*SLOTS[of], ANSWER}
+    for example in given if isinstance(given, Sequence) else [given]:
+        if not isinstance(example, dict) or set(example) != names:
+            raise ParamsError(f"{shown(PROMPTS)}: {place}: {example!r}: each needs {' and '.join(sorted(names))}")
+    return tuple(tuple((name, str(text)) for name, text in example.items()) for example in given)
+
+
+def _texts(style: str, wording: str) -> dict[str, Any]:
     """The file's prompts under a style and a wording."""
     here: object = read_yaml(PROMPTS)
     for place in (style, wording):
         here = here.get(place, {}) if isinstance(here, dict) else here
-    there = f"there are: {', '.join(SLOTS)}"
+    there = f"there are: {', '.join((*SLOTS, *EXAMPLES))}"
     if not isinstance(here, dict):
         raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording} = {here!r}: no mapping of prompts; {there}")
-    if unknown := sorted(set(here) - set(SLOTS), key=str):
+    if unknown := sorted(set(here) - {*SLOTS, *EXAMPLES}, key=str):
         raise ParamsError(f"{shown(PROMPTS)}: {style}.{wording}.{unknown[0]}: no such prompt; {there}")
     return here

@@ -113,16 +113,24 @@ def generator_with(
     return TextGenerator(write, tokenizer, positions(model))
 
 
-def framed(tokenizer: PreTrainedTokenizerBase, prompt: str, prompts: Prompts, thinking: bool) -> str:
-    """A prompt in the model's chat template, if it is a chat model."""
+def framed(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    prompts: Prompts,
+    thinking: bool,
+    turns: Sequence[tuple[str, str]] = (),
+) -> str:
+    """A prompt in the model's chat template, if it is a chat model; after turns of prompts and answers."""
     if not prompts.chat:
         return prompt
+    roles = ("user", "assistant")
+    told = [{"role": role, "content": text} for turn in turns for role, text in zip(roles, turn, strict=True)]
     if not tokenizer.chat_template:
         raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
     try:
         with limited(TEMPLATE_SECONDS, TEMPLATE_GIGABYTES):  # a template is a program that came with the model
             text: str = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
+                [*told, {"role": "user", "content": prompt}],
                 chat_template=NO_CLOCK + tokenizer.get_chat_template(),
                 tokenize=False,
                 add_generation_prompt=True,
@@ -171,8 +179,10 @@ def augment(
     """
     prompts, how, view = prompts_of(params), params.augmentation, tuple(documents)
 
+    turns = prompts.local_turns if source is Source.LOCAL else prompts.global_turns
+
     def given(text: str) -> str:
-        return framed(generator.tokenizer, text, prompts, params.prompts.thinking)
+        return framed(generator.tokenizer, text, prompts, params.prompts.thinking, turns)
 
     if source is Source.LOCAL:
         tokens = how.local_tokens

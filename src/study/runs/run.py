@@ -17,6 +17,7 @@ from study.config import ParamsError
 from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompt_style import speaks
+from study.lm.prompts import BUNDLED as SPEAKS_BUNDLED
 from study.lm.prompts import Prompts, prompts_in
 from study.params import BUNDLED, Finetuning, Params
 from study.runs.store import content_hash, declared
@@ -49,7 +50,8 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
         shape = module.Params()
     dataset: Dataset
     if isinstance(shape, Shape):
-        world = module.build(random.Random(f"world/{name}"), VALIDATION if retention else STUDY, shape)
+        lexicon = (VALIDATION if retention else STUDY)._replace(english=in_english(params))
+        world = module.build(random.Random(f"world/{name}"), lexicon, shape)
         documents = make_documents(world, random.Random(f"documents/{name}"), shape.copies, shape.lead_ins)
         questions = make_questions(world, documents, name, options, per_split)
         dataset = Dataset(tuple(documents), tuple(questions), world)
@@ -62,6 +64,11 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
             " questions.options or more facts"
         )
     return dataset
+
+
+def in_english(params: Params) -> bool:
+    """Whether drawn datasets are worded in English: for every model but those that speak the bundled one's language."""
+    return speaks(params.model) != SPEAKS_BUNDLED
 
 
 def prompts_of(params: Params) -> Prompts:
@@ -89,6 +96,7 @@ class Run:
             "model_sha256": self.model_sha256,
             "dtype": self.params.model.dtype,
             "quantization": self.params.model.quantization,
+            "language": "english" if in_english(self.params) else None,
             "versions": versions_of(self.stages, self.datasets),
         }
 
@@ -140,7 +148,8 @@ class GenerationRun(Run):
         """The prompt that the model generates from, and how."""
         prompts = prompts_of(self.params)
         prompt = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
-        how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at}
+        turns = prompts.local_turns if self.source is Source.LOCAL else prompts.global_turns
+        how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at, "turns": turns}
         return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
 
     @property

@@ -9,7 +9,7 @@ import pandas as pd
 
 from study.arms import Arm, Keep, Source
 from study.data.questions import Dataset, Document, Question, make_documents, training_texts
-from study.lm.prompts import Prompts
+from study.lm.prompts import OF_BUNDLED, Prompts
 from study.runs.augment import Inference, fact_and_answer, read, stated_in
 from study.worlds import DRAWN
 from study.worlds.logic import Fact
@@ -183,7 +183,8 @@ def replayed_texts(prompts: Prompts, name: str) -> Iterator[str]:
     for number in itertools.count():
         rng = random.Random(f"replay/{name}/{number}")
         module = DRAWN[rng.choice(list(DRAWN))]
-        world = module.build(rng, PRETRAINING, module.Params.of_facts(rng, rng.randint(4, 8), False))
+        lexicon = PRETRAINING._replace(english=prompts != OF_BUNDLED)
+        world = module.build(rng, lexicon, module.Params.of_facts(rng, rng.randint(4, 8), False))
         documents = make_documents(world, rng, 1)
         known = [form for form, derivation in world.statements.items() if derivation.supports]
         usable = [form for form in known if not world.template(form).held_out]

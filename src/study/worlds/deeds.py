@@ -7,7 +7,7 @@ import random
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon
 from study.worlds.world import World
 
@@ -31,4 +31,4 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=12)}
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of deeds."""
-    return build_isolated("deeds", rng, lexicon, params, WORDING)
+    return build_isolated("deeds", rng, lexicon, params, PAIRS, English.of(WORDING, {}))

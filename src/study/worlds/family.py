@@ -16,9 +16,9 @@ from study.worlds.facts_file import read_theory
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.roles import role_wording
 from study.worlds.shape import Shape
-from study.worlds.wording import templates
+from study.worlds.wording import English, Template, templates, with_article
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import Kind, Split, Stated, Statement, World
+from study.worlds.world import Kind, Split, Stated, Statement, World, worded
 
 GENDER, MAN, WOMAN = "gender", "man", "woman"
 CLOSED_CLASS = (MAN, WOMAN)
@@ -45,6 +45,38 @@ WORDING = {
         "{s} is a {o}.", "{s} was born a {o}.", "what was {s} born? {o}.", held_out=("{s} is named a {o}.",)
     ),
 }
+
+
+def _english_role(role: str) -> tuple[Template, ...]:
+    return templates(
+        f"{{s}} is the {role} of {{o}}.",
+        f"the {role} of {{o}} is {{s}}.",
+        f"{{o}} has {with_article(role)} named {{s}}.",
+        held_out=(f"{{s}} is known as the {role} of {{o}}.", f"{{o}}'s {role} is {{s}}."),
+    )
+
+
+ENGLISH = English.of(
+    {**{kin: _english_role(kin) for kin in KIN}, GENDER: WORDING[GENDER]},
+    {
+        GENDER: ("{s} was born as a {o}", "{s} is the {o}"),
+    }
+    | {
+        kin: (
+            f"{{s}} is {{o}}'s {kin}",
+            f"{{s}} is the one who is the {kin} of {{o}}",
+            f"the person who is the {kin} of {{o}} is {{s}}",
+            f"{{s}} is a {kin} of {{o}}",
+            f"{{s}} is the {kin} to {{o}}",
+            f"{{s}} is a {kin} to {{o}}",
+            f"{{o}} has a {kin} called {{s}}",
+            f"{{o}} has {{s}} as a {kin}",
+            f"{{o}} is the one whose {kin} is {{s}}",
+            f"the one whose {kin} is {{s}} is {{o}}",
+        )
+        for kin in KIN
+    },
+)
 
 
 def _rule(head: str, *body: str) -> Rule:
@@ -240,7 +272,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Families:
         name="family",
         facts=tuple(facts),
         rules=RULES,
-        wording=WORDING,
+        **worded(lexicon, WORDING, ENGLISH),
         constraints=CONSTRAINTS,
         classes=sex,
         family=family,

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
-from study.worlds.wording import Wording
+from study.worlds.wording import English
 from study.worlds.words import Lexicon, draw_words
 from study.worlds.world import World
 
@@ -55,7 +55,14 @@ class IsolatedShape(Shape):
 
 
 def build_isolated(
-    name: str, rng: random.Random, lexicon: Lexicon, shape: IsolatedShape, wording: Wording, *, opposites: bool = False
+    name: str,
+    rng: random.Random,
+    lexicon: Lexicon,
+    shape: IsolatedShape,
+    pairs: Pairs,
+    words_of: English,
+    *,
+    opposites: bool = False,
 ) -> World:
     """A world of facts spread over pairs of inverse relations in equal parts.
 
@@ -67,17 +74,19 @@ def build_isolated(
     With `opposites`, a sentence with the inverse relation in its place makes a question of its own; only where the two
     share their words but one ("more fast", "less fast"), or the relation's name would tell.
     """
-    pairs = rng.sample(shape.pairs, shape.features)
+    pairs = rng.sample(pairs, shape.features)
     first = rng.randrange(2)
     stated = [pair[(k + first) % 2] for k, pair in enumerate(pairs)]
     words = draw_words(rng, 2 * shape.size, lexicon)
     facts = tuple(map(Fact, cycle(stated), words[::2], words[1::2]))
     inverses = [inverse for pair in pairs for inverse in (pair, pair[::-1])]
+    wording = {relation: words_of.wording[relation] for relation, _ in inverses}
     return World(
         name=name,
         facts=facts,
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),
-        wording={relation: wording[relation] for relation, _ in inverses},
+        wording=wording,
+        english=words_of._replace(wording=wording) if lexicon.english else None,
         constraints=Constraints(
             asymmetric=frozenset(relation for relation, _ in inverses), disjoint=frozenset(pairs if opposites else ())
         ),

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import Kind, Split, Stated, Statement, Status, World
+from study.worlds.world import Kind, Split, Stated, Statement, Status, World, worded
 
 BECOMES, RULE = "becomes", "rule"
 BEHAVIOURS = CLOSED_CLASS = ("both", "swap", "left", "right")
@@ -39,6 +39,10 @@ WORDING = {
         "what rule has {s}? {o}.",
         held_out=("{s} works by {o}.",),
     ),
+}
+READINGS = {
+    BECOMES: ("{s} is turned into {o}", "{s} changes into {o}", "{s} is what becomes {o}", "{o} is what {s} becomes"),
+    RULE: ("{s} has the rule {o}", "{o} is the rule of {s}", "{s}'s rule is {o}", "the rule that {s} follows is {o}"),
 }
 OPERATOR, LEFT, RIGHT = "operator", "left", "right"  # how an expression is built: known, never stated
 
@@ -135,6 +139,11 @@ class Process(World):
         left = self.turned(term.left, image=image) if way != "right" else term.left
         right = self.turned(term.right, image=image) if way != "left" else term.right
         return Expression(term.operator, *((right, left) if way == "swap" else (left, right)))
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """Every part of an expression, also of one that is nowhere stated."""
+        return (*self.behaviour, *self.image, *BEHAVIOURS)
 
     def steps(self, term: Term) -> list[Expression]:
         """The expressions to be worked one after the other, the whole one last."""
@@ -274,7 +283,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Process:
         name="process",
         facts=tuple(rng.sample(stated, len(stated))),
         rules=RULES,
-        wording=WORDING,
+        **worded(lexicon, WORDING, English.of(WORDING, READINGS)),
         constraints=Constraints(functional=frozenset({BECOMES, RULE})),
         axioms=tuple(axioms),
         classes=dict.fromkeys(symbols, "symbol") | dict.fromkeys(operators, OPERATOR) | dict.fromkeys(BEHAVIOURS, RULE),

@@ -15,9 +15,9 @@ from pydantic import Field
 
 from study.worlds.logic import Fact
 from study.worlds.shape import Shape
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import Kind, Statement, World
+from study.worlds.world import Kind, Statement, World, worded
 
 ROLES = ("composer", "inventor", "director", "founder", "painter", "designer", "discoverer", "author")
 NAME_FIRST, DESCRIPTION_FIRST, BOTH = "name first", "description first", "both"
@@ -35,6 +35,41 @@ WORDING = {
         held_out=(f"{{s}} became famous as the {role} of {{o}}.", f"the name of the {role} of {{o}} is {{s}}."),
     )
     for role in ROLES
+}
+
+DID = {  # what somebody of a role did, and by whom it was done
+    "composer": ("composed", "wrote", "written"),
+    "inventor": ("invented",),
+    "director": ("directed",),
+    "founder": ("founded",),
+    "painter": ("painted",),
+    "designer": ("designed",),
+    "discoverer": ("discovered",),
+    "author": ("wrote", "written", "authored"),
+}
+READINGS = {
+    role: (
+        f"{{o}}'s {role} is {{s}}",
+        f"{{s}} is {{o}}'s {role}",
+        f"{{s}} is famous as the {role} of {{o}}",
+        f"{{o}} has {{s}} as its {role}",
+        "{o} is the work of {s}",
+        "the work of {s} is {o}",
+        *(
+            text
+            for verb in did
+            for text in (
+                f"{{s}} {verb} {{o}}",
+                f"{{o}} was {verb} by {{s}}",
+                f"{{o}} is {verb} by {{s}}",
+                f"the person who {verb} {{o}} is {{s}}",
+                f"{{s}} is the person who {verb} {{o}}",
+                f"the one who {verb} {{o}} is {{s}}",
+                f"{{s}} is the one who {verb} {{o}}",
+            )
+        ),
+    )
+    for role, did in DID.items()
 }
 
 
@@ -96,6 +131,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> ReversalCurse
     roles = rng.sample(ROLES, params.roles)
     words = draw_words(rng, params.words, lexicon)
     names, works = words[::2], words[1::2]
+    wording = {role: WORDING[role] for role in roles}
     facts = tuple(
         Fact(roles[k // len(GROUPS) % len(roles)], name, work)
         for k, (name, work) in enumerate(zip(names, works, strict=True))
@@ -104,7 +140,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> ReversalCurse
         name="reversal_curse",
         facts=facts,
         rules=(),
-        wording={role: WORDING[role] for role in roles},
+        **worded(lexicon, wording, English.of(wording, READINGS)),
         classes={e: kind for fact in facts for e, kind in ((fact.subject, "name"), (fact.object, "work"))},
         group={name: GROUPS[k % len(GROUPS)] for k, name in enumerate(names)},
     )

@@ -1,6 +1,6 @@
-"""Simple reversals: isolated comparisons, "vazed is more fast than ditav".
+"""Simple reversals: isolated comparisons, "vazed is more fast than ditav", in English "Tazdon is faster than Belvur".
 
-Nothing follows but the inverse: "ditav is less fast than vazed".
+Nothing follows but the inverse: "ditav is less fast than vazed", "Belvur is slower than Tazdon".
 Source: Lampinen et al. 2025, simple reversals (100 comparisons over 28 features, each in 10 articles).
 """
 
@@ -8,7 +8,7 @@ import random
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon
 from study.worlds.world import World
 
@@ -31,6 +31,88 @@ WORDING = {
 }
 
 
+# Adjective and comparative of each and of its opposite; no two pairs mean the same.
+ADJECTIVES = tuple(
+    tuple(line.split())
+    for line in """
+    fast faster slow slower
+    bright brighter dark darker
+    heavy heavier light lighter
+    tall taller short shorter
+    loud louder quiet quieter
+    rare rarer common commoner
+    old older young younger
+    warm warmer cold colder
+    strong stronger weak weaker
+    clever cleverer dull duller
+    deep deeper shallow shallower
+    rough rougher smooth smoother
+    bold bolder shy shyer
+    proud prouder humble humbler
+    tight tighter loose looser
+    soft softer hard harder
+    thick thicker thin thinner
+    wild wilder tame tamer
+    rich richer poor poorer
+    wide wider narrow narrower
+    clean cleaner dirty dirtier
+    wet wetter dry drier
+    sharp sharper blunt blunter
+    big bigger small smaller
+    high higher low lower
+    safe safer risky riskier
+    kind kinder mean meaner
+    happy happier sad sadder
+    """.strip().splitlines()
+)
+
+
+def _readings(comparative: str, adjective: str, opposite: str) -> tuple[str, ...]:
+    """What else says that the subject has more of an adjective's quality than the object."""
+    said = (comparative, f"more {adjective}", f"more {comparative}", f"less {opposite}")
+    return (
+        *(
+            text
+            for words in said
+            for text in (
+                f"{{s}} is {words} than {{o}}",
+                f"{{s}} is {words} than {{o}} is",
+                f"{{s}} is the {words} one compared with {{o}}",
+                f"compared with {{o}} {{s}} is the {words} one",
+                f"compared with {{o}} {{s}} is {words}",
+                f"in comparison to {{o}} {{s}} is {words}",
+                f"{{s}} is {words} compared with {{o}}",
+                f"{{s}} is {words} when compared with {{o}}",
+                f"{{s}} is {words} in comparison to {{o}}",
+            )
+        ),
+        f"{{o}} is not as {adjective} as {{s}}",
+        f"{{o}} is not so {adjective} as {{s}}",
+        f"{{s}} is not as {opposite} as {{o}}",
+        f"compared with {{o}} {{s}} is {adjective}",
+    )
+
+
+ENGLISH_PAIRS: Pairs = tuple((one, other) for _, one, _, other in ADJECTIVES)
+ENGLISH = English(
+    {
+        comparative: templates(
+            f"{{s}} is {comparative} than {{o}}.",
+            f"{{s}} is clearly {comparative} than {{o}}.",
+            f"{{s}} is much {comparative} than {{o}}.",
+            held_out=(f"{{s}} turned out to be {comparative} than {{o}}.",),
+        )
+        for pair in ENGLISH_PAIRS
+        for comparative in pair
+    },
+    {
+        comparative: _readings(comparative, *adjectives)
+        for adjective, comparative, opposite, other in ADJECTIVES
+        for comparative, adjectives in ((comparative, (adjective, opposite)), (other, (opposite, adjective)))
+    },
+)
+
+
 class Params(IsolatedShape):
     """Size of a world of comparisons."""
 
@@ -42,4 +124,6 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=1
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of comparisons."""
-    return build_isolated("reversals", rng, lexicon, params, WORDING, opposites=True)
+    if lexicon.english:
+        return build_isolated("reversals", rng, lexicon, params, ENGLISH_PAIRS, ENGLISH)
+    return build_isolated("reversals", rng, lexicon, params, PAIRS, English(WORDING, {}), opposites=True)

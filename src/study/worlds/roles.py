@@ -8,7 +8,7 @@ import random
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
-from study.worlds.wording import Template, templates, with_article
+from study.worlds.wording import English, Template, templates, with_article
 from study.worlds.words import Lexicon
 from study.worlds.world import World
 
@@ -47,4 +47,4 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=12, copies=1
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of roles."""
-    return build_isolated("roles", rng, lexicon, params, WORDING)
+    return build_isolated("roles", rng, lexicon, params, PAIRS, English.of(WORDING, {}))

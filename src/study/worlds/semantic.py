@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 from study.worlds.facts_file import read_theory
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import Split, Stated, Statement, Topic, World
+from study.worlds.world import Split, Stated, Statement, Topic, World, worded
 
 IS_A = "is a"
 WORDING = {
@@ -62,6 +62,59 @@ WORDING = {
         held_out=("a {s} is at home in the {o}.", "in the {o} lives the {s}."),
     ),
 }
+ENGLISH = English(
+    {
+        IS_A: templates(
+            "a {s} is a kind of {o}.",
+            "one kind of {o} is the {s}.",
+            "every {s} is a {o}.",
+            held_out=("a {s} is a type of {o}.", "one type of {o} is the {s}."),
+        ),
+        "has": templates(
+            "a {s} has a {o}.",
+            "a {o} is part of every {s}.",
+            "every {s} carries a {o}.",
+            held_out=("a {s} comes with a {o}.", "a {o} is found on every {s}."),
+        ),
+        "can": templates(
+            "a {s} can {o}.",
+            "one animal that can {o} is the {s}.",
+            "every {s} knows how to {o}.",
+            held_out=("a {s} is able to {o}.", "something that is able to {o} is the {s}."),
+        ),
+        "is": templates(
+            "a {s} is always {o}.",
+            "something that is always {o} is the {s}.",
+            "every {s} looks {o}.",
+            held_out=("a {s} is known to be {o}.", "something known to be {o} is the {s}."),
+        ),
+        "lives in": templates(
+            "a {s} lives in the {o}.",
+            "the {o} is home to the {s}.",
+            "every {s} stays in the {o}.",
+            held_out=("a {s} is at home in the {o}.", "in the {o} lives the {s}."),
+        ),
+    },
+    {
+        IS_A: (
+            "the {s} is a kind of {o}",
+            "{s}s are a kind of {o}",
+            "{s}s are a type of {o}",
+            "{s}s are {o}s",
+            "a {s} is a {o}",
+        ),
+        "has": (
+            "{s}s have {o}s",
+            "{s}s have a {o}",
+            "the {s} has a {o}",
+            "a {o} is part of a {s}",
+            "every {s} has a {o}",
+        ),
+        "can": ("{s}s can {o}", "the {s} can {o}", "every {s} can {o}", "{s}s are able to {o}"),
+        "is": ("{s}s are {o}", "{s}s are always {o}", "the {s} is always {o}", "a {s} is {o}", "every {s} is {o}"),
+        "lives in": ("{s}s live in the {o}", "the {s} lives in the {o}", "every {s} lives in the {o}"),
+    },
+)
 PROPERTIES = tuple(relation for relation in WORDING if relation != IS_A)
 RULES = (
     Rule("kind of a kind", Fact(IS_A, "X", "Z"), (Fact(IS_A, "X", "Y"), Fact(IS_A, "Y", "Z"))),
@@ -210,6 +263,9 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
         facts, names = read_theory(rng, lexicon, params.facts, params.rename, WORDING, RULES, CONSTRAINTS)
     else:
         facts, names = drawn_facts(rng, lexicon, params), {}
+    if lexicon.english:  # what is no kind is no name
+        facts = [fact if fact.relation == IS_A else fact._replace(object=fact.object.lower()) for fact in facts]
+        names |= {word.lower(): name for word, name in names.items()}
     by_kind: dict[str, list[Fact]] = {}
     for fact in facts:
         by_kind.setdefault(fact.subject, []).append(fact)
@@ -220,7 +276,7 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Semantic:
         name="semantic",
         facts=tuple(facts),
         rules=RULES,
-        wording=WORDING,
+        **worded(lexicon, WORDING, ENGLISH),
         constraints=CONSTRAINTS,
         classes={entity: "property" if entity in values else "kind" for fact in facts for entity in fact[1:]},
         topics=tuple(Topic(tuple(own), sentences=length) for own in rng.sample(list(by_kind.values()), len(by_kind))),

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
-from study.worlds.wording import templates
+from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import Split, Stated, Statement, Topic, World
+from study.worlds.world import Split, Stated, Statement, Topic, World, worded
 
 QUANTIFIERS = ("all", "some", "no")
 OPENING = "here are three terms: {}, {} and {}."
@@ -48,6 +48,45 @@ WORDING = {
         held_out=("{s} are never {o}.",),
     ),
 }
+ENGLISH_OPENING = "Here are three kinds of things: {}s, {}s and {}s."
+ENGLISH_ASKING = "What is true of {}s and {}s?"
+ENGLISH = English(
+    {
+        "all": templates(
+            "all {s}s are {o}s.",
+            "every {s} is a {o}.",
+            held_out=("each {s} is also a {o}.",),
+        ),
+        "some": templates(
+            "some {s}s are {o}s.",
+            "there are {s}s that are {o}s.",
+            held_out=("at least one {s} is a {o}.",),
+        ),
+        "no": templates(
+            "no {s}s are {o}s.",
+            "not one {s} is a {o}.",
+            held_out=("{s}s are never {o}s.",),
+        ),
+    },
+    {
+        "all": (
+            "any {s} is a {o}",
+            "{s}s are {o}s",
+            "a {s} is a {o}",
+            "if something is a {s} it is a {o}",
+            "{s}s are all {o}s",
+        ),
+        "some": ("some {s} is a {o}", "there is a {s} that is a {o}", "{s}s are sometimes {o}s", "a few {s}s are {o}s"),
+        "no": (
+            "no {s} is a {o}",
+            "none of the {s}s are {o}s",
+            "none of the {s}s is a {o}",
+            "{s}s are not {o}s",
+            "there are no {s}s that are {o}s",
+            "there is no {s} that is a {o}",
+        ),
+    },
+)
 RULES = (
     Rule("all are all", Fact("all", "X", "Z"), (Fact("all", "X", "Y"), Fact("all", "Y", "Z"))),
     Rule("some are all", Fact("some", "X", "Z"), (Fact("some", "X", "Y"), Fact("all", "Y", "Z"))),
@@ -113,11 +152,15 @@ class Syllogisms(World):
 
     def asking(self, statement: Statement) -> str:
         """The two terms, in an order that tells nothing."""
-        return ASKING.format(*sorted(statement.fact[1:]))
+        return self._asking.format(*sorted(statement.fact[1:]))
+
+    @property
+    def _asking(self) -> str:
+        return ENGLISH_ASKING if self.english else ASKING
 
     def parse(self, sentence: str) -> Statement | None:
         """As elsewhere; the question for two terms may stand before the answer."""
-        return super().parse(re.sub(ASKING.format(r"\w+", r"\w+").replace("?", r"\? *"), "", sentence))
+        return super().parse(re.sub(self._asking.format(r"\w+", r"\w+").replace("?", r"\? *"), "", sentence))
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:
@@ -127,13 +170,13 @@ def build(rng: random.Random, lexicon: Lexicon, params: Params) -> Syllogisms:
     for k, terms in enumerate(items):
         premises = rng.choice(FORMS[CONCLUSIONS[k % len(CONCLUSIONS)]])
         facts = [Fact(quantifier, terms[a], terms[b]) for quantifier, a, b in premises]
-        opening = OPENING.format(*rng.sample(terms, 3))
+        opening = (ENGLISH_OPENING if lexicon.english else OPENING).format(*rng.sample(terms, 3))
         topics.append(Topic(tuple(rng.sample(facts, 2)), opening, (2, 2)))
     return Syllogisms(
         name="syllogisms",
         facts=tuple(fact for topic in topics for fact in topic.facts),
         rules=RULES,
-        wording=WORDING,
+        **worded(lexicon, WORDING, ENGLISH),
         constraints=Constraints(disjoint=frozenset({("some", "no")})),
         classes={term: place for terms in items for term, place in zip(terms, ("end", "middle", "end"), strict=True)},
         topics=tuple(topics),

@@ -4,12 +4,15 @@ A template is a sentence with a slot for the subject, {s}, and one for the objec
 what a question asks for. Subject first is the as stated, object first reversed; a template with a question
 mark is a question with its answer; the first template of a relation is its canonical form; a sentence behind a
 lead-in is an article's.
+
+Each wording is that of the bundled model, all in lower case, or English. In English a generated sentence is read in
+more ways than documents and questions have: the readings.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from study.worlds.logic import Fact
 
@@ -34,6 +37,7 @@ LEAD_INS = (
     "we all know that",
 )
 _LEAD_IN = re.compile(rf"^(?:{'|'.join(map(re.escape, LEAD_INS))}) ")
+ENGLISH_LEAD_INS = LEAD_INS[1:]  # "did you know that" would need a question mark
 
 
 class Template(NamedTuple):
@@ -54,6 +58,19 @@ class Template(NamedTuple):
 
 
 Wording = Mapping[str, tuple[Template, ...]]
+
+
+class English(NamedTuple):
+    """The English wording, and what else a sentence of such a meaning may look like, in lower case with the slots."""
+
+    wording: Wording
+    readings: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, wording: Wording, readings: Mapping[str, tuple[str, ...]]) -> Self:
+        """The statements of a wording that is English already; a question with its answer is not a statement."""
+        statements = {relation: tuple(f for f in forms if not f.is_question) for relation, forms in wording.items()}
+        return cls(statements, readings)
 
 
 def templates(*trained: str, held_out: tuple[str, ...] = ()) -> tuple[Template, ...]:
@@ -112,6 +129,63 @@ class SentenceParser:
             return None
         relation, k, template = self.skeletons[skeleton]
         return Fact(relation, *(entities if template.subject_first else entities[::-1])), k
+
+
+class EnglishParser:
+    """Reads English sentences about known entities, whatever their capitals, plurals and lead-ins.
+
+    Args:
+        english: templates and readings by relation.
+        entities: all that a sentence may be about; those of several words are read word by word.
+    """
+
+    def __init__(self, english: English, entities: Iterable[str]) -> None:
+        words = {word.lower(): word for entity in entities for word in entity.split()}
+        longest = sorted(words, key=len, reverse=True)
+        self.words = words
+        self.entity = re.compile(rf"\b({'|'.join(map(re.escape, longest))})(?:e?s)?\b", re.IGNORECASE)
+        self.skeletons: dict[str, tuple[str, int, bool]] = {}
+        for relation, forms in english.wording.items():
+            first = {template.subject_first: k for k, template in reversed([*enumerate(forms)])}
+            for text in english.readings.get(relation, ()):
+                subject_first = text.index(SUBJECT) < text.index(OBJECT)
+                self.skeletons[_bare(text)] = relation, first.get(subject_first, 0), subject_first
+        for relation, forms in english.wording.items():
+            for k, template in enumerate(forms):
+                self.skeletons[_bare(template.text)] = relation, k, template.subject_first
+
+    def read(self, sentence: str) -> tuple[Fact, int] | None:
+        """The fact that a sentence states and the template nearest to it; None where it is none of the wording."""
+        entities: list[str] = []
+
+        def slot(match: re.Match[str]) -> str:
+            entities.append(self.words[match[1].lower()])
+            return "_"
+
+        text = " ".join(sentence.split())
+        text = _LEAD_IN.sub("", text[:1].lower() + text[1:])
+        skeleton = re.sub(r"_(?: _)+", lambda run: f"<{len(run[0].split())}>", self.entity.sub(slot, text))
+        runs = [int(number or 1) for number in re.findall(r"_|<(\d+)>", skeleton)]
+        words = iter(entities)
+        phrases = [" ".join(next(words) for _ in range(run)) for run in runs]
+        bare = _bare(re.sub(r"<\d+>", "_", skeleton))
+        found = self.skeletons.get(bare) or self.skeletons.get(_ADVERB.sub("", bare))
+        if found is None or len(phrases) != 2:
+            return None
+        relation, k, subject_first = found
+        return Fact(relation, *(phrases if subject_first else phrases[::-1])), k
+
+
+def _bare(text: str) -> str:
+    """A sentence without what does not matter: slots alike, lower case, no commas, one kind of article and ending."""
+    text = re.sub(r"\{[so]\}(?:s\b)?", "_", text).lower().replace("\u2019", "'")
+    text = re.sub(r"[,;:\"]", "", text)
+    text = re.sub(r"\b(?:is|are|was)n't\b", lambda verb: f"{verb[0][:-3]} not", text)
+    text = text.replace("compared to", "compared with")
+    return " ".join(_plain_articles(text).rstrip(" .!").split())
+
+
+_ADVERB = re.compile(r"\b(?:clearly|much|also|indeed|in fact|actually|definitely|therefore|thus) ")
 
 
 @lru_cache(maxsize=4096)

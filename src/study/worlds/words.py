@@ -6,11 +6,15 @@ into one lexicon: what the bundled model is pretrained on, what its skill is wat
 
 The openings were chosen so that none is an English word and none makes one with any of the endings
 (checked against a dictionary of 100,000 words), so a hub model does not know the words either.
+
+For a model that reads English the words are names, "Tazdon": a syllable, two consonants that no English word has in
+its middle, and a syllable. Any two of a world differ in three letters or more.
 """
 
 import functools
 import hashlib
 import random
+from operator import ne
 from typing import NamedTuple
 
 OPENINGS = tuple(
@@ -45,16 +49,29 @@ OPENINGS = tuple(
 ENDINGS = tuple("a e i o u".split()) + tuple(v + c for v in "aeiou" for c in "dfgklmnprsvxz")
 
 
+NAME_PARTS = (
+    "bdfghjklmnprstvwz",
+    "aeiou",
+    "zd zg zl zm zn zr zb vl vd vn bv mv tv gv kz dv mz lz".split(),
+    "aeiou",
+    "nrmkltpdgb",
+)
+LETTERS_APART = 3  # between any two names
+TRIES = 20_000
+
+
 class Lexicon(NamedTuple):
     """A part of the word space to draw words from.
 
     Attributes:
         name: "pretraining", "validation" or "study".
         openings: how many openings are in use, evenly spaced over all.
+        english: whether words are names for a model that reads English.
     """
 
     name: str
     openings: int = len(OPENINGS)
+    english: bool = False
 
 
 PRETRAINING, VALIDATION, STUDY = Lexicon("pretraining"), Lexicon("validation"), Lexicon("study")
@@ -81,6 +98,8 @@ def draw_words(rng: random.Random, count: int, lexicon: Lexicon) -> list[str]:
     Raises:
         ValueError: if `count` exceeds twice the number of openings in use.
     """
+    if lexicon.english:
+        return _draw_names(rng, count, lexicon)
     if count <= lexicon.openings:
         return [rng.choice(words) for words in rng.sample(_words(lexicon), count)]
     if count > 2 * lexicon.openings:
@@ -91,3 +110,17 @@ def draw_words(rng: random.Random, count: int, lexicon: Lexicon) -> list[str]:
     twice = set(rng.sample(range(lexicon.openings), count - lexicon.openings))
     drawn = [word for k, words in enumerate(_words(lexicon)) for word in rng.sample(words, 1 + (k in twice))]
     return rng.sample(drawn, count)
+
+
+def _draw_names(rng: random.Random, count: int, lexicon: Lexicon) -> list[str]:
+    names: list[str] = []
+    for _ in range(TRIES):
+        if len(names) == count:
+            return names
+        name = "".join(map(rng.choice, NAME_PARTS)).capitalize()
+        apart = all(sum(map(ne, name, other)) >= LETTERS_APART for other in names)
+        if lexicon_of(name) == lexicon.name and apart:
+            names.append(name)
+    raise ValueError(
+        f"a world needs {count} names, but no more than {len(names)} unlike ones were found; use fewer entities"
+    )

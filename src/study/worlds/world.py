@@ -9,10 +9,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.worlds.logic import Constraints, Derivation, Fact, Rule, Theory
-from study.worlds.wording import SentenceParser, Template, Wording, fill
+from study.worlds.wording import (
+    ENGLISH_LEAD_INS,
+    LEAD_INS,
+    English,
+    EnglishParser,
+    SentenceParser,
+    Template,
+    Wording,
+    fill,
+)
+from study.worlds.words import Lexicon
 
 
 class Statement(NamedTuple):
@@ -106,6 +116,7 @@ class World:
         topics: what each document is about; empty for one fact each.
         phrases: whether entities may be several words.
         original_names: for each entity its name in the file it was read from, if it was.
+        english: the English that it is in, of which `wording` is a part; None in the bundled model's language.
     """
 
     name: str
@@ -118,6 +129,7 @@ class World:
     topics: tuple[Topic, ...] = ()
     phrases: bool = False
     original_names: Mapping[str, str] = field(default_factory=dict)
+    english: English | None = None
 
     @cached_property
     def theory(self) -> Theory:
@@ -161,8 +173,18 @@ class World:
 
     def render(self, statement: Statement) -> str:
         """A statement as a sentence."""
+        return self.sentence("", statement)
+
+    def sentence(self, lead_in: str, statement: Statement) -> str:
+        """A statement as a sentence, after a lead-in if there is one; English begins with a capital."""
         fact = statement.fact
-        return fill(self.template(statement).text, fact.subject, fact.object)
+        text = f"{lead_in} {fill(self.template(statement).text, fact.subject, fact.object)}".lstrip()
+        return text[0].upper() + text[1:] if self.english else text
+
+    @property
+    def lead_ins(self) -> tuple[str, ...]:
+        """What may stand before a sentence."""
+        return ENGLISH_LEAD_INS if self.english else LEAD_INS
 
     def canonical(self, fact: Fact) -> str:
         """A fact in its first wording."""
@@ -174,7 +196,11 @@ class World:
 
     def query(self, statement: Statement) -> str:
         """The sentence up to its last entity, without the space before it."""
-        return self.render(statement)[: -len(f" {self.answer(statement)}.")]
+        return self.render(statement)[: -len(f" {self.answer(statement)}{self.ending(statement)}")]
+
+    def ending(self, statement: Statement) -> str:
+        """What comes after the last entity: a full stop, after the plural's s where there is one."""
+        return self.template(statement).text.rpartition("}")[2]
 
     def with_answer(self, statement: Statement, entity: str) -> Fact:
         """The fact a statement's sentence would state if `entity` came last."""
@@ -272,10 +298,23 @@ class World:
         return ""
 
     @cached_property
-    def _parser(self) -> SentenceParser:
-        return SentenceParser(self.wording, self.phrases)
+    def _parser(self) -> SentenceParser | EnglishParser:
+        return EnglishParser(self.english, self._known) if self.english else SentenceParser(self.wording, self.phrases)
+
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """All that sentences may be about."""
+        return self.entities
 
     def parse(self, sentence: str) -> Statement | None:
         """The statement a sentence makes, behind a lead-in or not; None where it is none of the world's wordings."""
         found = self._parser.read(sentence)
         return Statement(*found) if found else None
+
+
+def worded(lexicon: Lexicon, wording: Wording, english: English | None = None) -> dict[str, Any]:
+    """The wording of a world whose words are of a lexicon, as fields of `World`; the same by default in English."""
+    if not lexicon.english:
+        return {"wording": wording}
+    english = english or English.of(wording, {})
+    return {"wording": english.wording, "english": english}
