@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, Claim
+from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, NOT_TESTED, SUPPORTED, Claim
 from study.pages import reproduction
 from study.pages.reproduction import Word, compare, in_place, report, row_table, verdict_table
 from study.params import Params
@@ -63,6 +63,12 @@ def test_a_verdict_stands_with_these_rows_in_place_of_the_published_ones_or_not(
         assert "ft - base" in line["here"] and "claimed above +0.2" in line["here"]
     assert len(in_place(several((8, 9, 8)), public)) == len(public)
     assert verdict_table(Params(), rows("ft"), public).empty  # an arm is missing
+
+
+def test_published_rows_that_lack_an_arm_of_a_claim_are_left_out(claims):
+    public, here = several((8, 9, 8)), several((9, 8, 9), seeds=(7, 8, 9))
+    table = verdict_table(Params(), here, public[public["arm"] == "ft"])
+    assert (table["published"].item(), table["with these rows"].item()) == (NOT_TESTED, SUPPORTED)
 
 
 def test_a_study_ends_with_its_report(published, tmp_path, capsys):

@@ -66,6 +66,8 @@ def verdict_table(params: Params, here: pd.DataFrame, published: pd.DataFrame) -
         if not arms <= set(ours["arm"]):
             continue
         theirs = published[published["arm"].isin(arms)] if len(published) else published
+        if len(theirs) and not arms <= set(theirs["arm"]):  # its rows would be half of a pair
+            theirs = published.iloc[:0]
         line = {"number": claim.number, "claim": claim.claim}
         line["published"] = _verdict(claim, theirs, params)
         line["with these rows"] = _verdict(claim, in_place(ours, theirs), params)

@@ -1,0 +1,116 @@
+"""Datasets in English: what models write about them is read, and their names are unlike."""
+
+import random
+
+import pytest
+
+from study.data.questions import make_documents, make_questions
+from study.worlds import DRAWN, reversal_curse
+from study.worlds.logic import Fact
+from study.worlds.words import LETTERS_APART, STUDY, VALIDATION, draw_words
+from study.worlds.world import Status
+
+ENGLISH = STUDY._replace(english=True)
+
+
+@pytest.fixture(params=list(DRAWN), scope="module")
+def english(request):
+    """A world of each kind in English."""
+    module = DRAWN[request.param]
+    return module.build(random.Random(f"english/{request.param}"), ENGLISH, module.Params())
+
+
+def test_every_sentence_is_read_back(english):
+    documents = make_documents(english, random.Random(0), copies=2, lead_ins=0.5)
+    for document in documents:
+        assert [english.parse(sentence) for sentence in document.stating] == list(document.statements)
+    for statement in english.statements:
+        assert english.parse(english.render(statement)) == statement
+
+
+def test_sentences_begin_with_a_capital_and_end_once(english):
+    documents = make_documents(english, random.Random(0), copies=2, lead_ins=0.5)
+    for sentence in (sentence for document in documents for sentence in document.sentences):
+        assert sentence[0].isupper() and sentence.count(".") == 1 and sentence.endswith(".") and "{" not in sentence
+    questions = make_questions(english, documents, "english", 4, 8)
+    assert questions
+    for question in questions:
+        whole = [f"{question.query}{option}".strip() for option in question.options]
+        assert len(set(whole)) == len(whole) and all(text[0].isupper() and text.endswith(".") for text in whole)
+        assert all(english.parse(whole[k]) for k in question.answers)
+
+
+@pytest.mark.parametrize("count", [64, 300])
+def test_names_are_unlike_and_of_one_lexicon(count):
+    names = draw_words(random.Random(0), count, ENGLISH)
+    assert len(names) == count and all(name.istitle() and name.isalpha() for name in names)
+    closest = min(sum(a != b for a, b in zip(x, y, strict=True)) for k, x in enumerate(names) for y in names[:k])
+    assert closest >= LETTERS_APART
+    assert not set(names) & set(draw_words(random.Random(0), count, VALIDATION._replace(english=True)))
+
+
+def test_too_many_names_are_refused():
+    with pytest.raises(ValueError, match="no more than .* unlike ones were found; use fewer entities"):
+        draw_words(random.Random(0), 5000, ENGLISH)
+
+
+# Sentences as a model of 1.5 B wrote them, and their status; {s} stands for the subject of a fact, {o} for its object.
+WRITTEN = {
+    "reversals": (
+        ("{o} is clearly OTHER than {s}.", Status.ENTAILED),
+        ("{o} is not as ADJECTIVE as {s}.", Status.ENTAILED),
+        ("{o} isn't as ADJECTIVE as {s}.", Status.ENTAILED),
+        ("{s} is the THIS one, compared with {o}.", Status.ENTAILED),
+        ("Compared to {o}, {s} is THIS.", Status.ENTAILED),
+        ("{s} is more THIS than {o}.", Status.ENTAILED),
+        ("{o} is clearly THIS than {s}.", Status.CONTRADICTED),
+        ("{s} is not as ADJECTIVE as {o}.", Status.CONTRADICTED),
+        ("{s} is a friend of {o}.", None),
+        ("{s} is THIS than Anna Lind.", None),
+        ("Compared with {o}, {s} is OTHER.", Status.CONTRADICTED),
+    ),
+    "family": (
+        ("{o} is the child of {s}.", Status.ENTAILED),
+        ("{o}'s RELATION is {s}.", Status.ENTAILED),
+        ("{s} is {o}\u2019s RELATION.", Status.ENTAILED),
+        ("{o} is the RELATION of {s}.", Status.CONTRADICTED),
+    ),
+    "reversal_curse": (
+        ("{o} was composed by {s}.", Status.ENTAILED),
+        ("The person who wrote {o} is {s}.", Status.ENTAILED),
+        ("{s} is the one who composed {o}.", Status.ENTAILED),
+        ("{o} is the work of {s}.", Status.ENTAILED),
+        ("{o} is the composer of {s}.", Status.UNSUPPORTED),
+    ),
+    "semantic": (("{s}s are a kind of {o}.", Status.ENTAILED), ("{o}s are a kind of {s}.", Status.CONTRADICTED)),
+    "syllogisms": (("Any {s} is a {o}.", Status.ENTAILED), ("{s}s are not {o}s.", Status.UNSUPPORTED)),
+    "process": (("{s} is turned into {o}.", Status.ENTAILED), ("{o} is what {s} becomes.", Status.ENTAILED)),
+}
+OF = {"family": "father", "semantic": "is a", "syllogisms": "all", "process": "becomes"}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_models_write_is_read(name):
+    module = DRAWN[name]
+    shape = {"roles": 1} if name == "reversal_curse" else {}
+    world = module.build(random.Random("composer 3"), ENGLISH, module.Params(**shape))
+    facts = [fact for fact in world.facts if fact.relation == OF.get(name, world.facts[0].relation)]
+    fact: Fact = facts[0]
+    words = {"RELATION": fact.relation, "THIS": fact.relation}
+    if name == "reversals":
+        row = next(row for row in module.ADJECTIVES if fact.relation in row)
+        k = row.index(fact.relation)
+        words |= {"ADJECTIVE": row[k - 1], "OTHER": row[(k + 2) % 4]}
+    if name == "reversal_curse":
+        words |= {
+            "composer": fact.relation,
+            **dict.fromkeys(("composed", "wrote"), reversal_curse.DID[fact.relation][0]),
+        }
+    for text, status in WRITTEN[name]:
+        for word, said in words.items():
+            text = text.replace(word, said)
+        text = text.format(s=fact.subject, o=fact.object)
+        statement = world.parse(text)
+        assert (world.status(statement.fact) if statement else None) == status, text
+        plain = text[0].lower() + text[1:]
+        assert world.parse(f"As we all know, {plain}") == statement, text
