@@ -141,7 +141,7 @@ status: $(READY) ## print what is finished, diverged or failed: STUDY=default; o
 figures: $(READY) ## redraw the figures from the results, without a model: STUDY, or the published study
 	@$(RUN) figures $(OF_STUDY)
 
-verify: $(READY) ## recompute every published verdict from the published rows: STUDY, or the published study
+verify: $(READY) ## recompute the verdicts of the published study, or of STUDY, from its rows
 	@$(RUN) verify $(OF_STUDY)
 
 documents: $(TRIALS) ## compare the methods on your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some

@@ -152,14 +152,19 @@ def reproduce(study: Study = "default") -> int:
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
         print(accuracy_summary(runs[0].params, runs[0].results))
-        if runs[0].params.world_names != ("documents",):
-            from study.pages.reproduction import report
-
-            report(runs[0].params, runs[0].results, PUBLISHED, load_params(study_file(PUBLISHED.name)))
+        _beside_the_published(runs[0].params, runs[0].results)
     else:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
+
+
+def _beside_the_published(params: Params, results: Path) -> None:
+    """Print how a study agrees with the published one."""
+    from study.pages.reproduction import report
+
+    if params.world_names != ("documents",) and results != PUBLISHED:
+        report(params, results, PUBLISHED, load_params(study_file(PUBLISHED.name)))
 
 
 @verb
@@ -277,7 +282,7 @@ def figures(study: Study = PUBLISHED.name) -> int:
 
 @verb
 def verify(study: Study = PUBLISHED.name) -> int:
-    """Recompute every claim of a published study from its rows."""
+    """Recompute every claim of a study from its rows, and compare these with the published study's."""
     from study.evidence.verify import seeds_by_freshness
     from study.evidence.verify import verify as recomputed
 
@@ -295,6 +300,7 @@ def verify(study: Study = PUBLISHED.name) -> int:
     for what, seeds in seeds_by_freshness(params, RESULTS / study).items():
         if seeds:
             print(f"\nseeds {', '.join(map(str, seeds))}: {what}")
+    _beside_the_published(params, RESULTS / study)
     wrong = (~claims["follows"]).sum()
     print(f"\n{wrong} of {len(claims)} published verdicts differ" if wrong else f"\nall {len(claims)} verdicts match")
     return int(wrong > 0)

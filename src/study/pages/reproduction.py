@@ -1,6 +1,5 @@
 """What a study that was run here says of the published one: its rows, run by run, and its verdicts, claim by claim."""
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def verdict_table(params: Params, here: pd.DataFrame, published: pd.DataFrame) -
         line = {"number": claim.number, "claim": claim.claim}
         line["published"] = _verdict(claim, theirs, params)
         line["with these rows"] = _verdict(claim, in_place(ours, theirs), params)
-        line["here"] = "; ".join(_effects(claim, ours, params))
+        line["here"] = _as_claimed(claim, ours, params)
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -91,9 +90,10 @@ def _verdict(claim: Claim, rows: pd.DataFrame, params: Params) -> str:
     return str(judge([claim], effect_table([claim], rows, params.statistics), params.statistics)["verdict"].item())
 
 
-def _effects(claim: Claim, rows: pd.DataFrame, params: Params) -> Iterator[str]:
-    for line in effect_table([claim], rows, params.statistics).itertuples():
-        yield f"{line.compared} {line.effect:+.2f} [{line.low:+.2f}, {line.high:+.2f}], claimed {line.claimed}"
+def _as_claimed(claim: Claim, rows: pd.DataFrame, params: Params) -> str:
+    """How many of a claim's effects are on its side in some rows, and how many beyond doubt on the other."""
+    judged = judge([claim], effect_table([claim], rows, params.statistics), params.statistics).iloc[0]
+    return f"{judged['in']:.0f} and {judged['beyond']:.0f} of {judged['tests']}" if judged["tests"] else "none"
 
 
 def report(params: Params, results: Path, published: Path, published_params: Params) -> list[str]:
@@ -128,7 +128,7 @@ def report(params: Params, results: Path, published: Path, published_params: Par
     table = verdict_table(params, here, public)
     print("\nVerdicts, each claim alone, with the published rows and with these in their place or added")
     show_table(
-        ["claim", "published", "with these rows", "effects in these rows"],
+        ["claim", "published", "with these rows", "effects shown here, and shown against"],
         [
             [f"{line['number']}. {line['claim']}", line["published"], line["with these rows"], line["here"]]
             for line in table.to_dict("records")
