@@ -53,7 +53,7 @@ def several(ft, base=(2, 3, 2), seeds=(0, 1, 2)):
 def test_a_verdict_stands_with_these_rows_in_place_of_the_published_ones_or_not(claims):
     public = several((8, 9, 8))
     for here, verdict, shown in (
-        (several((8,), (2,), (0,)), SUPPORTED, "0 and 0 of 1"),  # one seed alone shows nothing
+        (several((8,), (2,), (0,)), SUPPORTED, "1 and 0 of 1"),  # of one seed the facts are the replicates
         (several((0, 0, 0), (9, 10, 9)), CONTRADICTED, "0 and 1 of 1"),
         (several((8, 3, 5)), INCONCLUSIVE, "0 and 0 of 1"),
         (several((9, 8, 9), seeds=(7, 8, 9)), SUPPORTED, "1 and 0 of 1"),
