@@ -23,12 +23,12 @@ from study.config import ParamsError
 from study.documents import read
 from study.documents.read import read_documents
 from study.evidence.verify import runs_listed
+from study.lm.framing import framed
 from study.lm.generation import generate
 from study.lm.loading import load, load_config, load_tokenizer
 from study.lm.prompts import prompts_in
 from study.pages.page import place_about
 from study.params import Model, load_params
-from study.runs.augment import framed
 
 HTML = "<script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a>"
 

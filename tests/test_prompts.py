@@ -3,10 +3,11 @@ from transformers import PreTrainedTokenizerFast
 
 from study.config import ParamsError
 from study.lm import prompts as module
+from study.lm.framing import DATE, Asking, framed
 from study.lm.prompt_style import _speaks
 from study.lm.prompts import BARE, BUNDLED, CHAT, FULL, OF_BUNDLED, PLAIN, prompts_in
-from study.params import Model, Params
-from study.runs.augment import DATE, framed, sentences_in
+from study.params import Form, Model, Params
+from study.runs.augment import sentences_in
 from study.runs.run import prompts_of
 
 TEMPLATE = (
@@ -74,6 +75,19 @@ def test_a_chat_model_is_asked_in_its_template_and_does_not_think_unless_told(ch
     assert framed(chatting, "hello", prompts, False) == "<s>[user] hello<turn>\n[assistant] <think>\n\n</think>\n\n"
     assert framed(chatting, "hello", prompts, True) == "<s>[user] hello<turn>\n[assistant] "
     assert framed(chatting, "hello", prompts_in(PLAIN, FULL), False) == "hello"
+
+
+def test_a_question_is_asked_in_each_form(chatting):
+    prompts, query = prompts_in(CHAT, FULL), "Ditav is slower than"
+    asking = Asking(chatting, prompts, None)
+    assert asking.context("One.\n\n") + asking.question(query) == f"One.\n\n{query}"
+    asking = Asking(chatting, prompts, Form.QUESTION)
+    assert asking.question(query).startswith("Question: ") and asking.question(query).endswith(f"\nAnswer: {query}")
+    asking = Asking(chatting, prompts, Form.CHAT)
+    whole = asking.context("One.\n\n") + asking.question(query)
+    assert whole.startswith("[user] One.\n\n") and whole.endswith(
+        f"{query} ...<turn>\n[assistant] <think>\n\n</think>\n\n{query}"
+    )
 
 
 def test_a_template_that_writes_today_s_date_writes_the_same_tomorrow(chatting):

@@ -1,6 +1,7 @@
 """All settings of the study, typed and frozen; a params file holds the differences from these defaults."""
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -102,6 +103,13 @@ class Finetuning(Strict):
         return self
 
 
+class Form(StrEnum):
+    """How a question is asked that is the beginning of a sentence, if not left to be continued as it is."""
+
+    QUESTION = "question"  # how does the sentence go on? The answer repeats its beginning
+    CHAT = "chat"  # the same as a turn of the model's chat template, documents included
+
+
 class Prompting(Strict):
     """How models are prompted; the prompts are in params/prompts/english.yaml."""
 
@@ -109,6 +117,7 @@ class Prompting(Strict):
         "auto", description="auto: chat to generate with chat models, and the bundled model's own"
     )
     wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: the shortest prompts")
+    form: Form | None = Field(None, description="how drawn questions are asked; by default they are to be continued")
     thinking: bool = Field(False, description="whether a model that can think does so before it generates")
 
 

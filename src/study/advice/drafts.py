@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from study.data.questions import Document
 from study.data.sentences import generated_sentences
 from study.documents.questions import UserQuestion
+from study.lm.framing import framed
 from study.params import Params
-from study.runs.augment import framed, own_part
+from study.runs.augment import own_part
 from study.runs.run import prompts_of
 from study.runs.with_vllm import generator_of
 

@@ -140,6 +140,20 @@ def _examples(given: Any, place: str, of: str) -> Examples:
     return tuple(tuple((name, str(text)) for name, text in example.items()) for example in given)
 
 
+@cache
+def asked_as(form: str) -> str:
+    """The wording of a question in a form, with a slot for its query.
+
+    Raises:
+        ParamsError: if the file has none.
+    """
+    here = read_yaml(PROMPTS).get("asked")
+    text = here.get(form) if isinstance(here, dict) else None
+    if not isinstance(text, str) or "{query}" not in text:
+        raise ParamsError(f"{shown(PROMPTS)}: asked.{form} = {text!r}: give a text that holds {{query}}")
+    return text
+
+
 def _texts(style: str, wording: str) -> dict[str, Any]:
     """The file's prompts under a style and a wording."""
     here: object = read_yaml(PROMPTS)

@@ -10,12 +10,11 @@ from typing import NamedTuple
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.arms import Source
-from study.config import ParamsError
 from study.data.context import fitting
 from study.data.questions import Document
 from study.data.sentences import generated_sentences
-from study.limits import limited
 from study.lm.attention import positions
+from study.lm.framing import framed
 from study.lm.generation import Generation, generate
 from study.lm.prompts import Prompts
 from study.params import Augmentation, Params
@@ -23,11 +22,7 @@ from study.runs.run import prompts_of
 from study.worlds.world import Split, Stated, Statement, Status, World
 
 UNPARSEABLE, UNJUDGED = "unparseable", "unjudged"
-# Some templates say what day it is, by a setting or by a clock; a prompt must be the same tomorrow.
-DATE = "01 Jan 2025"
-NO_CLOCK = f"{{% macro strftime_now(format) %}}{DATE}{{% endmacro %}}"
 MARGIN = 4  # tokens that two texts may take more when joined
-TEMPLATE_SECONDS, TEMPLATE_GIGABYTES = 10, 1  # that filling in a chat template may take
 THINKS = "<think>"  # the end of a template that always has the model think
 
 
@@ -111,37 +106,6 @@ def generator_with(
         )
 
     return TextGenerator(write, tokenizer, positions(model))
-
-
-def framed(
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: str,
-    prompts: Prompts,
-    thinking: bool,
-    turns: Sequence[tuple[str, str]] = (),
-) -> str:
-    """A prompt in the model's chat template, if it is a chat model; after turns of prompts and answers."""
-    if not prompts.chat:
-        return prompt
-    roles = ("user", "assistant")
-    told = [{"role": role, "content": text} for turn in turns for role, text in zip(roles, turn, strict=True)]
-    if not tokenizer.chat_template:
-        raise ParamsError("prompts.style = 'chat': the model's tokenizer has no chat template; use plain")
-    try:
-        with limited(TEMPLATE_SECONDS, TEMPLATE_GIGABYTES):  # a template is a program that came with the model
-            text: str = tokenizer.apply_chat_template(
-                [*told, {"role": "user", "content": prompt}],
-                chat_template=NO_CLOCK + tokenizer.get_chat_template(),
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=thinking,
-                date_string=DATE,
-            )
-    except Exception as error:  # whatever it does
-        raise ParamsError(
-            f"prompts.style = 'chat': the model's chat template fails ({type(error).__name__}: {error}); use plain"
-        ) from None
-    return text
 
 
 def own_part(text: str, ended: bool, prompts: Prompts) -> tuple[str, bool]:

@@ -24,6 +24,7 @@ from study.lm.attention import PrefixCache, positions
 from study.lm.distillation import soft_targets
 from study.lm.finetuning import Diverged, finetune, steps_for
 from study.lm.flops import forward_flops, size_of
+from study.lm.framing import Asking
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
 from study.paths import is_file
@@ -238,27 +239,29 @@ def evaluate(
             f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
             "fewer shards"
         )
-    given = offered_documents(trial, material)
+    given, asking = offered_documents(trial, material), Asking(tokenizer, prompts, trial.form)
     if spec.context in EACH_ITS_OWN:
-        contexts = own_contexts(trial, model, tokenizer, given, exam, questions)
+        contexts = own_contexts(trial, model, tokenizer, given, exam, questions, asking)
     else:
-        contexts = [in_context(trial, model, tokenizer, given, longest(tokenizer, exam.questions))] * len(questions)
-    texts = [prompts.in_context([document.text for document in documents]) for documents in contexts]
+        most = longest(tokenizer, exam.questions, asking)
+        contexts = [in_context(trial, model, tokenizer, given, most)] * len(questions)
+    texts = [asking.context(prompts.in_context([document.text for document in some])) for some in contexts]
+    asked = [asking.question(question.query) for question in questions]
     started = time.monotonic()
     if spec.context in EACH_ITS_OWN:  # the context is a part of the query
         context = ""
         leads = [f"{text} " if text and not text[-1].isspace() else text for text in texts]
-        queries = [(lead + q.query, q.options) for lead, q in zip(leads, questions, strict=True)]
+        queries = [(lead + text, q.options) for lead, text, q in zip(leads, asked, questions, strict=True)]
     else:
-        context, queries = texts[0], [(q.query, q.options) for q in questions]
+        context, queries = texts[0], [(text, q.options) for text, q in zip(asked, questions, strict=True)]
     scores = score_options(model, tokenizer, context, queries, prefix_cache=prefix_cache)
     seconds = time.monotonic() - started
     size = size_of(model)
     counts = {text: len(tokenizer(text).input_ids) if text else 0 for text in dict.fromkeys(texts)}
     read = [counts[text] for text in texts]
     lengths = [
-        len(tokenizer(q.query, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
-        for q, score in zip(questions, scores, strict=True)
+        len(tokenizer(text, add_special_tokens=False).input_ids) + score.tokens[q.answers[0]]
+        for text, q, score in zip(asked, questions, scores, strict=True)
     ]
     # Without prompt caching, each question pays for the context too.
     whole = [forward_flops(size, past + n, predicted=n) for past, n in zip(read, lengths, strict=True)]
@@ -333,6 +336,7 @@ def own_contexts(
     documents: Sequence[Document],
     exam: Dataset,
     questions: Sequence[Question],
+    asking: Asking,
 ) -> list[tuple[Document, ...]]:
     """The documents in context of each question; as many of them as fit."""
     if trial.spec.context is Context.RETRIEVED:
@@ -343,7 +347,7 @@ def own_contexts(
             raise ValueError(f"{trial.label}: what answers rest on is not known; leave out the arm")
         found = [supporting(exam.world, documents, question) for question in questions]
     return [
-        in_context(trial, model, tokenizer, some, longest(tokenizer, [question]))
+        in_context(trial, model, tokenizer, some, longest(tokenizer, [question], asking))
         for some, question in zip(found, questions, strict=True)
     ]
 
@@ -356,9 +360,10 @@ def _share_of_facts(documents: Sequence[Document], exam: Dataset) -> float:
     return len(stated & set(exam.world.facts)) / len(exam.world.facts)
 
 
-def longest(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> int:
-    """Tokens of the longest of some questions with an option."""
-    texts = [question.query + option for question in questions for option in question.options]
+def longest(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question], asking: Asking) -> int:
+    """Tokens of the longest of some questions with an option, as they are asked."""
+    before = asking.context("")
+    texts = [before + asking.question(q.query) + option for q in questions for option in q.options]
     return max(map(len, tokenizer(texts, add_special_tokens=False).input_ids))
 
 

@@ -18,8 +18,8 @@ from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompt_style import speaks
 from study.lm.prompts import BUNDLED as SPEAKS_BUNDLED
-from study.lm.prompts import Prompts, prompts_in
-from study.params import BUNDLED, Finetuning, Params
+from study.lm.prompts import Prompts, asked_as, prompts_in
+from study.params import BUNDLED, Finetuning, Form, Params
 from study.runs.store import content_hash, declared
 from study.runs.versions import DATA, FINETUNING, GENERATION, SCORING, versions_of
 from study.worlds.shape import Shape
@@ -218,12 +218,18 @@ class EvaluationRun(Run):
             **super().recipe,
             "training": self.training,
             "prompts": words,
+            "form": asked_as(self.form) if self.form else None,
             "context": spec.context,
             "shots": spec.shots,
             "retention": spec.retention,
             "checkpoint_evals": self.params.finetuning.checkpoint_evals if spec.curve else 0,
             "shard": self.shard,
         }
+
+    @property
+    def form(self) -> Form | None:
+        """How its questions are asked; those of documents have a form of their own."""
+        return self.params.prompts.form if self.world != "documents" else None
 
     @property
     def stages(self) -> list[str]:

@@ -31,4 +31,4 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=12)}
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of deeds."""
-    return build_isolated("deeds", rng, lexicon, params, PAIRS, English.of(WORDING, {}))
+    return build_isolated("deeds", rng, lexicon, params, PAIRS, English(WORDING, {}))

@@ -47,4 +47,4 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=12, copies=1
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of roles."""
-    return build_isolated("roles", rng, lexicon, params, PAIRS, English.of(WORDING, {}))
+    return build_isolated("roles", rng, lexicon, params, PAIRS, English(WORDING, {}))
