@@ -116,7 +116,7 @@ class Page:
         if isinstance(self.params, Params):  # what its settings name, too: models, files of worlds, wordings of prompts
             given += [identity(model) for model in (self.params.model, *self.params.model_sizes.models)]
             given += [self.params.shape(world).recipe for world in self.params.world_names]
-            prompts = [text for text in prompts_of(self.params) if text != ()]  # without examples, as if there were none
+            prompts = [text for text in prompts_of(self.params) if text != ()]  # no examples
             given += [prompts, sha256_of(self.params.claims_file)]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL

@@ -3,6 +3,7 @@
 Local: one statement in view. Global: all documents in view, one of them named as the target.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -186,8 +187,14 @@ def closure_facts(world: World, documents: Sequence[Document]) -> dict[Split, se
     return facts
 
 
+def repeats(inference: Inference) -> bool:
+    """Whether a sentence only says again, word for word, what it was generated from."""
+    said, given = (" ".join(re.findall(r"\w+", text.lower())) for text in (inference.sentence, inference.document))
+    return f" {said} " in f" {given} "
+
+
 def quality(inferences: Sequence[Inference], possible: dict[Split, set[str]]) -> dict[str, float]:
-    """Number of sentences, and shares: precision, contradicted, unparseable, recall by split; nan of nothing."""
+    """Number of sentences, and shares of them: repeated, precision, ..., recall by split; nan of nothing."""
 
     def share(status: str, of: Sequence[Inference]) -> float:
         return sum(i.status == status for i in of) / len(of) if of else float("nan")
@@ -195,6 +202,7 @@ def quality(inferences: Sequence[Inference], possible: dict[Split, set[str]]) ->
     parsed = [i for i in inferences if i.status not in (UNPARSEABLE, UNJUDGED)]
     report: dict[str, float] = {
         "sentences": len(inferences),
+        "repeated": sum(map(repeats, inferences)) / len(inferences) if inferences else float("nan"),
         "unparseable": share(UNPARSEABLE, inferences),
         "precision": share(Status.ENTAILED, parsed),
         "contradicted": share(Status.CONTRADICTED, parsed),

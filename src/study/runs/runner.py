@@ -106,6 +106,9 @@ def generation_runs_of(params: Params, store: Store) -> list[GenerationRun]:
     return [run for run in runs.values() if store.has(run.key)]
 
 
+MANY = 0.5  # share of generated sentences that only repeat what they were given, worth a word
+
+
 def _jobs(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that one process performs together, the longest first: evaluations of one training; a generation alone."""
     jobs: dict[str, list[Run]] = {}
@@ -162,7 +165,11 @@ def _ending(store: Store, run: Run) -> str:
     if isinstance(run, GenerationRun):
         quality = record["quality"]
         judged = not math.isnan(quality["precision"])  # of users' own documents the truth is not known
-        return f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
+        said = f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
+        if not quality["sentences"]:
+            return f"{said}: what trains on them trains on documents alone"
+        repeated = quality.get("repeated", 0.0)
+        return said + (f"; {repeated:.0%} only repeat what they were given" if repeated > MANY else "")
     right = store.rows(run.key).groupby("split")["correct"].mean()
     shown = [str(split) for split in (Split.STATED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
     return "  ".join(f"{split} {right[split]:.2f}" for split in shown)
