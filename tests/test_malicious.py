@@ -198,7 +198,7 @@ def test_no_generation_settings_decide_what_is_written(folder):
     ],
 )
 def test_a_chat_template_ends_in_an_error_and_never_in_a_command(folder, mark, monkeypatch, template):
-    monkeypatch.setattr("study.runs.augment.TEMPLATE_SECONDS", 1)
+    monkeypatch.setattr("study.lm.framing.TEMPLATE_SECONDS", 1)
     tokenizer = load_tokenizer(params_of(folder))
     tokenizer.chat_template = template.replace("MARK", str(mark))
     with pytest.raises(

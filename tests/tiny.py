@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from study.arms import ARMS as TABLE
 from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.base_model.tokenizer import build_tokenizer
@@ -15,6 +16,7 @@ ARMS = (
     *("ft augmented lora", "ft augmented replay 30", "ft distilled", "ft oracle", "hybrid"),
     *("icl retention", "ft retention", "ft augmented retention"),
 )
+IN_BOTH = ("base", "icl", "ft", "ft augmented", "ft oracle", "hybrid", "icl retention")  # the others in reversals alone
 
 CHOSEN = ("ft lora", "ft repeated", "ft rephrased", "ft questions", "ft reversed", "ft local", "ft global")
 CHOSEN = (*CHOSEN, "ft augmented lora", "ft distilled", "ft oracle")  # so that two arms alone have a rate to choose
@@ -42,7 +44,7 @@ def settings(model_folder: Path) -> dict[str, Any]:
             "selection_worlds": ["reversals"],
             "chosen": {arm: {"rate": 1e-3} for arm in CHOSEN},
         },
-        "arms": list(ARMS),
+        "arms": {name: TABLE[name].plain() | ({} if name in IN_BOTH else {"worlds": ["reversals"]}) for name in ARMS},
         "augmentation": {"samples": 1, "local_tokens": 24, "global_tokens": 24},
         "model": {"name": str(model_folder), "device": "cpu"},
     }

@@ -20,7 +20,6 @@ from huggingface_hub import HfApi, constants, is_offline_mode, try_to_load_from_
 from study.config import ParamsError
 from study.data import public as public_data
 from study.digest import sha256_of
-from study.lm.gguf import pieces_in, unpack
 from study.lm.hub import (
     FILES,
     LOCK,
@@ -54,6 +53,8 @@ def fetch_gguf(model: Model, weights: Path | None = None, say: Callable[[str], N
     Raises:
         ParamsError: if it cannot be had, is not what was recorded, or cannot be unpacked.
     """
+    from study.lm.gguf import pieces_in, unpack  # only here is torch needed
+
     name, file = model.name, str(model.file)
     if is_folder(Path(name)):
         unpack([Path(name) / file], gguf_sha256(model), say)
