@@ -16,7 +16,17 @@ ARMS = (
     *("ft augmented lora", "ft augmented replay 30", "ft distilled", "ft oracle", "hybrid"),
     *("icl retention", "ft retention", "ft augmented retention"),
 )
-IN_BOTH = ("base", "icl", "ft", "ft augmented", "ft oracle", "hybrid", "icl retention")  # the others in reversals alone
+IN_BOTH = (
+    "base",
+    "icl 1",
+    "icl 8",
+    "icl",
+    "ft",
+    "ft augmented",
+    "ft oracle",
+    "hybrid",
+    "icl retention",
+)  # the others in reversals alone
 
 CHOSEN = ("ft lora", "ft repeated", "ft rephrased", "ft questions", "ft reversed", "ft local", "ft global")
 CHOSEN = (*CHOSEN, "ft augmented lora", "ft distilled", "ft oracle")  # so that two arms alone have a rate to choose

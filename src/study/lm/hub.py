@@ -6,6 +6,7 @@ Models of the hub are pinned in `params/models/lock.yaml`, which `make fetch` wr
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,15 @@ def read_pins() -> dict[str, Pin]:
     Raises:
         ParamsError: naming the entry that cannot be read.
     """
-    pins = read_yaml(LOCK) if LOCK.is_file() else {}
-    return {name: Pin.parse(pin, f"{shown(LOCK)}, {name}") for name, pin in pins.items()}
+    if not LOCK.is_file():
+        return {}
+    stat = LOCK.stat()
+    return dict(_pins_in(LOCK, stat.st_size, stat.st_mtime_ns))
+
+
+@cache
+def _pins_in(file: Path, size: int, modified_ns: int) -> dict[str, Pin]:
+    return {name: Pin.parse(pin, f"{shown(file)}, {name}") for name, pin in read_yaml(file).items()}
 
 
 def pin_of(params: Model) -> Pin | None:
