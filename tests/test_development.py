@@ -32,6 +32,12 @@ def test_rates_and_splittings_are_those_that_were_chosen(table):
     )
 
 
+def test_every_arm_was_tried_on_every_dataset_it_is_for():
+    runs = pd.read_csv(RESULTS / "development" / "05_compare" / "runs.csv")
+    due = {(world, arm) for world in FULL.world_names for arm in FULL.arms_in(world)}
+    assert due == set(zip(runs["world"], runs["arm"], strict=True)) and set(runs["status"]) == {"finished"}
+
+
 def test_no_chosen_rate_is_at_the_edge_of_its_grid(table):
     for (arm, splitting), part in table.groupby(["arm", "splitting"]):
         rates = part["learning rate"]
