@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from study.config import ParamsError
 from study.data.questions import Splitting
 from study.lm.hub import identity, model_folder
 from study.lm.loading import load, pick_device
+from study.lm.scoring import score_options
 from study.pages import report
 from study.pages.experiment import Experiment
 from study.params import Choice, Model, Params
@@ -19,7 +21,7 @@ from study.runs import perform as work
 from study.runs import runner, selection
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
-from study.runs.run import DIVERGED, FINISHED, EvaluationRun, generation_keys, prepare
+from study.runs.run import DIVERGED, FINISHED, EvaluationRun, generation_keys, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, rows_of, run
 from study.runs.store import Store, content_hash
 from study.runs.training_text import answers_in_text
@@ -207,6 +209,26 @@ def test_questions_asked_in_parts_are_answered_as_together(params, store, studie
     many = changed(params, arms=arms, questions=questions | {"shards": 500})
     why = work.join(trial(many, "icl"), store)
     assert "questions.shards = 500: there are" in why[trial(many, "icl").label]
+
+
+def test_the_declared_score_decides(params, store):
+    arms = {arm: params.arms[arm].plain() | {"worlds": ["reversals"]} for arm in ("base", "icl")}
+
+    def rows_by(score):
+        return run(changed(params, arms=arms, prompts=params.prompts.plain() | {"score": score}), store, say=print)
+
+    summed, mean, pmi = (rows_by(score) for score in (None, "mean", "pmi"))
+    assert list(mean["correct"]) == list(summed["correct_by_token_mean"]) == list(pmi["correct_by_token_mean"])
+    model, tokenizer = load(params.model)
+    material, prompts = prepare(params, "reversals", 0), prompts_of(params)
+    assert material.world.without_names(material.questions[0].query).split().count("it") == 1
+    for arm, context in (("base", ""), ("icl", prompts.in_context([d.text for d in material.documents]))):
+        nameless = [(material.world.without_names(q.query), q.options) for q in material.questions]
+        priors = [np.array(score.log_probs) for score in score_options(model, tokenizer, context, nameless)]
+        own = pmi[pmi["arm"] == arm]
+        gains = [np.array(scores) - prior for scores, prior in zip(own["option_log_probs"], priors, strict=True)]
+        right = [gain.argmax() in q.answers for gain, q in zip(gains, material.questions, strict=True)]
+        assert list(own["correct"]) == right and list(own["correct"]) != list(summed[summed["arm"] == arm]["correct"])
 
 
 def test_the_order_of_questions_does_not_matter(params, studied):

@@ -110,6 +110,13 @@ class Form(StrEnum):
     CHAT = "chat"  # the same as a turn of the model's chat template, documents included
 
 
+class Score(StrEnum):
+    """Which score of an option decides, if not the sum of its tokens' log-probabilities."""
+
+    MEAN = "mean"  # over its tokens
+    PMI = "pmi"  # less what the option has where the question names nobody: its pointwise mutual information
+
+
 class Prompting(Strict):
     """How models are prompted; the prompts are in params/prompts/english.yaml."""
 
@@ -118,6 +125,7 @@ class Prompting(Strict):
     )
     wording: Literal["full", "bare"] = Field("full", description="bare is the ablation: the shortest prompts")
     form: Form | None = Field(None, description="how drawn questions are asked; by default they are to be continued")
+    score: Score | None = Field(None, description="which score of an option decides; by default the sum")
     thinking: bool = Field(False, description="whether a model that can think does so before it generates")
 
 

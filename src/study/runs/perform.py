@@ -27,6 +27,7 @@ from study.lm.flops import forward_flops, size_of
 from study.lm.framing import Asking
 from study.lm.loading import load, pick_device
 from study.lm.scoring import OptionScores, score_options
+from study.params import Score
 from study.paths import is_file
 from study.runs import training_text
 from study.runs.augment import MARGIN, Inference, augment, closure_facts, fact_and_answer, quality
@@ -256,6 +257,14 @@ def evaluate(
         context, queries = texts[0], [(text, q.options) for text, q in zip(asked, questions, strict=True)]
     scores = score_options(model, tokenizer, context, queries, prefix_cache=prefix_cache)
     seconds = time.monotonic() - started
+    priors = None
+    if trial.params.prompts.score is Score.PMI:
+        if exam.world is None:
+            raise ValueError("prompts.score = 'pmi': whom a question names is not known; use another score")
+        nameless = [asking.question(exam.world.without_names(question.query)) for question in questions]
+        leads = leads if spec.context in EACH_ITS_OWN else [""] * len(questions)
+        unasked = [(lead + text, q.options) for lead, text, q in zip(leads, nameless, questions, strict=True)]
+        priors = score_options(model, tokenizer, context, unasked, prefix_cache=prefix_cache)
     size = size_of(model)
     counts = {text: len(tokenizer(text).input_ids) if text else 0 for text in dict.fromkeys(texts)}
     read = [counts[text] for text in texts]
@@ -281,7 +290,7 @@ def evaluate(
         )
         / len(lengths),
     }
-    rows = _rows(trial, questions, scores)
+    rows = _rows(trial, questions, scores, priors)
     rows["gflops"] = [flops / 1e9 for flops in whole]
     rows["covered"] = rows["misled"] = rows["exposure"] = rows["untaught"] = None
     if exam.world and not spec.retention:
@@ -386,8 +395,18 @@ def in_context(
     return fitting(documents, tokens_of, least, f"{trial.world}/{trial.seed}") if documents else ()
 
 
-def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[OptionScores]) -> pd.DataFrame:
-    """Questions with each option's log-probability and whether the true one is the likeliest."""
+def _rows(
+    trial: EvaluationRun,
+    questions: Sequence[Question],
+    scores: Sequence[OptionScores],
+    priors: Sequence[OptionScores] | None,
+) -> pd.DataFrame:
+    """Questions with each option's log-probability and whether the true one is the likeliest, by the score declared."""
+    summed = [np.array(score.log_probs) for score in scores]
+    means = [np.divide(score.log_probs, score.tokens) for score in scores]
+    deciding = means if trial.params.prompts.score is Score.MEAN else summed
+    if priors:
+        deciding = [own - np.array(prior.log_probs) for own, prior in zip(summed, priors, strict=True)]
     rows = pd.DataFrame([question._asdict() for question in questions])
     rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
     about = {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "retention": trial.spec.retention}
@@ -395,10 +414,8 @@ def _rows(trial: EvaluationRun, questions: Sequence[Question], scores: Sequence[
         rows.insert(place, column, value)
     rows["option_log_probs"] = [score.log_probs for score in scores]
     rows["option_tokens"] = [score.tokens for score in scores]
-    rows["correct"] = [likeliest(s.log_probs) in q.answers for q, s in zip(questions, scores, strict=True)]
-    rows["correct_by_token_mean"] = [
-        likeliest(np.divide(s.log_probs, s.tokens)) in q.answers for q, s in zip(questions, scores, strict=True)
-    ]
+    rows["correct"] = [likeliest(own) in q.answers for q, own in zip(questions, deciding, strict=True)]
+    rows["correct_by_token_mean"] = [likeliest(own) in q.answers for q, own in zip(questions, means, strict=True)]
     rows["chance"] = [question.chance for question in questions]
     rows["params_sha256"] = content_hash(trial.params.plain())
     rows["model_sha256"] = trial.model_sha256

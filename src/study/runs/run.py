@@ -219,6 +219,7 @@ class EvaluationRun(Run):
             "training": self.training,
             "prompts": words,
             "form": asked_as(self.form) if self.form else None,
+            "score": self.params.prompts.score,
             "context": spec.context,
             "shots": spec.shots,
             "retention": spec.retention,

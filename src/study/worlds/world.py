@@ -4,6 +4,7 @@ Everything a trial needs comes from this one object: documents, questions with f
 text, and the judgement of generated text. Nothing is true in a world but what its deductive closure holds.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -201,6 +202,12 @@ class World:
     def ending(self, statement: Statement) -> str:
         """What comes after the last entity: a full stop, after the plural's s where there is one."""
         return self.template(statement).text.rpartition("}")[2]
+
+    def without_names(self, text: str) -> str:
+        """A text with "it" in the place of each entity."""
+        names = sorted({*self.entities, *self._known}, key=len, reverse=True)
+        bare = re.sub(rf"\b(?:{'|'.join(map(re.escape, names))})\b", "it", text)
+        return bare[:1].upper() + bare[1:] if self.english else bare
 
     def with_answer(self, statement: Statement, entity: str) -> Fact:
         """The fact a statement's sentence would state if `entity` came last."""
