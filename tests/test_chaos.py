@@ -52,6 +52,7 @@ def test_a_study_that_was_torn_and_then_killed_goes_on_to_the_same_rows(referenc
     assert reference.unlike(study) == []
 
 
+@pytest.mark.nightly
 def test_what_is_not_as_it_was_is_seen(reference):
     study = reference.copied_study("seen")
     assert reference.unlike(study) == []

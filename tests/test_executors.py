@@ -156,6 +156,7 @@ def test_a_process_of_its_own_gives_the_rows_of_this_one(params, tmp_path):
         pd.testing.assert_frame_equal(here.rows(unit.key), there.rows(unit.key), check_exact=True)
 
 
+@pytest.mark.nightly
 def test_where_what_processes_are_forked_from_was_killed_another_one_is_begun():
     executors._in_process(_own_id)
     server = multiprocessing.forkserver._forkserver._forkserver_pid

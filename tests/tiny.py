@@ -18,6 +18,7 @@ ARMS = (
 )
 IN_BOTH = (
     "base",
+    "irrelevant",
     "icl 1",
     "icl 8",
     "icl",
