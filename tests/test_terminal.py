@@ -94,3 +94,8 @@ def test_output_to_a_file_is_plain_and_of_one_width(capsys, monkeypatch):
     show_table(["text"], [["word " * 100]])
     printed = capsys.readouterr().out
     assert FILE_WIDTH - 10 < max(map(len, printed.splitlines())) <= FILE_WIDTH and "\x1b" not in printed
+
+
+def test_the_published_page_of_documents_is_up_to_date(capsys):
+    assert cli.main(["status", "--study", "documents"]) == 0
+    assert re.search(r"^07_your_documents +up to date ", capsys.readouterr().out, re.MULTILINE)
