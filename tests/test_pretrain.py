@@ -229,6 +229,7 @@ def _stopped_after(checks: int, run: PretrainingRun, folder) -> None:
             run.train_stage(say, folder)
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(first, tmp_path):
     whole = PretrainingRun(TINY, "cpu")  # as it was before it was shipped, which rounds it
     whole.resume(base_model.state_folder(TINY, 0, 1))
@@ -275,6 +276,7 @@ def test_a_gate_counts_what_its_stage_teaches():
     assert standing(skill, stage.model_copy(update={"chains": 0.0})) == 1.0
 
 
+@pytest.mark.nightly
 def test_the_quickest_seed_of_a_race_is_shipped_and_loads_as_a_model_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(base_model, "BUILD", tmp_path / "build")
     lines: list[str] = []
@@ -292,6 +294,7 @@ def test_the_quickest_seed_of_a_race_is_shipped_and_loads_as_a_model_of_its_own(
     assert "seed 0: taken up at 0.01 M tokens" in lines and again.place == run.place
 
 
+@pytest.mark.nightly
 def test_a_recipe_goes_on_from_the_last_stage_that_another_has_in_common(first, tmp_path, monkeypatch):
     longer = TINY.plain()
     longer["stages"][1]["most_tokens"] += 1000
@@ -459,6 +462,7 @@ def test_text_of_its_own_is_measured_by_world_and_over_all(monkeypatch):
     assert local.loc[("precision", ""), "value"] > 0.7 and local.loc[("recall", "reversal"), "value"] > 0.7
 
 
+@pytest.mark.nightly
 def test_the_report_measures_prints_and_leaves_a_card(tmp_path, monkeypatch, capsys):
     for name, value in (("FACTS", (4,)), ("MOST_FACTS", 8), ("STUDY_FACTS", 4), ("STUDIED", ("reversals",))):
         monkeypatch.setattr(base_report, name, value)

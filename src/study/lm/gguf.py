@@ -18,11 +18,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from study.config import ParamsError
 from study.digest import sha256_of
 from study.lm.hub import UNPACKED, File, unpacked_folder
+from study.lm.loading import MOST_SHOWN, NO_CODE
 from study.paths import is_folder
 
 BYTES = 2  # of a weight
 PART = 2**24  # bytes read at once
-NO_CODE = {"local_files_only": True, "trust_remote_code": False}
 
 
 def pieces_in(folder: Path, name: str, entry: File) -> list[Path]:
@@ -146,7 +146,7 @@ def _save(source: Path, folder: Path, named: str) -> None:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        what = " ".join(str(error).split())[:300]
+        what = " ".join(str(error).split())[:MOST_SHOWN]
         raise ParamsError(
             f"FILE = {named!r}: cannot be loaded ({type(error).__name__}: {what}); give a causal language model whose "
             "architecture transformers reads from GGUF, or the same model in safetensors"
