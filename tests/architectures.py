@@ -56,6 +56,7 @@ SMALL = {
     **dict.fromkeys(("initializer_range", "init_std"), 0.3),
     **dict.fromkeys(("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "index_head_dim"), WIDTH // HEADS),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank"), WIDTH // 2),
+    **{"linear_head_dim": WIDTH // HEADS, "linear_num_heads": HEADS},
     **dict.fromkeys(("ffn_hidden_size", "shared_expert_intermediate_size"), 2 * WIDTH),
     **dict.fromkeys(("hidden_size_per_layer_input", "laurel_rank", "global_head_dim"), WIDTH // HEADS),
     "expert_ffn_hidden_size": WIDTH,
