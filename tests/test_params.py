@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from study.arms import ARMS
 from study.base_model.recipe import RECIPES, Pretraining, load_recipe
 from study.config import ParamsError, read_yaml
 from study.pages.terminal import show_cautions
@@ -206,3 +207,11 @@ def test_a_model_of_its_own_trained_at_the_bundled_model_s_rates_is_cautioned(ca
     for settings in ({}, {"model": model, "finetuning": own}, {"model": model, "finetuning": {"method": "lora"}}):
         show_cautions(Params.parse(settings, "mine.yaml"))
         assert not capsys.readouterr().out
+
+
+def test_an_arm_of_the_table_may_differ_in_part():
+    params = Params.parse({"arms": ["base", {"ft": {"worlds": ["reversals"]}}]}, "test")
+    assert params.arms["ft"].worlds == ("reversals",) and params.arms["ft"].train == ARMS["ft"].train
+    for wrong in ({"ft": ["reversals"]}, {"ft": {}, "icl": {}}, {"unknown": {}}, 3):
+        with pytest.raises(ParamsError, match="no arm of the table"):
+            Params.parse({"arms": [wrong]}, "test")

@@ -192,7 +192,7 @@ class Params(Strict):
 
     @classmethod
     def parse(cls, values: dict[str, Any], source: str) -> Self:
-        """As elsewhere; `arms` may be a list of names of the table.
+        """As elsewhere; `arms` may be a list of arms of the table, each its name, or its name with what differs.
 
         Raises:
             ParamsError: one line for each bad field.
@@ -200,12 +200,16 @@ class Params(Strict):
         arms = values.get("arms")
         if not isinstance(arms, list) or not arms:
             return super().parse(values, source)
-        if unknown := [name for name in arms if not isinstance(name, str) or name not in ARMS]:
-            raise ParamsError(
-                f"{source}: these settings cannot be run\n  arms = {unknown[0]!r}: no arm of the table; there are: "
-                f"{', '.join(ARMS)}. Or give a mapping of arms of your own"
-            )
-        return super().parse({**values, "arms": {name: ARMS[name].plain() for name in arms}}, source)
+        listed: dict[str, Any] = {}
+        for entry in arms:
+            name, own = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (entry, {})
+            if not isinstance(name, str) or name not in ARMS or not isinstance(own, dict):
+                raise ParamsError(
+                    f"{source}: these settings cannot be run\n  arms = {entry!r}: no arm of the table; there are: "
+                    f"{', '.join(ARMS)}. Or give a mapping of arms of your own"
+                )
+            listed[name] = ARMS[name].plain() | own
+        return super().parse({**values, "arms": listed}, source)
 
     @model_validator(mode="after")
     def _combination_is_possible(self) -> Self:
