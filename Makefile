@@ -121,7 +121,7 @@ smoke: $(TRIALS) ## run a small version of the study
 	@$(RUN) reproduce --study smoke
 
 test: $(READY) ## run the tests; MARKER=nightly (or whole, chaos): the slow ones; ONLY=expression of pytest's -k
-	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(filter chaos,$(MARKER)),,-n 3) $(if $(MARKER),-m "$(MARKER)") $(if $(ONLY),-k "$(ONLY)")
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest $(if $(filter chaos,$(MARKER)),,-n 2) $(if $(MARKER),-m "$(MARKER)") $(if $(ONLY),-k "$(ONLY)")
 
 golden: $(READY) ## record the golden study of the tests again, once a version of results was raised
 	@OMP_WAIT_POLICY=passive PYTHONPATH="tests:$$PYTHONPATH" $(BIN)/python -m golden
