@@ -112,6 +112,24 @@ def test_a_claim_of_which_a_part_cannot_be_tested_is_not_tested():
     assert verdict_of(claim(above=0, at_least=2), ROWS) == NOT_TESTED  # one place is no two
 
 
+def test_an_arm_that_lacks_a_dataset_or_a_seed_is_compared_where_it_has_both():
+    rows = [
+        answers(arm, spread(share), w, seed=s)
+        for w in ("reversals", "family")
+        for s in (0, 1, 2)
+        for arm, share in (("good", 0.9), ("bad", 0.4))
+    ]
+    whole = pd.concat(rows)
+    of_one = whole[(whole["arm"] == "bad") | (whole["world"] == "reversals")]
+    pooled, each = claim(above=0, pooled=True), claim(above=0)
+    assert verdict_of(pooled, whole) == SUPPORTED and verdict_of(pooled, of_one) == NOT_TESTED
+    assert effect_table([each], of_one, STATISTICS)["world"].tolist() == ["reversals"]
+    diverged = whole[(whole["arm"] == "bad") | (whole["seed"] != 1)]
+    for one in (pooled, each):
+        assert set(effect_table([one], whole, STATISTICS)["seeds"]) == {3}
+        assert set(effect_table([one], diverged, STATISTICS)["seeds"]) == {2}
+
+
 def test_effects_say_where_they_are_and_in_which_unit():
     rows = pd.concat([ROWS, ROWS.assign(split="two hops")])
     places = {"worlds": ["reversals", "family"], "splits": ["reversal", "two hops"], "pooled": True}

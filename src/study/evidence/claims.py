@@ -124,8 +124,17 @@ class Effect(Strict):
             total += weight * values.to_numpy()
         return one.assign(value=total)
 
+    def _shared(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of datasets and seeds that every arm compared has; none where a dataset of the pool lacks one."""
+        rows = rows[rows["arm"].isin(self.arms)]
+        counts = rows.groupby(["world", "seed"])["arm"].transform("nunique")
+        shared = rows[counts == len(set(self.arms))]
+        return shared.iloc[:0] if self.pooled and set(shared["world"]) < set(rows["world"]) else shared
+
     def contrasts(self, rows: pd.DataFrame) -> Iterator[tuple[str, str, Contrast]]:
-        """Dataset, split and difference of each test that the rows allow.
+        """Dataset, split and difference of each test that the rows allow, over the seeds that every arm has.
+
+        A pooled effect needs every arm on every dataset that any of them has.
 
         Raises:
             ValueError: if two arms were evaluated on different questions.
@@ -133,6 +142,7 @@ class Effect(Strict):
         here = rows[rows["world"].isin(self.worlds) & rows["split"].isin(self.splits)]
         if self.untaught:
             here = here[here["untaught"] == True] if "untaught" in here else here.iloc[:0]  # noqa: E712 (may be None)
+        here = self._shared(here)
         groups = [(self.places, here)] if self.pooled else here.groupby(["world", "split"], sort=False)
         for (world, split), group in groups:
             one = self._side(group, self.of)
