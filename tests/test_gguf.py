@@ -168,6 +168,9 @@ def test_identity_is_of_the_file_not_of_where_it_lies(pinned, written, tmp_path)
     assert hub.identity(Model(name=str(copy), file=FILE)) == hub.identity(pinned)
     with pytest.raises(ParamsError, match=r"model\.file = 'other\.gguf': .*records no such file of"):
         hub.identity(Model(name=NAME, file="other.gguf"))
+    for use in (lambda: hub.identity(Model(name=NAME)), lambda: fetch.fetch(NAME)):
+        with pytest.raises(ParamsError, match=rf"its weights are in GGUF files; add model\.file, one of: {FILE}"):
+            use()
     with pytest.raises(ParamsError, match="leave it out for 'bundled'"):
         Model.parse({"file": FILE}, "test")
 

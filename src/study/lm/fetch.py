@@ -97,12 +97,13 @@ def fetch(name: str, revision: str | None = None, weights: bool = True, say: Cal
     Raises:
         ParamsError: if it cannot be fetched, has no safetensors, does not fit on the disk, or is not what was recorded.
     """
+    pins = read_pins()
+    pin = pin_of(Model(name=name)) if name in pins else None
     cache = Path(constants.HF_HUB_CACHE)
     if is_offline_mode():
         remedy = f"unset it, or bring {cache} and {shown(LOCK)} from where the model was fetched"
         raise ParamsError(f"MODEL = {name!r}: HF_HUB_OFFLINE is set, so nothing is fetched; {remedy}")
-    pins, api = read_pins(), HfApi()
-    pin = pins.get(name)
+    api = HfApi()
     wanted = revision or (pin.revision if pin else None)
     with _of_the_hub(name, wanted):
         info = api.model_info(name, revision=wanted, files_metadata=True)

@@ -74,8 +74,12 @@ def pin_of(params: Model) -> Pin | None:
         what = f"{shown(LOCK)} has {params.name} at {pin.revision!r}"
         remedy = f"leave revision out, or move the pin with `{command}`"
         raise ParamsError(f"model.revision = {params.revision!r}: {what}; {remedy}")
+    known = ", ".join(pin.files or {}) or "none"
+    if not params.file and pin.files and all(file.endswith(".gguf") for file in pin.files):
+        raise ParamsError(
+            f"model.name = {params.name!r}: its weights are in GGUF files; add model.file, one of: {known}"
+        )
     if params.file and params.file not in (pin.files or {}):
-        known = ", ".join(pin.files or {}) or "none"
         what = f"{shown(LOCK)} records no such file of {params.name} ({known})"
         raise ParamsError(f"model.file = {params.file!r}: {what}; pin it with `{command}`")
     return pin
