@@ -111,6 +111,11 @@ class Run:
         return [self.world]
 
     @property
+    def dataset(self) -> str:
+        """The name of its documents and questions, which seeds what is drawn from them."""
+        return f"{self.world}/{self.seed}"
+
+    @property
     def key(self) -> str:
         """Content hash of the recipe."""
         return content_hash(declared(self.recipe))[:KEY_DIGITS]
