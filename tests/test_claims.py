@@ -214,13 +214,22 @@ def _made_up(effects: list[Effect], inside: bool | None, rng: np.random.Generato
         elif not others:
             total = 0.3
         values = {**base, effect.of.arm: wanted + total}
-        worlds = effect.worlds[:6]
-        noise = 0.3 if inside is None else 0.01
-        for world, split, (arm, value), seed in itertools.product(worlds, effect.splits, values.items(), range(seeds)):
-            questions = value + noise * rng.standard_normal() + noise * rng.standard_normal(3)
-            kind = effect.of.kind or ""
-            part = answers(arm, [True] * 3, world, str(split), seed, kind=str(kind), chance=chance)
-            parts.append(part.assign(correct=questions, covered=effect.of.covered))
+        noise, facts = 0.3 if inside is None else 0.01, range(3)
+        places = itertools.product(effect.worlds[:6], map(str, effect.splits), values, range(seeds), facts)
+        rows = pd.DataFrame(places, columns=["world", "split", "arm", "seed", "fact"])
+        of_seed = np.repeat(rng.standard_normal(len(rows) // len(facts)), len(facts))
+        parts.append(
+            rows.assign(
+                item_id=rows["fact"].astype(str),
+                cluster=rows["seed"].astype(str) + "/" + rows["fact"].astype(str),
+                correct=rows["arm"].map(values) + noise * (of_seed + rng.standard_normal(len(rows))),
+                chance=chance,
+                kind=str(effect.of.kind or ""),
+                covered=effect.of.covered,
+                untaught=True,
+                gflops=1.0,
+            )
+        )
     return pd.concat(parts, ignore_index=True)
 
 

@@ -143,7 +143,9 @@ def test_published_rows_are_those_that_the_last_page_lists(tmp_path):
     assert len(rows) == 3 and set(rows["arm"]) == {"ft"}
 
 
-def test_a_notebook_run_with_other_params_ends_with_what_differs(params, tmp_path, monkeypatch, capsys):
+def test_a_notebook_run_with_other_params_ends_with_what_differs(
+    params, tmp_path, monkeypatch, capsys, in_this_process
+):
     """The notebook's own work is done without its page; the published study is the same trials."""
     values = {**params.plain(), "worlds": {"reversals": params.worlds.reversals.plain()}}
     (tmp_path / "mine.yaml").write_text(json.dumps(values))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import one_process
 from study import cli
 from study.advice import recommend
 from study.advice.drafts import pairs_in
@@ -151,7 +152,8 @@ def small(params: Params, **more) -> Params:
 def experiment(params, tmp_path_factory):
     results = tmp_path_factory.mktemp("documents")
     study = Experiment(small(params), results, "07_your_documents")
-    run(study.params, store_of(results), say=lambda line: None)
+    with one_process():
+        run(study.params, store_of(results), say=lambda line: None)
     return study
 
 

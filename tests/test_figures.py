@@ -133,6 +133,7 @@ def spent(*questions: int) -> pd.DataFrame:
         lambda: comparisons.cost_accuracy(spent(1, 9), ARMS, "icl"),
         lambda: figures.learning_curves(curves(), ARMS),
         lambda: figures.model_sizes_figure(model_sizes(), ARMS),
+        lambda: figures.models_by_facts(model_sizes().assign(**{"model": "a/b", "in the dataset": 8}), ARMS),
         lambda: figures.skill_history(history()),
         lambda: figures.skill_by_facts(model_sizes().assign(facts=lambda table: table["parameters"] // 1_000_000)),
     ],

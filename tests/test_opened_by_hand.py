@@ -53,6 +53,7 @@ def test_other_settings_go_to_a_folder_of_their_own(scratch):
     assert list((own / NOTEBOOK).glob("*.csv")) and published(scratch) == before
 
 
+@pytest.mark.nightly
 def test_what_is_no_parameter_is_refused(scratch):
     (scratch.folder / "settings.yaml").write_text(yaml.safe_dump({"finetuning": {"epochs": 3}}))
     before = published(scratch)

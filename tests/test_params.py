@@ -128,6 +128,18 @@ def test_a_recipe_can_extend_another(tmp_path):
             {"model_sizes": {"models": [{"name": "bundled"}], "arms": ["icl", "lora"]}},
             r"model_sizes.arms: no arm \['lora'\]; there are: base, irrelevant",
         ),
+        (
+            {"model_sizes": {"sizes": [1]}, "worlds": {"reversals": {"size": 16}}},
+            r"model_sizes.sizes = 1: worlds.reversals.size must be 2 or more",
+        ),
+        (
+            {"model_sizes": {"sizes": [200]}, "worlds": {"syllogisms": {"size": 8}}},
+            r"worlds.syllogisms.size must be 194 or less",
+        ),
+        (
+            {"model_sizes": {"sizes": [8]}, "worlds": {"berglund": {"people": 4}}},
+            r"model_sizes.sizes = 8: worlds.berglund has no size; leave one of them out",
+        ),
         ({"model": {"name": "owner/name", "revision": "main"}}, r"revision 'main' of 'owner/name' is no 40-hex commit"),
         ({"model": {"revision": "a" * 40}}, r"revision .* is for hub models only"),
     ],

@@ -123,11 +123,9 @@ def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
     """The same from rows: right or wrong answers, two a fact, on facts that are hard or easy, in six seeds."""
     rng, held, runs = np.random.default_rng(5), 0, 150
     for _ in range(runs):
-        parts = []
-        for seed in range(6):
-            easy = np.repeat(rng.beta(2, 2, size=20), 2)
-            parts.append(answers("a", rng.random(40) < easy, seed=seed, per_fact=2))
-        found = accuracy(pd.concat(parts), STATISTICS)
+        easy = np.repeat(rng.beta(2, 2, size=(6, 20)), 2, axis=1)
+        right = rng.random(easy.shape) < easy
+        found = accuracy(pd.concat(answers("a", row, seed=k, per_fact=2) for k, row in enumerate(right)), STATISTICS)
         held += found.low <= 0.5 <= found.high
     assert 0.91 <= held / runs <= 0.99
 

@@ -12,7 +12,7 @@ from study.datasets import WORLDS
 from study.lm.prompts import OF_BUNDLED
 from study.runs import training_text as tt
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
-from study.worlds.words import PRETRAINING, STUDY, lexicon_of
+from study.worlds.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, lexicon_of
 from study.worlds.world import Kind, Split
 
 NAME = "reversals/0"
@@ -133,14 +133,9 @@ def test_replayed_texts_are_other_datasets_in_other_words():
     assert texts == list(itertools.islice(tt.replayed_texts(OF_BUNDLED, NAME), 8)) and len(set(texts)) == 8
     assert all(" so: " in text for text in texts)
     words = {word for text in texts for word in text.replace(".", " ").replace(",", " ").split()}
-    assert STUDY.name not in {lexicon_of(w) for w in words if w in _nonsense()} and len(words & _nonsense()) > 30
-
-
-def _nonsense() -> set[str]:
-    from study.worlds.words import ENDINGS, OPENINGS
-
     everyday = {"father", "mother"}
-    return {o + e for o in OPENINGS for e in ENDINGS if lexicon_of(o + e) == PRETRAINING.name} - everyday
+    nonsense = words & {opening + ending for opening in OPENINGS for ending in ENDINGS} - everyday
+    assert {lexicon_of(word) for word in nonsense} == {PRETRAINING.name} and len(nonsense) > 30
 
 
 def test_what_needs_a_closure_is_refused_without_one(comparisons):

@@ -11,6 +11,8 @@ from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.config import ParamsError
 from study.data.questions import Splitting
+from study.figures import captions
+from study.figures import curves as figures
 from study.lm.hub import identity, model_folder
 from study.lm.loading import load, pick_device
 from study.lm.scoring import score_options
@@ -75,7 +77,8 @@ def test_the_matched_control_has_the_steps_and_tokens_of_its_model_exactly(param
     arms = {name: params.arms[name].plain() for name in ("ft", "ft oracle")}
     arms["ft repeated"] = {**arms["ft"], "as_long_as": "ft oracle"}
     tuning = {**params.finetuning.plain(), "learning_rates": [1e-3]}
-    small = changed(params, arms=arms, finetuning=tuning)
+    worlds = {"reversals": params.worlds.reversals.plain()}
+    small = changed(params, arms=arms, finetuning=tuning, worlds=worlds)
     run(small, store, say=lambda line: None)
     records = {unit.label: store.record(unit.key) for unit in evaluation_runs_of(small, store)}
     for world in small.world_names:
@@ -186,8 +189,9 @@ def test_rows_do_not_depend_on_what_was_finished_before(params, store, studied):
 def test_questions_asked_in_parts_are_answered_as_together(params, store, studied):
     arms = {arm: params.arms[arm].plain() for arm in ("base", "icl", "ft")}
     questions, tuning = params.questions.plain(), params.finetuning.plain() | {"learning_rates": [1e-3]}
-    parted = changed(params, arms=arms, questions=questions | {"shards": 3}, finetuning=tuning)
-    whole = changed(params, arms=arms, finetuning=tuning)
+    worlds = {"reversals": params.worlds.reversals.plain()}
+    parted = changed(params, arms=arms, questions=questions | {"shards": 3}, finetuning=tuning, worlds=worlds)
+    whole = changed(params, arms=arms, finetuning=tuning, worlds=worlds)
     rows, together = (run(each, store, say=lambda line: None) for each in (parted, whole))
     units = [unit for wave in runner.waves_of(parted, store) for unit in wave]
     shards = [unit for unit in units if unit.shard is not None]
@@ -287,30 +291,57 @@ def test_an_arm_may_name_its_method(params, store):
     assert trial(study, "ft").key == trial(other, "ft lora").key
 
 
-def test_the_ladder_runs_its_arms_on_its_models(params, studied, tmp_path, tokenizer):
-    build_model(Architecture(width=16, head_width=8, positions=1024), len(tokenizer), layers=2, seed=1).save_pretrained(
-        tmp_path / "small"
-    )
+@pytest.fixture
+def another_model(tmp_path, tokenizer):
+    """A smaller one than the study's."""
+    shape = Architecture(width=16, head_width=8, positions=1024)
+    build_model(shape, len(tokenizer), layers=2, seed=1).save_pretrained(tmp_path / "small")
     tokenizer.save_pretrained(tmp_path / "small")
-    model = {"name": str(tmp_path / "small"), "device": "cpu"}
-    climbing = changed(params, model_sizes={"models": [model], "arms": ["icl", "ft"]})
-    assert [other.model.name for other in climbing.other_models] == [model["name"]] and set(
-        climbing.other_models[0].arms
-    ) == {
-        "icl",
-        "ft",
-    }
-    experiment = Experiment(climbing, studied[0].folder.parent, "model_sizes")
+    return {"name": str(tmp_path / "small"), "device": "cpu"}
+
+
+def test_models_are_compared_with_some_arms(params, studied, another_model):
+    compared = changed(params, model_sizes={"models": [another_model], "arms": ["icl", "ft"]})
+    (other,) = compared.other_models
+    assert other.model.name == another_model["name"] and set(other.arms) == {"icl", "ft"}
+    experiment = Experiment(compared, studied[0].folder.parent, "model_sizes")
     assert set(experiment.model_sizes()["model"]) == {params.model.name}
     experiment.run_model_sizes()
     table = experiment.model_sizes()
-    assert set(table["model"]) == {params.model.name, model["name"]} and set(table["arm"]) == {"icl", "ft"}
-    assert table.groupby("model")["parameters"].first()[model["name"]] < table["parameters"].max()
+    assert set(table["model"]) == {params.model.name, other.model.name} and set(table["arm"]) == {"icl", "ft"}
+    assert table.groupby("model")["parameters"].first()[other.model.name] < table["parameters"].max()
     # The study's own rows are its own model's.
     assert set(experiment.rows()["model_sha256"]) == {identity(params.model)}
     reversal = studied[1][studied[1]["split"] == "reversal"].groupby("arm")["correct"].mean()
     line = table[(table["split"] == "reversal") & (table["arm"] == "icl")].set_index("model").loc[params.model.name]
     assert line["minus ft"] == pytest.approx(reversal["icl"] - reversal["ft"])
+
+
+def test_models_are_compared_on_datasets_of_several_sizes_each_fine_tuned_in_its_way(params, store, another_model):
+    rate = {"learning_rates": [1e-3]}
+    tuning = params.finetuning.plain() | rate
+    other = another_model | {"finetuning": tuning | {"fewest_steps": 3, "method": "lora"}}
+    arms = {name: params.arms[name].plain() for name in ("icl", "ft")}
+    sizes = {"models": [other], "arms": ["icl", "ft"], "sizes": [4, 8]}
+    worlds = {"reversals": {"size": 6, "features": 1}}
+    compared = changed(params, worlds=worlds, arms=arms, finetuning=tuning, model_sizes=sizes)
+    experiment = Experiment(compared, store.folder.parent, "model_sizes")
+    experiment.run_model_sizes()
+    table = experiment.model_sizes()
+    key = ["model", "in the dataset", "arm"]
+    assert set(table[key].itertuples(index=False, name=None)) == {
+        (name, facts, arm) for name in (params.model.name, other["name"]) for facts in (4, 8) for arm in ("icl", "ft")
+    }
+    steps = {
+        (study.model.name, record["training"]["steps"], record["training"]["trained_parameters"])
+        for study in compared.other_models
+        for record in [store.record(trial(study, "ft").key)]
+    }
+    assert len(steps) == 2 and {taken for name, taken, _ in steps if name == other["name"]} == {3}
+    assert min(line[2] for line in steps) == min(line[2] for line in steps if line[0] == other["name"])
+    drawn = figures.models_by_facts(table, compared.arms)
+    assert [axis.get_title() for axis in drawn.axes if axis.get_title()][:2] == ["as stated", "as stated"]
+    assert captions.models_by_facts(table).count(" facts icl ") == 4
 
 
 def test_the_world_elsewhere_shares_no_word(params):

@@ -56,14 +56,6 @@ class Choice(Strict):
     whole: dict[str, float] = Field({}, description="datasets on which whole documents do better, with the rate there")
 
 
-class ModelSizes(Strict):
-    """The model-size comparison: other models on which some arms are run."""
-
-    models: tuple[Model, ...] = Field((), description="none by default")
-    arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
-    chosen: dict[str, Choice] = Field({}, description="as finetuning.chosen, for these models")
-
-
 class Questions(Strict):
     """Questions of each dataset."""
 
@@ -101,6 +93,21 @@ class Finetuning(Strict):
     def _rates_can_be_compared(self) -> Self:
         refuse_odd_rates(self.learning_rates)
         return self
+
+
+class Compared(Model):
+    """A model of the model-size comparison."""
+
+    finetuning: Finetuning | None = Field(None, description="in place of the study's, for this model")
+
+
+class ModelSizes(Strict):
+    """The model-size comparison: other models on which some arms are run."""
+
+    models: tuple[Compared, ...] = Field((), description="none by default")
+    arms: tuple[str, ...] = Field(("icl", "ft", "ft augmented"), min_length=1, description="arms run on them")
+    chosen: dict[str, Choice] = Field({}, description="as finetuning.chosen, for these models")
+    sizes: tuple[int, ...] = Field((), description="sizes of the datasets, on each of which every model is run")
 
 
 class Form(StrEnum):
@@ -248,6 +255,12 @@ class Params(Strict):
             raise ValueError(f"model_sizes.arms: no arm {missing}; there are: {', '.join(self.arms)}")
         for name in self.world_names:
             self._shape_is_possible(name, self.shape(name))
+            for size in self.model_sizes.sizes:
+                if "size" not in type(self.shape(name)).model_fields:
+                    raise ValueError(f"model_sizes.sizes = {size}: worlds.{name} has no size; leave one of them out")
+                self._shape_is_possible(
+                    name, self.shape(name).parse({**self.shape(name).plain(), "size": size}, "sizes")
+                )
         return self
 
     def _refers_to_arms(self, label: str, arm: Arm) -> None:
@@ -297,11 +310,33 @@ class Params(Strict):
 
     @property
     def other_models(self) -> tuple[Self, ...]:
-        """The same study on each model of the model-size comparison, with its arms."""
-        arms = {label: arm for label, arm in self.arms.items() if label in self.model_sizes.arms}
-        tuning = self.finetuning.model_copy(update={"chosen": self.model_sizes.chosen})
-        rest = {"arms": arms, "model_sizes": ModelSizes(), "finetuning": tuning}
-        return tuple(self.model_copy(update={"model": model, **rest}) for model in self.model_sizes.models)
+        """The studies of the model-size comparison: each other model with some arms, or every model on each size."""
+        compared = self.model_sizes
+        arms = {label: arm for label, arm in self.arms.items() if label in compared.arms}
+        chosen = self.finetuning.model_copy(update={"chosen": compared.chosen})
+        tuned = [
+            (Model(**model.model_dump(exclude={"finetuning"})), model.finetuning or chosen) for model in compared.models
+        ]
+        if compared.sizes:
+            tuned.insert(0, (self.model, self.finetuning))
+        return tuple(
+            self.model_copy(
+                update={
+                    "model": model,
+                    "finetuning": how,
+                    "worlds": self._sized(size),
+                    "arms": arms,
+                    "model_sizes": ModelSizes(),
+                }
+            )
+            for model, how in tuned
+            for size in compared.sizes or (None,)
+        )
+
+    def _sized(self, size: int | None) -> Any:
+        """The datasets in another size."""
+        shapes = {name: self.shape(name).model_copy(update={"size": size}) for name in self.world_names}
+        return self.worlds.model_copy(update=shapes) if size else self.worlds
 
     @property
     def claims_file(self) -> Path:

@@ -103,6 +103,19 @@ def model_sizes(table: pd.DataFrame) -> str:
     )
 
 
+def models_by_facts(table: pd.DataFrame) -> str:
+    """Of `figures.models_by_facts`."""
+    of, part = _deduced(table)
+    said = [
+        f"{model} with {facts} facts {_means(here, 'arm', 'value')}"
+        for (model, facts), here in part.groupby(["model", "in the dataset"], sort=False)
+    ]
+    return (
+        "Accuracy against the number of facts in the dataset, a column of panels for each model, smallest first, a row "
+        f"for each split, a line for each arm. Means of {of}: {'; '.join(said)}."
+    )
+
+
 def costs(table: pd.DataFrame) -> str:
     """Of `figures.costs_figure`."""
     return (

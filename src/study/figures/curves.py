@@ -3,6 +3,7 @@
 `arms` are all arms of the study, in order; those without rows are left out.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -112,6 +113,32 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_xticks(sizes, [f"{value:.3g}" for value in sizes])
         axis.minorticks_off()
         axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+    style.legend_above(figure, looks)
+    return figure
+
+
+def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Of `Experiment.model_sizes` with several sizes of the datasets: a column for each model, a row for each split."""
+    looks, splits = style.looks_in(table, arms), style.splits_in(table)
+    models = table.drop_duplicates("model").sort_values("parameters", kind="stable")["model"]
+    size = min(style.WIDTH, 1 + 2 * len(models)), 0.9 + 1.8 * len(splits)
+    figure, axes = style.subplots(len(splits), len(models), *size, sharex=True, sharey=True)
+    ticks = sorted(set(table["in the dataset"]))
+    for (row, split), (column, model) in itertools.product(enumerate(splits), enumerate(models)):
+        axis, here = axes[row, column], table[(table["split"] == split) & (table["model"] == model)]
+        for k, (arm, look) in enumerate(looks.items()):
+            part = here[here["arm"] == arm].sort_values("in the dataset")
+            facts = part["in the dataset"] * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
+            axis.plot(facts, part["value"], **look.line(6))
+            axis.vlines(facts, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
+        style.level_chance(axis, here["chance"].mean())
+        name, parameters = model.rsplit("/", 1)[-1].removesuffix("-GGUF"), here["parameters"].max() / 1e6
+        style.heading(axis, split, f"{name}, {parameters:,.3g} M")
+    axes[0, 0].set_xscale("log", base=2)
+    axes[0, 0].set_xticks(ticks, [str(tick) for tick in ticks])
+    axes[0, 0].set_ylim(-0.03, 1.06)
+    figure.supxlabel(f"facts in the dataset; intervals over seeds ({style.counted(table['seeds'].max(), 'seed')})")
+    figure.supylabel("accuracy")
     style.legend_above(figure, looks)
     return figure
 

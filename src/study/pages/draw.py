@@ -155,7 +155,10 @@ def curves(experiment: Experiment) -> None:
 
 def model_sizes(experiment: Experiment) -> None:
     """Accuracy on models of several sizes, if the study has any besides its own."""
-    _draw(experiment, "model_sizes", experiment.model_sizes(), figures.model_sizes_figure, captions.model_sizes)
+    figure, caption = figures.model_sizes_figure, captions.model_sizes
+    if experiment.params.model_sizes.sizes:
+        figure, caption = figures.models_by_facts, captions.models_by_facts
+    _draw(experiment, "model_sizes", experiment.model_sizes(), figure, caption)
 
 
 def costs(experiment: Experiment, arms: list[str]) -> None:

@@ -167,19 +167,24 @@ class Experiment:
     def model_sizes(self) -> pd.DataFrame:
         """Accuracy of the compared arms on each model, worlds together, and their difference to plain fine-tuning.
 
+        Where models are compared on several sizes of the datasets, each line has the number of facts "in the dataset".
         Nothing, if the study has no other model than its own.
         """
-        lines, other_models = [], self.params.other_models
-        for params in (self.params, *other_models) if other_models else ():
+        lines, others, sized = [], self.params.other_models, self.params.model_sizes.sizes
+        for params in others if sized else (self.params, *others) if others else ():
             trials = runner.evaluation_runs_of(params, self.store, self.params.model_sizes.arms)
             rows = runner.rows_of(trials, self.store)
             if rows.empty:
                 continue
             parameters = max(self.store.record(t.key).get("parameters", 0) for t in trials if self.store.has(t.key))
             rows = rows.assign(value=rows["correct"].astype(float))
+            worlds = [prepare(params, name, params.seeds[0]).world for name in params.world_names if sized]
+            facts = sum(len(world.facts) for world in worlds if world)
             for (split, arm), part in rows.groupby(["split", "arm"], sort=False):
                 estimate = accuracy(part, self.params.statistics)._asdict()
                 line = {"model": params.model.name, "parameters": parameters, "split": split, "arm": arm, **estimate}
+                if sized:
+                    line["in the dataset"] = facts
                 plain = rows[(rows["split"] == split) & (rows["arm"] == "ft")]
                 if arm != "ft" and len(plain):
                     gap = contrast(part, plain)
