@@ -48,11 +48,42 @@ def test_an_executor_that_is_not_there_is_refused(params, tmp_path, monkeypatch)
         run(params, Store(tmp_path), say=lambda line: None)
 
 
-def test_what_a_job_takes_depends_on_the_model_and_the_machine_only():
-    assert needs(0, About(5_000_000, GB // 50), cores=8) == Needs(1, 0, 1.62 * GB)
-    assert needs(0, About(10**9, 4 * GB), cores=8) == Needs(8, 0, 25.5 * GB)
-    assert needs(1, About(10**9, 2 * GB), cores=8) == Needs(8, 1, 5.5 * GB)
-    assert needs(4, About(7 * 10**10, 140 * GB), cores=32) == Needs(32, 4, 281.5 * GB)
+def test_what_a_job_takes_depends_on_the_methods_the_model_and_the_machine_only():
+    def of(parameters, weights, cores, memory, gpus=0, trained=True):
+        return needs(gpus, About(parameters, int(weights * GB), trained), cores, int(memory * GB))
+
+    assert of(5_000_000, 0.02, cores=8, memory=4) == Needs(1, 0, 1.62 * GB)
+    assert of(10**9, 4, cores=8, memory=32) == Needs(7, 0, 25.5 * GB)
+    assert of(10**9, 4, cores=8, memory=16) == Needs(8, 0, 25.5 * GB)
+    assert of(10**9, 2, cores=8, memory=24, trained=False) == Needs(2, 0, 5.5 * GB)
+    assert of(15 * 10**8, 3.1, cores=2, memory=25, trained=False) == Needs(1, 0, 7.7 * GB)
+    assert of(10**9, 2, cores=8, memory=32, gpus=1) == Needs(8, 1, 5.5 * GB)
+    assert of(7 * 10**10, 140, cores=32, memory=512, gpus=4) == Needs(32, 4, 281.5 * GB)
+
+
+def test_the_memory_of_a_container_is_its_limit(tmp_path, monkeypatch):
+    total, limit = psutil.virtual_memory().total, tmp_path / "memory.max"
+    monkeypatch.setattr(executors, "CGROUP", (limit, tmp_path / "none"))
+    assert executors.machine_memory() == total
+    limit.write_text("max\n")
+    assert executors.machine_memory() == total
+    limit.write_text(f"{GB}\n")
+    assert executors.machine_memory() == GB
+
+
+def test_jobs_share_a_machine_if_none_trains_all_weights(params, small, monkeypatch):
+    monkeypatch.setattr(executors, "SMALL", 0)
+    monkeypatch.setattr(executors, "available_cores", lambda: 4)
+    monkeypatch.setattr(executors, "machine_memory", lambda: 4 * GB)
+    adapted = small.model_copy(update={"finetuning": small.finetuning.model_copy(update={"method": "lora"})})
+    assert [
+        executors._about(study).trained for study in (small, adapted, adapted.model_copy(update={"arms": params.arms}))
+    ] == [
+        True,
+        False,
+        False,
+    ]
+    assert executors.at_once(small) == 2  # 1.5 of 4 GB each, and as many of the cores
 
 
 def test_a_job_has_the_cores_of_the_smallest_node_that_can_take_it():

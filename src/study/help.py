@@ -76,7 +76,8 @@ def _settings(model: type[BaseModel], path: str) -> Iterator[Setting]:
             documented = MODULES.get(inner, inner).__doc__ if inner else ""
             about = info.description or (documented or "").partition("\n")[0]
             yield Setting(field, _allowed(info), _default(info), about)
-        if inner:
+        # What may take the place of another group has the settings of that one.
+        if inner and (info.default is not None or inner in MODULES):
             yield from _settings(inner, f"{field}{place}.")
 
 

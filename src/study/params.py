@@ -256,11 +256,7 @@ class Params(Strict):
         for name in self.world_names:
             self._shape_is_possible(name, self.shape(name))
             for size in self.model_sizes.sizes:
-                if "size" not in type(self.shape(name)).model_fields:
-                    raise ValueError(f"model_sizes.sizes = {size}: worlds.{name} has no size; leave one of them out")
-                self._shape_is_possible(
-                    name, self.shape(name).parse({**self.shape(name).plain(), "size": size}, "sizes")
-                )
+                self._shape_is_possible(name, self._sized(name, size))
         return self
 
     def _refers_to_arms(self, label: str, arm: Arm) -> None:
@@ -324,7 +320,9 @@ class Params(Strict):
                 update={
                     "model": model,
                     "finetuning": how,
-                    "worlds": self._sized(size),
+                    "worlds": self.worlds.model_copy(
+                        update={name: self._sized(name, size) for name in self.world_names if size}
+                    ),
                     "arms": arms,
                     "model_sizes": ModelSizes(),
                 }
@@ -333,10 +331,12 @@ class Params(Strict):
             for size in compared.sizes or (None,)
         )
 
-    def _sized(self, size: int | None) -> Any:
-        """The datasets in another size."""
-        shapes = {name: self.shape(name).model_copy(update={"size": size}) for name in self.world_names}
-        return self.worlds.model_copy(update=shapes) if size else self.worlds
+    def _sized(self, world: str, size: int) -> Given:
+        """The settings of one dataset in another size."""
+        shape = self.shape(world)
+        if "size" not in type(shape).model_fields:
+            raise ValueError(f"model_sizes.sizes = {size}: worlds.{world} has no size; leave one of them out")
+        return shape.parse({**shape.plain(), "size": size}, f"model_sizes.sizes = {size}, worlds.{world}")
 
     @property
     def claims_file(self) -> Path:

@@ -17,7 +17,7 @@ from study.lm.prefix_scoring import PrefixScorer, Trie, prefix_scorer
 from study.sums import added
 
 CHUNK_TOKENS = 256  # more cost more: each token of a chunk attends to all of them
-CHUNK_LOGITS = 2**22  # predictions times vocabulary
+CHUNK_LOGITS = 2**25  # predictions times vocabulary: a fifth of a gigabyte in bfloat16 and float32
 FEWEST_TOKENS = 16
 NO_NUMBERS = "scores that are no numbers; the weights are not finite, or too large for model.dtype: use float32"
 

@@ -7,6 +7,7 @@ starts warm, leaves nothing to the next, and can be killed without harm to other
 """
 
 import logging
+import math
 import multiprocessing
 import os
 import socket
@@ -19,10 +20,14 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from study.config import ParamsError
-from study.params import Model
+from study.params import Model, Params
+from study.paths import is_file
 from study.runs.run import EvaluationRun, Run
 from study.runs.store import Store
 
@@ -32,11 +37,14 @@ LOCAL, RAY = "local", "ray"
 RETRIES = 3  # of a job whose node or process was lost
 # The fork server has a socket in the folder for temporary files, and its whole path has at most 108 characters.
 LONGEST, SHORT = 60, "/tmp"  # noqa: S108
+# Where a container's limit is told, by either version of control groups.
+CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 DYING_SECONDS = 1.0  # that a killed process may take to end
-SMALL = 50_000_000  # weights up to which parallel jobs are faster than threads
+SMALL = 50_000_000  # weights up to which the memory of a machine is no limit
 PROCESS_BYTES = 1_500_000_000  # a process with torch, and the activations of a small model
-# Times the bytes of the weights: gradients, two moments and activations; or a copy to load from.
-ON_CPU, ON_GPU = 6, 2
+# Times the bytes of the weights: gradients, two moments and activations; of an adapter's model activations alone, and
+# the weights themselves, which processes share; on a GPU a copy to load from.
+ON_CPU, WITH_ADAPTER, ON_GPU = 6, 2, 2
 
 
 class Needs(NamedTuple):
@@ -52,10 +60,11 @@ class Needs(NamedTuple):
 
 
 class About(NamedTuple):
-    """The size of a model: its number of weights and their bytes."""
+    """The size of a model: its number of weights, their bytes, and whether some method trains all of them."""
 
     parameters: int
     weight_bytes: int
+    trained: bool
 
 
 def available_cores() -> int:
@@ -76,32 +85,48 @@ def chosen() -> str:
 
 
 @contextmanager
-def submitting(model: Model, store: Store) -> Iterator[Submit]:
-    """A function that submits a job of this model, which writes to the store, and returns its future.
+def submitting(params: Params, store: Store) -> Iterator[Submit]:
+    """A function that submits a job of this study, which writes to the store, and returns its future.
 
     The future's result says why runs failed, by label; it raises `BrokenProcessPool` if the process was killed.
     """
-    with EXECUTORS[chosen()](model, store) as submit:
+    with EXECUTORS[chosen()](params, store) as submit:
         yield submit
 
 
-def needs(gpus: int, about: About, cores: int) -> Needs:
-    """Resources of a job; without a GPU, all cores for a large model and one for a small one.
+def machine_memory() -> int:
+    """Bytes of memory that processes of this machine, or of its container, may take."""
+    limits = [int(file.read_text()) for file in CGROUP if is_file(file) and file.read_text().strip().isdigit()]
+    return min([int(psutil.virtual_memory().total), *limits])
 
-    They must not depend on what is left to do: sums over other numbers of threads differ in their last bits.
+
+def needs(gpus: int, about: About, cores: int, memory: int) -> Needs:
+    """Resources of a job on machines of so many cores and bytes.
+
+    Without a GPU it has as large a share of the cores as of the memory, a thread for each: two jobs of one thread do
+    half as much again as one job of two threads, or more. They must not depend on what is left to do: sums over other
+    numbers of threads differ in their last bits.
     """
     if gpus:
         return Needs(cores, gpus, ON_GPU * about.weight_bytes + PROCESS_BYTES)
-    return Needs(1 if about.parameters <= SMALL else cores, 0, ON_CPU * about.weight_bytes + PROCESS_BYTES)
+    taken = (ON_CPU if about.trained else WITH_ADAPTER) * about.weight_bytes + PROCESS_BYTES
+    share = 1 if about.parameters <= SMALL else min(cores, math.ceil(cores * taken / memory))
+    return Needs(share, 0, taken)
+
+
+def at_once(params: Params) -> int:
+    """Jobs of a study that this machine does at a time."""
+    cores = available_cores()
+    gpus = int(_surely(_device, params.model) != "cpu")
+    return max(1, cores // needs(gpus, _surely(_about, params), cores, machine_memory()).cpus)
 
 
 @contextmanager
-def _locally(model: Model, store: Store) -> Iterator[Submit]:
-    cores = available_cores()
-    need = needs(int(_surely(_device, model) != "cpu"), _surely(_about, model), cores)
-    with ThreadPoolExecutor(max(1, cores // need.cpus)) as threads:
+def _locally(params: Params, store: Store) -> Iterator[Submit]:
+    jobs = at_once(params)
+    with ThreadPoolExecutor(jobs) as threads:
         try:
-            yield lambda job: threads.submit(_in_process, _work, job, store, need.cpus)
+            yield lambda job: threads.submit(_in_process, _work, job, store, available_cores() // jobs)
         except BaseException:  # interrupted: nobody waits for the jobs
             threads.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
@@ -110,7 +135,7 @@ def _locally(model: Model, store: Store) -> Iterator[Submit]:
 
 
 @contextmanager
-def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
+def _on_ray(params: Params, store: Store) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     # Keeps Ray's own messages out of notebooks.
     logging.getLogger("ray.widgets").setLevel(logging.ERROR)
@@ -130,9 +155,9 @@ def _on_ray(model: Model, store: Store) -> Iterator[Submit]:
                 f"EXECUTOR = 'ray': {error}; is it up (`ray status`), and if it asks for a token, is that in "
                 "~/.ray/auth_token here and RAY_AUTH_MODE=token set?"
             ) from None
-    on_gpu = model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
-    gpus = _gpus_of(model, ray.nodes()) if on_gpu else 0
-    need = needs(gpus, _surely(_about, model), _cores_for_each(ray.nodes(), gpus))
+    on_gpu = params.model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+    gpus = _gpus_of(params.model, ray.nodes()) if on_gpu else 0
+    need = needs(gpus, _surely(_about, params), _cores_for_each(ray.nodes(), gpus), _least_memory(ray.nodes()))
     if not any(_can_take(node, need) for node in ray.nodes()):
         print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
     task = ray.remote(_on_node).options(
@@ -160,6 +185,12 @@ def _cores_for_each(nodes: Sequence[dict[str, Any]], gpus: int) -> int:
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     able = [r for r in alive if r.get("CPU", 0) >= 1 and r.get("GPU", 0) >= gpus]
     return max(1, min((int(r["CPU"] * gpus / r["GPU"] if gpus else r["CPU"]) for r in able), default=1))
+
+
+def _least_memory(nodes: Sequence[dict[str, Any]]) -> int:
+    """Bytes of the node with the least."""
+    found = (int(node["Resources"].get("memory", 0)) for node in nodes if node["Alive"])
+    return min((memory for memory in found if memory), default=1)
 
 
 def _can_take(node: dict[str, Any], need: Needs) -> bool:
@@ -248,11 +279,12 @@ def _device(model: Model) -> str:
     return pick_device(model)
 
 
-def _about(model: Model) -> About:
+def _about(params: Params) -> About:
     from study.lm.loading import skeleton
 
-    weights = list({id(weight): weight for weight in skeleton(model).parameters()}.values())
-    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights))
+    weights = list({id(weight): weight for weight in skeleton(params.model).parameters()}.values())
+    trained = any((arm.method or params.finetuning.method) == "full" for arm in params.arms.values() if arm.train)
+    return About(sum(w.numel() for w in weights), sum(w.numel() * w.itemsize for w in weights), trained)
 
 
 def _work(job: Job, store: Store, threads: int, gpus: str | None = None) -> dict[str, str]:

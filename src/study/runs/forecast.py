@@ -4,19 +4,22 @@
     fine-tuning  weights + trained parameters x (2 Adam moments, masters) + the larger of activations and gradients
     generation   weights + keys and values of the prompts + one pass over the batch
     scoring      weights + keys and values of the longest context + one pass over a chunk of questions
-    time         floating-point operations (`study.lm.flops`) / rate of the study's finished trainings, or of a product
+    time         floating-point operations (`study.lm.flops`) / rate of the study's finished trainings, or of products
 
 Activations differ tenfold between model families, so they are counted: a forward pass with torch's fake tensors, which
 have no content, records what autograd would keep.
 """
 
+import itertools
+import math
 import shutil
 import sys
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -36,6 +39,7 @@ from study.lm.loading import (
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import BUNDLED, Params
+from study.runs.executors import at_once, available_cores
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
@@ -44,7 +48,8 @@ BITS = {"8bit": 8, "4bit": 4.5}  # with the constants of the quantization
 READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step are read again
 CASTS = 1.2  # copies made by casts in mixed precision, measured by the allocator
 ADAM_BYTES = 8  # two moments in float32
-REACHED = 0.3  # of the speed of a large matrix product, if no training has been measured
+REACHED = 0.7  # of the speed of its matrix products, if no training has been measured
+PRODUCTS_BYTES = 2**29  # of matrices that are tried
 ROW_BYTES = 60_000  # of a run's rows and record
 REMEDIES = {
     "weights": "a smaller model, model.dtype bfloat16, or model.quantization",
@@ -115,7 +120,9 @@ def forecast(params: Params, store: Store) -> Forecast:
     for load in loads.values():
         load.refuse_what_is_too_long(limit)
     flops = sum(loads[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
-    rate = measured_rate(params, store) or REACHED * product_rate(device, getattr(torch, params.model.dtype))
+    jobs = at_once(params)
+    rate = measured_rate(params, store)
+    rate = rate or REACHED * product_rate(model, params.finetuning.step_tokens, device, available_cores() // jobs)
     return Forecast(
         memory=memory_of(params, list(loads.values())),
         free=free_on(device, spread=params.model.device_map is not None),
@@ -123,7 +130,7 @@ def forecast(params: Params, store: Store) -> Forecast:
         disk=ROW_BYTES * len(runs),  # weights are checked when they are fetched
         free_disk=shutil.disk_usage(next(p for p in (store.folder, *store.folder.parents) if p.exists())).free,
         flops=flops,
-        seconds=flops / rate,
+        seconds=flops / (jobs * rate),
     )
 
 
@@ -247,19 +254,29 @@ def measured_rate(params: Params, store: Store) -> float:
     return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0
 
 
-def product_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product."""
-    side = 1024 if device == "cpu" else 8192
-    one = torch.randn(side, side, dtype=dtype, device=device)
-    best = float("inf")
-    for _ in range(5):
-        begun = time.perf_counter()
-        float((one @ one)[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - begun)
-    del one
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    return 2 * side**3 / best
+def product_rate(model: PreTrainedModel, tokens: int, device: str, threads: int) -> float:
+    """Operations a second of one process in products of so many tokens with a model's matrices, as many as are tried.
+
+    There are more than a cache holds, as in the model.
+    """
+    shapes = [weight.shape[-2:] for weight, _ in matrices(model)]
+    sizes = itertools.accumulate(math.prod(shape) * model.dtype.itemsize for shape in shapes)
+    shapes = [shape for shape, size in zip(shapes, sizes, strict=True) if size < PRODUCTS_BYTES] or shapes[:1]
+    kind: Any = {"dtype": model.dtype, "device": device}
+    given = {width: torch.ones(tokens, width, **kind) for width in {shape[-1] for shape in shapes}}
+    weights = [torch.ones(*shape, **kind) for shape in shapes]
+    before, best = torch.get_num_threads(), float("inf")
+    torch.set_num_threads(threads)
+    try:
+        for _ in range(3):
+            begun = time.perf_counter()
+            for weight in weights:
+                last = nn.functional.linear(given[weight.shape[-1]], weight)
+            float(last[0, 0])  # waits for the device
+            best = min(best, time.perf_counter() - begun)
+    finally:
+        torch.set_num_threads(before)
+    return 2 * tokens * sum(map(math.prod, shapes)) / best
 
 
 def memory_of(params: Params, loads: list[Workload]) -> Memory:

@@ -129,7 +129,7 @@ def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[
         say(f"{run.label}: its files in {shown(store.path(run.key))} are damaged; it is repeated")
     verified_folder(params.model)  # once for all the processes that load it
     failed, count, started = [], 0, time.monotonic()
-    with submitting(params.model, store) as submit:
+    with submitting(params, store) as submit:
         for job, why in _done(submit, _jobs(list(waiting.values()))):
             store.fetch(run.key for run in job)
             for run in job:
