@@ -80,13 +80,30 @@ WRITTEN = {
         ("The person who wrote {o} is {s}.", Status.ENTAILED),
         ("{s} is the one who composed {o}.", Status.ENTAILED),
         ("{o} is the work of {s}.", Status.ENTAILED),
+        ("{o} is a WORK composed by {s}.", Status.ENTAILED),
+        ("{o} is a WORK by {s}.", Status.ENTAILED),
+        ("{s} is a WORK by {o}.", Status.UNSUPPORTED),
         ("{o} is the composer of {s}.", Status.UNSUPPORTED),
     ),
     "semantic": (("{s}s are a kind of {o}.", Status.ENTAILED), ("{o}s are a kind of {s}.", Status.CONTRADICTED)),
-    "syllogisms": (("Any {s} is a {o}.", Status.ENTAILED), ("{s}s are not {o}s.", Status.UNSUPPORTED)),
+    "syllogisms": (
+        ("Any {s} is a {o}.", Status.ENTAILED),
+        ("{s}s are not {o}s.", Status.UNSUPPORTED),
+        ("Only {o}s are {s}s.", Status.ENTAILED),
+        ("Only {s}s are {o}s.", Status.UNSUPPORTED),
+        ("There is no {s} that is not a {o}.", Status.ENTAILED),
+    ),
     "process": (("{s} is turned into {o}.", Status.ENTAILED), ("{o} is what {s} becomes.", Status.ENTAILED)),
 }
 OF = {"family": "father", "semantic": "is a", "syllogisms": "all", "process": "becomes"}
+
+
+def test_a_verb_of_several_meanings_has_the_true_one():
+    shape = reversal_curse.Params(roles=8)
+    world = reversal_curse.build(random.Random("written"), ENGLISH, shape)
+    wrote = [fact for fact in world.facts if "wrote" in reversal_curse.DID[fact.relation]]
+    assert {fact.relation for fact in wrote} == {"composer", "author"}
+    assert all(world.parse(f"{fact.subject} wrote {fact.object}.").fact == fact for fact in wrote)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -104,6 +121,7 @@ def test_what_models_write_is_read(name):
     if name == "reversal_curse":
         words |= {
             "composer": fact.relation,
+            "WORK": reversal_curse.WORKS[fact.relation][0],
             **dict.fromkeys(("composed", "wrote"), reversal_curse.DID[fact.relation][0]),
         }
     for text, status in WRITTEN[name]:

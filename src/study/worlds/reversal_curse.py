@@ -37,18 +37,31 @@ WORDING = {
     for role in ROLES
 }
 
-DID = {  # what somebody of a role did, and by whom it was done
-    "composer": ("composed", "wrote", "written"),
-    "inventor": ("invented",),
-    "director": ("directed",),
-    "founder": ("founded",),
-    "painter": ("painted",),
-    "designer": ("designed",),
-    "discoverer": ("discovered",),
-    "author": ("wrote", "written", "authored"),
+DID = {  # what somebody of a role did and does, and by whom it was done
+    "composer": ("composed", "composes", "wrote", "writes", "written"),
+    "inventor": ("invented", "invents"),
+    "director": ("directed", "directs"),
+    "founder": ("founded", "founds"),
+    "painter": ("painted", "paints"),
+    "designer": ("designed", "designs"),
+    "discoverer": ("discovered", "discovers"),
+    "author": ("wrote", "writes", "written", "authored"),
+}
+WORKS = {
+    "composer": ("song", "composition", "piece", "work"),
+    "inventor": ("invention", "machine", "device", "work"),
+    "director": ("film", "movie", "work"),
+    "founder": ("company", "organization", "foundation", "work"),
+    "painter": ("painting", "picture", "work"),
+    "designer": ("design", "work"),
+    "discoverer": ("discovery", "work"),
+    "author": ("book", "novel", "work"),
 }
 READINGS = {
     role: (
+        f"{{s}} is a {role} of {{o}}",
+        *(text for work in WORKS[role] for text in (f"{{o}} is a {work} by {{s}}", f"{{o}} is {{s}}'s {work}")),
+        *(f"{{o}} is a {work} {verb} by {{s}}" for work in WORKS[role] for verb in did),
         f"{{o}}'s {role} is {{s}}",
         f"{{s}} is {{o}}'s {role}",
         f"{{s}} is famous as the {role} of {{o}}",

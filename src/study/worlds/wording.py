@@ -10,7 +10,7 @@ more ways than documents and questions have: the readings.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -137,22 +137,23 @@ class EnglishParser:
     Args:
         english: templates and readings by relation.
         entities: all that a sentence may be about; those of several words are read word by word.
+        holds: whether a fact is entailed; of what a sentence may mean ("wrote": a song, a book) the true is taken.
     """
 
-    def __init__(self, english: English, entities: Iterable[str]) -> None:
+    def __init__(self, english: English, entities: Iterable[str], holds: Callable[[Fact], bool]) -> None:
         words = {word.lower(): word for entity in entities for word in entity.split()}
         longest = sorted(words, key=len, reverse=True)
-        self.words = words
+        self.words, self.holds = words, holds
         self.entity = re.compile(rf"\b({'|'.join(map(re.escape, longest))})(?:e?s)?\b", re.IGNORECASE)
-        self.skeletons: dict[str, tuple[str, int, bool]] = {}
+        self.skeletons: dict[str, dict[str, tuple[int, bool]]] = {}  # template and order, by the relations it may mean
         for relation, forms in english.wording.items():
             first = {template.subject_first: k for k, template in reversed([*enumerate(forms)])}
             for text in english.readings.get(relation, ()):
                 subject_first = text.index(SUBJECT) < text.index(OBJECT)
-                self.skeletons[_bare(text)] = relation, first.get(subject_first, 0), subject_first
+                self.skeletons.setdefault(_bare(text), {})[relation] = first.get(subject_first, 0), subject_first
         for relation, forms in english.wording.items():
             for k, template in enumerate(forms):
-                self.skeletons[_bare(template.text)] = relation, k, template.subject_first
+                self.skeletons.setdefault(_bare(template.text), {})[relation] = k, template.subject_first
 
     def read(self, sentence: str) -> tuple[Fact, int] | None:
         """The fact that a sentence states and the template nearest to it; None where it is none of the wording."""
@@ -172,8 +173,8 @@ class EnglishParser:
         found = self.skeletons.get(bare) or self.skeletons.get(_ADVERB.sub("", bare))
         if found is None or len(phrases) != 2:
             return None
-        relation, k, subject_first = found
-        return Fact(relation, *(phrases if subject_first else phrases[::-1])), k
+        facts = [(Fact(r, *(phrases if first else phrases[::-1])), k) for r, (k, first) in found.items()]
+        return next((meant for meant in facts if self.holds(meant[0])), facts[0])
 
 
 def _bare(text: str) -> str:

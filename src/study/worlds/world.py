@@ -306,7 +306,9 @@ class World:
 
     @cached_property
     def _parser(self) -> SentenceParser | EnglishParser:
-        return EnglishParser(self.english, self._known) if self.english else SentenceParser(self.wording, self.phrases)
+        if self.english:
+            return EnglishParser(self.english, self._known, self.closure.__contains__)
+        return SentenceParser(self.wording, self.phrases)
 
     @property
     def _known(self) -> tuple[str, ...]:
