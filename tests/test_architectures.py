@@ -49,8 +49,8 @@ def test_a_study_runs_on_every_family_and_goes_on_where_it_stopped(family, famil
     ("name", "state"),
     [
         ("gpt_neo", "right"),
-        ("phimoe", "right"),
-        ("modernbert-decoder", "right"),
+        pytest.param("phimoe", "right", marks=pytest.mark.nightly),
+        pytest.param("modernbert-decoder", "right", marks=pytest.mark.nightly),
         ("cpmant", "refused"),
         ("reformer", "refused"),
     ],

@@ -198,6 +198,7 @@ def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypat
     assert not plt.get_fignums()
 
 
+@pytest.mark.nightly
 def test_a_figure_has_the_same_bytes_in_another_process_whatever_its_user_has_set(tmp_path, monkeypatch):
     (tmp_path / "matplotlibrc").write_text(
         "text.usetex: True\naxes.grid: True\nfont.family: fantasy\nlines.linewidth: 9\n"

@@ -119,6 +119,7 @@ def test_intervals_hold_the_true_value_as_often_as_they_say(seeds, ratio):
     assert 0.93 <= held / runs <= 0.97
 
 
+@pytest.mark.nightly
 def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
     """The same from rows: right or wrong answers, two a fact, on facts that are hard or easy, in six seeds."""
     rng, held, runs = np.random.default_rng(5), 0, 150
