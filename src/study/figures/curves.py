@@ -110,18 +110,22 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         style.heading(axis, split, counts, width=24)
         axis.set_ylim(-0.03, 1.06)
         axis.set_xscale("log")
-        axis.set_xticks(sizes, [f"{value:.3g}" for value in sizes])
+        axis.set_xticks(sizes, [_million(value) for value in sizes])
         axis.minorticks_off()
         axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
     style.legend_above(figure, looks)
     return figure
 
 
+def _million(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Of `Experiment.model_sizes` with several sizes of the datasets: a column for each model, a row for each split."""
     looks, splits = style.looks_in(table, arms), style.splits_in(table)
     models = table.drop_duplicates("model").sort_values("parameters", kind="stable")["model"]
-    size = min(style.WIDTH, 1 + 2 * len(models)), 0.9 + 1.8 * len(splits)
+    size = min(style.WIDTH, 1 + 2 * len(models)), 1.3 + 1.6 * len(splits)
     figure, axes = style.subplots(len(splits), len(models), *size, sharex=True, sharey=True)
     ticks = sorted(set(table["in the dataset"]))
     for (row, split), (column, model) in itertools.product(enumerate(splits), enumerate(models)):
@@ -132,8 +136,11 @@ def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
             axis.plot(facts, part["value"], **look.line(6))
             axis.vlines(facts, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
         style.level_chance(axis, here["chance"].mean())
-        name, parameters = model.rsplit("/", 1)[-1].removesuffix("-GGUF"), here["parameters"].max() / 1e6
-        style.heading(axis, split, f"{name}, {parameters:,.3g} M")
+        if row == 0:
+            name = model.rsplit("/", 1)[-1].removesuffix("-GGUF").removesuffix("-Instruct")
+            style.heading(axis, name, f"{_million(here['parameters'].max() / 1e6)} million", 16, style.MIDDLE)
+        if column == 0:
+            axis.set_ylabel(split)
     axes[0, 0].set_xscale("log", base=2)
     axes[0, 0].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[0, 0].set_ylim(-0.03, 1.06)

@@ -276,6 +276,9 @@ def product_rate(model: PreTrainedModel, tokens: int, device: str, threads: int)
             best = min(best, time.perf_counter() - begun)
     finally:
         torch.set_num_threads(before)
+    del given, weights, last
+    if device == "cuda":
+        torch.cuda.empty_cache()
     return 2 * tokens * sum(map(math.prod, shapes)) / best
 
 
