@@ -16,7 +16,7 @@ from study.lm.finetuning import finetune, with_adapter
 from study.lm.flops import size_of
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
-from study.params import Params, load_params
+from study.params import ModelSizes, Params, load_params
 from study.paths import PARAMS
 from study.runs import forecast
 from study.runs.forecast import (
@@ -104,6 +104,17 @@ def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):
     found.refuse_what_cannot_fit()
     assert [line.split(":")[0] for line in found.lines()] == ["memory on cpu", "disk", "time"]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_models_and_sizes_that_are_compared_are_foreseen_too_each_run_once(params, tmp_path):
+    own = params.model_copy(update={"worlds": params.worlds.model_copy(update={"family": None})})
+    size = own.worlds.reversals.size
+
+    def operations(*sizes):
+        compared = ModelSizes(arms=tuple(own.arms), sizes=sizes)
+        return forecast.forecast(own.model_copy(update={"model_sizes": compared}), Store(tmp_path)).flops
+
+    assert operations(size) == pytest.approx(operations()) and operations(2 * size) > 2 * operations()
 
 
 @pytest.mark.parametrize(

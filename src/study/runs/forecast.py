@@ -15,7 +15,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +43,7 @@ from study.runs.executors import at_once, available_cores
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
 from study.runs.store import Store
+from study.sums import added
 
 BITS = {"8bit": 8, "4bit": 4.5}  # with the constants of the quantization
 READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step are read again
@@ -109,25 +110,43 @@ class Forecast(NamedTuple):
 
 
 def forecast(params: Params, store: Store) -> Forecast:
-    """Needs of a study's unfinished runs, without its model-size comparison."""
+    """Needs of a study's unfinished runs, those of its model-size comparison too."""
+    seen: set[str] = set()
+    studies = itertools.groupby((params, *params.other_models), key=lambda study: study.model)
+    parts = [_of_one_model(list(group), store, seen) for _, group in studies]
+    return parts[0]._replace(
+        memory=Memory(*map(max, zip(*(part.memory for part in parts), strict=True))),
+        disk=sum(part.disk for part in parts),
+        flops=added(part.flops for part in parts),
+        seconds=added(part.seconds for part in parts),
+    )
+
+
+def _of_one_model(studies: Sequence[Params], store: Store, seen: set[str]) -> Forecast:
+    """Needs of the unfinished runs of studies of one model but those seen already."""
+    params, before = studies[0], len(seen)
     device, model = pick_device(params.model), skeleton(params.model)
-    runs = waiting(params, store)
-    size, limit = size_of(model), positions(model)
-    loads = {place: Workload(params, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
     refuse_unknown_tokens(params.model, model, load_tokenizer(params.model))
     if any(arm.train for arm in params.arms.values()):
         refuse_fixed_lengths(model)
-    for load in loads.values():
-        load.refuse_what_is_too_long(limit)
-    flops = sum(loads[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
+    size, flops = size_of(model), 0.0
+    loads: list[Workload] = []
+    for study in studies:
+        runs = {key: run for key, run in waiting(study, store).items() if key not in seen}
+        seen |= runs.keys()
+        own = {place: Workload(study, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
+        for load in own.values():
+            load.refuse_what_is_too_long(positions(model))
+        flops += sum(own[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
+        loads += own.values()
     jobs = at_once(params)
     rate = measured_rate(params, store)
     rate = rate or REACHED * product_rate(model, params.finetuning.step_tokens, device, available_cores() // jobs)
     return Forecast(
-        memory=memory_of(params, list(loads.values())),
+        memory=memory_of(params, loads),
         free=free_on(device, spread=params.model.device_map is not None),
         device=device,
-        disk=ROW_BYTES * len(runs),  # weights are checked when they are fetched
+        disk=ROW_BYTES * (len(seen) - before),  # weights are checked when they are fetched
         free_disk=shutil.disk_usage(next(p for p in (store.folder, *store.folder.parents) if p.exists())).free,
         flops=flops,
         seconds=flops / (jobs * rate),
