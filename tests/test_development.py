@@ -7,7 +7,7 @@ from study.evidence.claims import claims_of, effect_table
 from study.evidence.power import power_table
 from study.evidence.verify import published_rows
 from study.params import load_params
-from study.paths import PARAMS, RESULTS
+from study.paths import PARAMS, RESULTS, ROOT
 
 PAGES = ("03_finetune", "04_augmented_finetune")
 FULL, DEVELOPMENT = (load_params(PARAMS / f"{name}.yaml") for name in ("full", "development"))
@@ -66,3 +66,25 @@ def test_the_power_of_each_claim_is_that_of_the_first_edition_s_rows():
     published = pd.read_csv(RESULTS / "development" / "05_compare" / "power.csv")
     pd.testing.assert_frame_equal(table, published, check_dtype=False, atol=2e-3)
     assert (table["power at 12 seeds"].dropna() > 0.9).mean() > 0.8
+
+
+def test_the_rate_of_the_real_model_states_its_facts_on_the_development_seed():
+    params = load_params(PARAMS / "qwen.yaml")
+    folder = RESULTS / "development" / "qwen"
+    runs, accuracy = (
+        table[table["model"] == params.model.name]
+        for table in (pd.read_csv(folder / f"{file}.csv") for file in ("runs", "accuracy"))
+    )
+    assert not set(runs["seed"]) & set(params.seeds) and {"ft", "ft local"} <= set(runs["arm"])
+    for arm, part in runs[runs["learning rate"].notna()].groupby("arm"):
+        assert set(part["learning rate"]) == {params.finetuning.chosen[arm].rate}
+        stated = accuracy[(accuracy["arm"] == arm) & (accuracy["split"] == "as stated")]["value"]
+        assert stated.min() >= 0.95, arm
+
+
+def test_the_front_page_tells_of_the_real_model_what_its_table_has():
+    table = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
+    here = table[table["model"].str.contains("1.5B") & (table["world"] == "reversals") & (table["split"] == "reversal")]
+    icl, ft, local = (round(100 * here.set_index("arm")["value"][arm]) for arm in ("icl", "ft", "ft local"))
+    told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"reverses {icl} % of comparisons in context, {ft} % after fine-tuning, and {local} % after" in told
