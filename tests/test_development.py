@@ -54,6 +54,7 @@ def test_the_two_studies_differ_in_seeds_alone():
     assert not seeds[0] & seeds[1]
 
 
+@pytest.mark.nightly
 def test_the_power_of_each_claim_is_that_of_the_first_edition_s_rows():
     rows = published_rows(RESULTS / "first_edition")
     alone = [
