@@ -52,7 +52,7 @@ class Inferences(NamedTuple):
 
     @property
     def reversals(self) -> list[Statement]:
-        """The fact turned round."""
+        """The fact reversed."""
         return self.by_split[Split.REVERSAL]
 
     @property

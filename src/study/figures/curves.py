@@ -100,12 +100,7 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     figure, axes = _of_accuracy(len(splits), 4, 1.95, along)
     for axis, split in zip(axes, splits, strict=True):
         here = table[table["split"] == split]
-        for k, (arm, look) in enumerate(looks.items()):
-            part = here[here["arm"] == arm].sort_values("parameters")
-            size = part["parameters"] / 1e6 * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
-            axis.plot(size, part["value"], **look.line(6))
-            axis.vlines(size, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
-        style.level_chance(axis, here["chance"].mean())
+        _lines_along(axis, here, here["parameters"] / 1e6, looks)
         counts = f"{style.counted(here['items'].max(), 'item')}, {style.counted(here['facts'].max(), 'fact')}"
         style.heading(axis, split, counts, width=24)
         axis.set_ylim(-0.03, 1.06)
@@ -115,6 +110,17 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
     style.legend_above(figure, looks)
     return figure
+
+
+def _lines_along(axis: Axes, table: pd.DataFrame, along: pd.Series, looks: Mapping[str, style.Look]) -> None:
+    """A line with intervals for each arm along a quantity, and chance."""
+    table = table.assign(along=along).sort_values("along", kind="stable")
+    for k, (arm, look) in enumerate(looks.items()):
+        part = table[table["arm"] == arm]
+        places = part["along"] * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
+        axis.plot(places, part["value"], **look.line(6))
+        axis.vlines(places, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
+    style.level_chance(axis, table["chance"].mean())
 
 
 def _million(value: float) -> str:
@@ -130,12 +136,7 @@ def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     ticks = sorted(set(table["in the dataset"]))
     for (row, split), (column, model) in itertools.product(enumerate(splits), enumerate(models)):
         axis, here = axes[row, column], table[(table["split"] == split) & (table["model"] == model)]
-        for k, (arm, look) in enumerate(looks.items()):
-            part = here[here["arm"] == arm].sort_values("in the dataset")
-            facts = part["in the dataset"] * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
-            axis.plot(facts, part["value"], **look.line(6))
-            axis.vlines(facts, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
-        style.level_chance(axis, here["chance"].mean())
+        _lines_along(axis, here, here["in the dataset"], looks)
         if row == 0:
             name = model.rsplit("/", 1)[-1].removesuffix("-GGUF").removesuffix("-Instruct")
             style.heading(axis, name, f"{_million(here['parameters'].max() / 1e6)} million", 16, style.MIDDLE)
