@@ -8,7 +8,7 @@ from study.data.questions import make_documents, make_questions
 from study.worlds import DRAWN, reversal_curse
 from study.worlds.logic import Fact
 from study.worlds.words import LETTERS_APART, STUDY, VALIDATION, draw_words
-from study.worlds.world import Status
+from study.worlds.world import Split, Status
 
 ENGLISH = STUDY._replace(english=True)
 
@@ -38,6 +38,19 @@ def test_sentences_begin_with_a_capital_and_end_once(english):
         whole = [f"{question.query}{option}".strip() for option in question.options]
         assert len(set(whole)) == len(whole) and all(text[0].isupper() and text.endswith(".") for text in whole)
         assert all(english.parse(whole[k]) for k in question.answers)
+
+
+def test_direction_is_asked_in_the_same_words():
+    module = DRAWN["reversals"]
+    world = module.build(random.Random("direction"), ENGLISH, module.Params(size=16))
+    documents = make_documents(world, random.Random(0), copies=2)
+    questions = make_questions(world, documents, "direction", 8, 99, [Split.CONTRADICTION])
+    assert len(questions) == 16
+    for question in questions:
+        right, wrong = (question.options[k] for k in (question.answers[0], 1 - question.answers[0]))
+        assert question.query == "" and sorted(right[:-1].split()) == sorted(wrong[:-1].split())
+        assert world.status(world.parse(right).fact) is Status.ENTAILED
+        assert world.status(world.parse(wrong).fact) is Status.CONTRADICTED
 
 
 @pytest.mark.parametrize("count", [64, 300])

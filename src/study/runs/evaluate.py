@@ -74,7 +74,12 @@ def evaluate(
     if trial.params.prompts.score is Score.PMI:
         if exam.world is None:
             raise ValueError("prompts.score = 'pmi': whom a question names is not known; use another score")
-        priors = scored([asking.question(exam.world.without_names(question.query)) for question in questions])
+        unnamed = [exam.world.without_names(question.query) for question in questions]
+        # Whole statements stand behind a query that names nobody: nothing is to be taken off their scores.
+        priors = [
+            score.log_probs if text != question.query else (0.0,) * len(score.log_probs)
+            for score, text, question in zip(scored(list(map(asking.question, unnamed))), unnamed, questions, strict=True)
+        ]
     size = size_of(model)
     counts = {text: len(tokenizer(text).input_ids) if text else 0 for text in dict.fromkeys(texts)}
     read = [counts[text] for text in texts]
@@ -209,14 +214,14 @@ def _rows(
     trial: EvaluationRun,
     questions: Sequence[Question],
     scores: Sequence[OptionScores],
-    priors: Sequence[OptionScores] | None,
+    priors: Sequence[Sequence[float]] | None,
 ) -> pd.DataFrame:
     """Questions with each option's log-probability and whether the true one is the likeliest, by the score declared."""
     summed = [np.array(score.log_probs) for score in scores]
     means = [np.divide(score.log_probs, score.tokens) for score in scores]
     deciding = means if trial.params.prompts.score is Score.MEAN else summed
     if priors:
-        deciding = [own - np.array(prior.log_probs) for own, prior in zip(summed, priors, strict=True)]
+        deciding = [own - np.array(prior) for own, prior in zip(summed, priors, strict=True)]
     rows = pd.DataFrame([question._asdict() for question in questions])
     rows[["split", "kind"]] = rows[["split", "kind"]].astype(str)
     about = {"world": trial.world, "arm": trial.arm, "seed": trial.seed, "retention": trial.spec.retention}

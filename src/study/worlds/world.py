@@ -287,10 +287,18 @@ class World:
         return found
 
     def contradictions(self, statement: Statement) -> list[Statement]:
-        """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
+        """What a statement cannot mean, in the same words: with a disjoint relation in its relation's place.
+
+        In English opposites are words of their own, so the word alone would tell ("slower" where documents say
+        "faster"); there the entities change places, where that is false.
+        """
         relation = statement.fact.relation
         others = sorted(pair[relation == pair[0]] for pair in self.constraints.disjoint if relation in pair)
-        return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
+        facts = [statement.fact._replace(relation=other) for other in others]
+        exchanged = self.reversed_relation(statement.fact)
+        if self.english and not facts and self.status(exchanged) is Status.CONTRADICTED:
+            facts = [exchanged]
+        return [Statement(fact, statement.template) for fact in facts]
 
     def reversed_relation(self, fact: Fact) -> Fact:
         """The fact with its relation reversed, which is false where the relation has a direction."""
