@@ -1,6 +1,7 @@
 """Datasets in English: what models write about them is read, and their names are unlike."""
 
 import random
+import re
 
 import pytest
 
@@ -40,17 +41,22 @@ def test_sentences_begin_with_a_capital_and_end_once(english):
         assert all(english.parse(whole[k]) for k in question.answers)
 
 
-def test_direction_is_asked_in_the_same_words():
+def test_neither_a_word_nor_a_place_tells_which_of_two_names_it_is():
     module = DRAWN["reversals"]
     world = module.build(random.Random("direction"), ENGLISH, module.Params(size=16))
     documents = make_documents(world, random.Random(0), copies=2)
     questions = make_questions(world, documents, "direction", 8, 99, [Split.CONTRADICTION])
-    assert len(questions) == 16
+    assert len(questions) == 32
+    asked: dict[frozenset[str], list[tuple[str, str]]] = {}
     for question in questions:
-        right, wrong = (question.options[k] for k in (question.answers[0], 1 - question.answers[0]))
-        assert question.query == "" and sorted(right[:-1].split()) == sorted(wrong[:-1].split())
-        assert world.status(world.parse(right).fact) is Status.ENTAILED
-        assert world.status(world.parse(wrong).fact) is Status.CONTRADICTED
+        one, other, word = re.fullmatch(r"Of (\w+) and (\w+), the (\w+) one is", question.query).groups()
+        assert {option.strip(" .") for option in question.options} == {one, other}
+        right = question.options[question.answers[0]].strip(" .")
+        assert world.status(Fact(word, right, other if right == one else one)) is Status.ENTAILED
+        assert world.parse(f"{question.query} {right}.").fact.relation == word
+        asked.setdefault(frozenset((one, other)), []).append((word, right))
+    for (word, right), (opposite, other) in asked.values():
+        assert right != other and word != opposite
 
 
 @pytest.mark.parametrize("count", [64, 300])
@@ -76,6 +82,8 @@ WRITTEN = {
         ("{s} is the THIS one, compared with {o}.", Status.ENTAILED),
         ("Compared to {o}, {s} is THIS.", Status.ENTAILED),
         ("{s} is more THIS than {o}.", Status.ENTAILED),
+        ("Of {s} and {o}, the OTHER one is {o}.", Status.ENTAILED),
+        ("Of {s} and {o}, the OTHER one is {s}.", Status.CONTRADICTED),
         ("{o} is clearly THIS than {s}.", Status.CONTRADICTED),
         ("{s} is not as ADJECTIVE as {o}.", Status.CONTRADICTED),
         ("{s} is a friend of {o}.", None),

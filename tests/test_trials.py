@@ -230,7 +230,9 @@ def test_the_declared_score_decides(params, store):
         nameless = [(material.world.without_names(q.query), q.options) for q in material.questions]
         priors = [np.array(score.log_probs) for score in score_options(model, tokenizer, context, nameless)]
         own = pmi[pmi["arm"] == arm]
-        priors = [prior * (q.query != text) for prior, q, (text, _) in zip(priors, material.questions, nameless, strict=True)]
+        priors = [
+            prior * (q.query != text) for prior, q, (text, _) in zip(priors, material.questions, nameless, strict=True)
+        ]
         gains = [np.array(scores) - prior for scores, prior in zip(own["option_log_probs"], priors, strict=True)]
         right = [gain.argmax() in q.answers for gain, q in zip(gains, material.questions, strict=True)]
         assert list(own["correct"]) == right and list(own["correct"]) != list(summed[summed["arm"] == arm]["correct"])

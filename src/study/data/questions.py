@@ -234,8 +234,8 @@ def questions_of_split(
     def offers(statement: Statement, rng: random.Random) -> Iterator[tuple[Kind, str, list[str], list[int]]]:
         """Kind, query, options and which of these are true."""
         if split is Split.CONTRADICTION:
-            texts = [world.render(form) for form in (statement, world.contradictions(statement)[0])]
-            yield Kind.CONTRADICTING, "", texts, [0]
+            query, texts = world.contrast(statement, rng)
+            yield Kind.CONTRADICTING, query, texts, [0]
         elif alternatives := world.alternatives(statement):
             texts = [f" {world.render(alternative)}" for alternative in alternatives]
             # Equivalent conclusions ask the same question.
@@ -296,7 +296,8 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
                 split = world.split_of(form, stated)
                 if split and split is not Split.STATED:
                     by_split[split].append(form)
-    by_split[Split.CONTRADICTION] = [s for s in by_split[Split.REVERSAL] if world.contradictions(s)]
+    contrasted = [statement for split in world.contrasted for statement in by_split[split]]
+    by_split[Split.CONTRADICTION] = [statement for statement in contrasted if world.contradictions(statement)]
     return by_split
 
 

@@ -76,9 +76,10 @@ def evaluate(
             raise ValueError("prompts.score = 'pmi': whom a question names is not known; use another score")
         unnamed = [exam.world.without_names(question.query) for question in questions]
         # Whole statements stand behind a query that names nobody: nothing is to be taken off their scores.
+        found = scored([asking.question(text) for text in unnamed])
         priors = [
-            score.log_probs if text != question.query else (0.0,) * len(score.log_probs)
-            for score, text, question in zip(scored(list(map(asking.question, unnamed))), unnamed, questions, strict=True)
+            prior.log_probs if text != question.query else (0.0,) * len(prior.log_probs)
+            for prior, text, question in zip(found, unnamed, questions, strict=True)
         ]
     size = size_of(model)
     counts = {text: len(tokenizer(text).input_ids) if text else 0 for text in dict.fromkeys(texts)}

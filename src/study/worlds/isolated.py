@@ -63,6 +63,7 @@ def build_isolated(
     words_of: English,
     *,
     opposites: bool = False,
+    kind: type[World] = World,
 ) -> World:
     """A world of facts spread over pairs of inverse relations in equal parts.
 
@@ -81,7 +82,7 @@ def build_isolated(
     facts = tuple(map(Fact, cycle(stated), words[::2], words[1::2]))
     inverses = [inverse for pair in pairs for inverse in (pair, pair[::-1])]
     wording = {relation: words_of.wording[relation] for relation, _ in inverses}
-    return World(
+    return kind(
         name=name,
         facts=facts,
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),

@@ -5,12 +5,13 @@ Source: Lampinen et al. 2025, simple reversals (100 comparisons over 28 features
 """
 
 import random
+import re
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated
 from study.worlds.wording import English, templates
 from study.worlds.words import Lexicon
-from study.worlds.world import World
+from study.worlds.world import Split, Statement, World
 
 FEATURES = tuple(
     """
@@ -119,11 +120,42 @@ class Params(IsolatedShape):
     pairs: ClassVar[Pairs] = PAIRS
 
 
+class EnglishComparisons(World):
+    """Comparisons in English, where opposites are words of their own.
+
+    "Slower" alone would tell, where documents say "faster". So both directions are asked of the two names, and neither
+    a word nor the place of a name is right more often than the other: "Of Belvur and Tazdon, the slower one is".
+    """
+
+    contrasted = (Split.REPHRASED, Split.REVERSAL)
+
+    def contradictions(self, statement: Statement) -> list[Statement]:
+        """The statement with its entities exchanged."""
+        return [statement._replace(fact=self.reversed_relation(statement.fact))]
+
+    def contrast(self, statement: Statement, rng: random.Random) -> tuple[str, list[str]]:
+        """Which of the two it is, named in random order."""
+        relation, *names = statement.fact
+        return "Of {} and {}, the {} one is".format(*rng.sample(names, 2), relation), [f" {name}." for name in names]
+
+    def parse(self, sentence: str) -> Statement | None:
+        """As elsewhere; such an answer too."""
+        said = re.sub(
+            r"\bof (\w+) and (\w+), the (\w+) one is (\1|\2)\b", self._compared, sentence, flags=re.IGNORECASE
+        )
+        return super().parse(said)
+
+    @staticmethod
+    def _compared(match: re.Match[str]) -> str:
+        one, other, degree, answer = match.groups()
+        return f"{answer} is {degree} than {other if answer == one else one}"
+
+
 PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=10, lead_ins=1.0)}
 
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of comparisons."""
     if lexicon.english:
-        return build_isolated("reversals", rng, lexicon, params, ENGLISH_PAIRS, ENGLISH)
+        return build_isolated("reversals", rng, lexicon, params, ENGLISH_PAIRS, ENGLISH, kind=EnglishComparisons)
     return build_isolated("reversals", rng, lexicon, params, PAIRS, English(WORDING, {}), opposites=True)

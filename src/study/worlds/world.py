@@ -4,13 +4,14 @@ Everything a trial needs comes from this one object: documents, questions with f
 text, and the judgement of generated text. Nothing is true in a world but what its deductive closure holds.
 """
 
+import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from study.worlds.logic import Constraints, Derivation, Fact, Rule, Theory
 from study.worlds.wording import (
@@ -287,18 +288,17 @@ class World:
         return found
 
     def contradictions(self, statement: Statement) -> list[Statement]:
-        """What a statement cannot mean, in the same words: with a disjoint relation in its relation's place.
-
-        In English opposites are words of their own, so the word alone would tell ("slower" where documents say
-        "faster"); there the entities change places, where that is false.
-        """
+        """The statement with a disjoint relation in its relation's place, worded alike: what it cannot mean."""
         relation = statement.fact.relation
         others = sorted(pair[relation == pair[0]] for pair in self.constraints.disjoint if relation in pair)
-        facts = [statement.fact._replace(relation=other) for other in others]
-        exchanged = self.reversed_relation(statement.fact)
-        if self.english and not facts and self.status(exchanged) is Status.CONTRADICTED:
-            facts = [exchanged]
-        return [Statement(fact, statement.template) for fact in facts]
+        return [Statement(statement.fact._replace(relation=other), statement.template) for other in others]
+
+    # The splits of which a contradiction is the only false option, in a split of its own.
+    contrasted: ClassVar[tuple[Split, ...]] = (Split.REVERSAL,)
+
+    def contrast(self, statement: Statement, rng: random.Random) -> tuple[str, list[str]]:
+        """Query and options of a question whose only false option contradicts the true one, which is the first."""
+        return "", [self.render(form) for form in (statement, self.contradictions(statement)[0])]
 
     def reversed_relation(self, fact: Fact) -> Fact:
         """The fact with its relation reversed, which is false where the relation has a direction."""
