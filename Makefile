@@ -41,6 +41,7 @@ TAKES_plan := STUDY DOCS QUESTIONS VERBOSE EXECUTOR REMOTE_STORE
 TAKES_status := STUDY DOCS QUESTIONS EXECUTOR REMOTE_STORE
 TAKES_figures := STUDY
 TAKES_verify := STUDY
+TAKES_pack := STUDY
 TAKES_documents := DOCS QUESTIONS STUDY EXECUTOR REMOTE_STORE
 TAKES_fetch := MODEL REVISION FILE WEIGHTS DATA
 TAKES_base-model := SIZE
@@ -89,7 +90,7 @@ OF_STUDY := $(if $(filter command line environment,$(origin STUDY)),--study "$(S
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify pack documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -143,6 +144,9 @@ figures: $(READY) ## redraw the figures from the results, without a model: STUDY
 
 verify: $(READY) ## recompute the verdicts of the published study, or of STUDY, from its rows
 	@$(RUN) verify $(OF_STUDY)
+
+pack: $(READY) ## put the finished runs of a study together, a file for each dataset and seed, as it is published: STUDY=full
+	@$(RUN) pack --study "$(STUDY)"
 
 documents: $(TRIALS) ## compare the methods on your own documents: DOCS=folder QUESTIONS=file; without QUESTIONS, draft some
 	@$(RUN) documents --docs "$(DOCS)" --questions "$(QUESTIONS)" --study "$(if $(filter command line environment,$(origin STUDY)),$(STUDY),documents)"

@@ -12,7 +12,7 @@ from study.config import ParamsError
 from study.pages.page import NotebookFailed
 from study.paths import ROOT
 
-VERBS = {*"reproduce plan status figures verify nb help-nb fetch base-model base-report documents".split()}
+VERBS = {*"reproduce plan status figures verify pack nb help-nb fetch base-model base-report documents".split()}
 
 
 def test_the_help_lists_the_verbs_and_the_options_of_one(capsys):

@@ -261,6 +261,21 @@ def _show_units(runs: list[Page]) -> list[tuple[Run, str]]:
 
 
 @verb
+def pack(study: Study = "default") -> int:
+    """Put the finished runs of a study together, a file for each dataset and seed, as it is published."""
+    from study.runs.packs import PACKS, pack
+    from study.runs.runner import runs_of
+
+    params, results = load_params(study_file(study)), RESULTS / study
+    store = store_of(results)
+    finished = [store.path(unit.key) for unit in runs_of(params, store) if store.has(unit.key)]
+    written = pack(finished, results / PACKS)
+    size = sum(file.stat().st_size for file in written)
+    print(f"{len(finished)} runs in {len(written)} files of {size / 1e6:.1f} MB in {shown(results / PACKS)}")
+    return 0
+
+
+@verb
 def documents(docs: Docs = "", questions: Questions = "", study: Study = "documents") -> int:
     """Say which way to give a model the facts of somebody's documents; without questions, draft some."""
     from study.advice.ask import ask

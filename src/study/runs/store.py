@@ -25,6 +25,7 @@ from study.config import ParamsError
 from study.digest import sha256_of
 from study.paths import RESULTS, shown
 from study.runs import remote_store
+from study.runs.packs import unpacked
 
 if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
     import pandas as pd
@@ -69,7 +70,8 @@ class Store:
 
     def path(self, key: str) -> Path:
         """The folder of the run of this key, or where it would be if nothing else names it."""
-        places = [found for folder in (self.folder, *self.others) if (found := _folder_of(folder, key))]
+        folders = dict.fromkeys(some for runs in (self.folder, *self.others) for some in (runs, unpacked(runs)))
+        places = [found for folder in folders if (found := _folder_of(folder, key))]
         return next((place for place in places if whole(place)), places[0] if places else self.folder / key)
 
     def has(self, key: str) -> bool:
@@ -147,13 +149,11 @@ class Store:
 
 
 def _write_table(rows: "pd.DataFrame", file: Path) -> None:
-    """Write rows as Parquet in half the bytes that pandas takes by default; git keeps every file for ever."""
+    """Write rows as Parquet, not compressed, so that a pack compresses what runs share."""
     from pyarrow import Table, parquet
 
     table = Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
-    parquet.write_table(
-        table, file, compression="zstd", compression_level=9, write_statistics=False, store_schema=False
-    )
+    parquet.write_table(table, file, compression="none", write_statistics=False, store_schema=False)
 
 
 def key_in(name: str) -> str:
