@@ -41,20 +41,20 @@ def test_sentences_begin_with_a_capital_and_end_once(english):
         assert all(english.parse(whole[k]) for k in question.answers)
 
 
-def test_neither_a_word_nor_a_place_tells_which_of_two_names_it_is():
+def test_neither_a_word_nor_a_name_nor_a_place_tells_which_of_two_it_is():
     module = DRAWN["reversals"]
     world = module.build(random.Random("direction"), ENGLISH, module.Params(size=16))
     documents = make_documents(world, random.Random(0), copies=2)
     questions = make_questions(world, documents, "direction", 8, 99, [Split.CONTRADICTION])
     assert len(questions) == 32
-    asked: dict[frozenset[str], list[tuple[str, str]]] = {}
+    asked: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for question in questions:
         one, other, word = re.fullmatch(r"Of (\w+) and (\w+), the (\w+) one is", question.query).groups()
         assert {option.strip(" .") for option in question.options} == {one, other}
         right = question.options[question.answers[0]].strip(" .")
         assert world.status(Fact(word, right, other if right == one else one)) is Status.ENTAILED
         assert world.parse(f"{question.query} {right}.").fact.relation == word
-        asked.setdefault(frozenset((one, other)), []).append((word, right))
+        asked.setdefault((one, other), []).append((word, right))
     for (word, right), (opposite, other) in asked.values():
         assert right != other and word != opposite
 

@@ -234,7 +234,7 @@ def questions_of_split(
     def offers(statement: Statement, rng: random.Random) -> Iterator[tuple[Kind, str, list[str], list[int]]]:
         """Kind, query, options and which of these are true."""
         if split is Split.CONTRADICTION:
-            query, texts = world.contrast(statement, rng)
+            query, texts = world.contrast(statement)
             yield Kind.CONTRADICTING, query, texts, [0]
         elif alternatives := world.alternatives(statement):
             texts = [f" {world.render(alternative)}" for alternative in alternatives]

@@ -123,8 +123,8 @@ class Params(IsolatedShape):
 class EnglishComparisons(World):
     """Comparisons in English, where opposites are words of their own.
 
-    "Slower" alone would tell, where documents say "faster". So both directions are asked of the two names, and neither
-    a word nor the place of a name is right more often than the other: "Of Belvur and Tazdon, the slower one is".
+    "Slower" alone would tell, where documents say "faster". So both are asked of the same two names, and whoever prefers
+    a word, a name or a place is right in half of the questions: "Of Belvur and Tazdon, the slower one is".
     """
 
     contrasted = (Split.REPHRASED, Split.REVERSAL)
@@ -133,10 +133,10 @@ class EnglishComparisons(World):
         """The statement with its entities exchanged."""
         return [statement._replace(fact=self.reversed_relation(statement.fact))]
 
-    def contrast(self, statement: Statement, rng: random.Random) -> tuple[str, list[str]]:
-        """Which of the two it is, named in random order."""
+    def contrast(self, statement: Statement) -> tuple[str, list[str]]:
+        """Which of the two it is, named in an order that tells nothing."""
         relation, *names = statement.fact
-        return "Of {} and {}, the {} one is".format(*rng.sample(names, 2), relation), [f" {name}." for name in names]
+        return "Of {} and {}, the {} one is".format(*sorted(names), relation), [f" {name}." for name in names]
 
     def parse(self, sentence: str) -> Statement | None:
         """As elsewhere; such an answer too."""

@@ -4,7 +4,6 @@ Everything a trial needs comes from this one object: documents, questions with f
 text, and the judgement of generated text. Nothing is true in a world but what its deductive closure holds.
 """
 
-import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -296,7 +295,7 @@ class World:
     # The splits of which a contradiction is the only false option, in a split of its own.
     contrasted: ClassVar[tuple[Split, ...]] = (Split.REVERSAL,)
 
-    def contrast(self, statement: Statement, rng: random.Random) -> tuple[str, list[str]]:
+    def contrast(self, statement: Statement) -> tuple[str, list[str]]:
         """Query and options of a question whose only false option contradicts the true one, which is the first."""
         return "", [self.render(form) for form in (statement, self.contradictions(statement)[0])]
 
