@@ -123,8 +123,8 @@ class Params(IsolatedShape):
 class EnglishComparisons(World):
     """Comparisons in English, where opposites are words of their own.
 
-    "Slower" alone would tell, where documents say "faster". So both are asked of the same two names, and whoever prefers
-    a word, a name or a place is right in half of the questions: "Of Belvur and Tazdon, the slower one is".
+    "Slower" alone would tell, where documents say "faster". So both are asked of the same two names, and who prefers a
+    word, a name or a place is right in half of the questions: "Of Belvur and Tazdon, the slower one is".
     """
 
     contrasted = (Split.REPHRASED, Split.REVERSAL)
