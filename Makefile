@@ -184,7 +184,9 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks
 
 # uv is given the versions alone: it would keep the hashes of a file that has some.
-lock: $(READY).audit ## record the hashes of the pinned versions again, after a version was changed
+# It needs uv alone: what is to be locked cannot be installed yet.
+lock: | $(BIN)/python ## record the hashes of the pinned versions again, after a version was changed
+	@[ -x $(BIN)/uv ] || $(LOCKED) --requirement requirements/audit.lock
 	@mkdir -p build/requirements; for file in $(HASHED); do rm -f build/$$file; \
 	  grep -o '^[^#= ]*==[^ ]*' $$file | $(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-annotate \
 	    --python-version 3.11.5 --custom-compile-command "make lock" --output-file build/$$file - \

@@ -40,7 +40,7 @@ torch.set_num_threads(1)
 def one_process() -> Iterator[None]:
     """The jobs of a study are done here, for a new process imports much. `test_executors` does them as a study does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executors, "_in_process", lambda does, *given: does(*given))
+        patch.setattr(executors, "_in_process", lambda does, *given, **_: does(*given))
         patch.setattr(executors, "available_cores", lambda: 1)
         yield
 

@@ -119,6 +119,11 @@ WRITTEN = {
 OF = {"family": "father", "semantic": "is a", "syllogisms": "all", "process": "becomes"}
 
 
+@pytest.mark.parametrize("text", ["{} is faster than ___.", "{} is faster than _ and {}.", "<2> is faster than {}."])
+def test_a_gap_in_a_sentence_is_no_name(english, text):
+    assert english.parse(text.format(*english.entities[:2])) is None
+
+
 def test_a_verb_of_several_meanings_has_the_true_one():
     shape = reversal_curse.Params(roles=8)
     world = reversal_curse.build(random.Random("written"), ENGLISH, shape)

@@ -220,8 +220,12 @@ def test_a_question_to_a_process_that_is_killed_is_asked_again(monkeypatch):
             raise BrokenProcessPool("killed")
         return 7
 
-    monkeypatch.setattr(executors, "_in_process", killed_twice)
-    assert executors._surely(_own_id) == 7
+    monkeypatch.setattr(executors, "_forked", killed_twice)
+    monkeypatch.setattr(executors, "DYING_SECONDS", 0)
+    with pytest.raises(BrokenProcessPool):  # work that was begun is not begun again
+        executors._in_process(_own_id)
+    tries.clear()
+    assert executors._asked(_own_id) == 7
 
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch, in_this_process):

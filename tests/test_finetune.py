@@ -2,8 +2,6 @@ import itertools
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from conftest import build_family
@@ -140,17 +138,14 @@ def test_a_short_type_keeps_its_weights_under_an_adapter_in_float32(tokenizer, e
 
 
 def test_gradients_that_overflow_in_float16_are_made_again_with_a_smaller_scale(tokenizer, encoded, monkeypatch):
-    """Accelerate has float16 on GPUs only; here its parts are put together on a CPU."""
-    accelerator, read = Accelerator(cpu=True), []
-    monkeypatch.setitem(AcceleratorState._shared_state, "_mixed_precision", "fp16")
-    accelerator.native_amp, accelerator.scaler = True, torch.amp.GradScaler("cpu", init_scale=2.0**32)
-    monkeypatch.setattr(finetuning, "accelerator_for", lambda device, dtype: accelerator)
+    scalers, read = [torch.amp.GradScaler("cpu", init_scale=2.0**32)], []
+    monkeypatch.setattr(finetuning, "scaler_for", lambda device, dtype: scalers[-1])
     model = build_family("llama", len(tokenizer)).half()
     model.register_forward_pre_hook(lambda *given: read.append(1))
     tuned, training = finetune(model, tokenizer, encoded, settings(), 3e-3, 30, seed=0)
-    assert 32 < len(read) < 60 and accelerator.scaler.get_scale() < 2.0**32  # two to see how texts are to be packed
+    assert 32 < len(read) < 60 and scalers[0].get_scale() < 2.0**32  # two to see how texts are to be packed
     assert training.losses[-1] < 0.8 * training.losses[0] and tuned.dtype is torch.float16
-    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0))
     with torch.no_grad():
         tuned.lm_head.weight[:] = float("nan")
     with pytest.raises(Diverged, match="step 1 of 3: loss nan"):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from study.data.questions import Question
 from study.sums import added
 
+FOLDS = 5
+
 
 class ProbeResult(NamedTuple):
     """How often the probe was right.
@@ -42,26 +44,25 @@ def features(question: Question, option: int) -> list[str]:
     return [*words, f"place {option}", f"length {len(words)}", *(f"{question.split} {word}" for word in words)]
 
 
-def bag_of_words_probe(
-    questions: Sequence[Question], seed: int, folds: int = 5, asked: Sequence[Question] | None = None
-) -> ProbeResult:
-    """Accuracy of the probe, trained on `questions` and evaluated on `asked`, or cross-validated with whole clusters.
+def bag_of_words_probe(questions: Sequence[Question], seed: int) -> ProbeResult:
+    """Accuracy of the probe, cross-validated with whole clusters.
 
     If every name is right as often as wrong, cross-validation falls below chance: the probe has seen the true name only
     where it is wrong.
     """
-    if asked is not None:
-        return _probe(questions, asked)
     clusters = sorted({question.cluster for question in questions})
-    fold = {cluster: k % folds for k, cluster in enumerate(random.Random(seed).sample(clusters, len(clusters)))}
+    fold = {cluster: k % FOLDS for k, cluster in enumerate(random.Random(seed).sample(clusters, len(clusters)))}
     parts = [
-        _probe([q for q in questions if fold[q.cluster] != k], [q for q in questions if fold[q.cluster] == k])
-        for k in range(folds)
+        trained_and_asked(
+            [q for q in questions if fold[q.cluster] != k], [q for q in questions if fold[q.cluster] == k]
+        )
+        for k in range(FOLDS)
     ]
     return ProbeResult(*(added(values) for values in zip(*parts, strict=True)))
 
 
-def _probe(seen: Sequence[Question], asked: Sequence[Question]) -> ProbeResult:
+def trained_and_asked(seen: Sequence[Question], asked: Sequence[Question]) -> ProbeResult:
+    """Accuracy on some questions of the probe trained on others."""
     true: Counter[str] = Counter()
     false: Counter[str] = Counter()
     for question in seen:

@@ -39,17 +39,6 @@ PUBLIC_DATA = {
 }
 
 
-def public_data(name: str) -> PublicData:
-    """A published dataset.
-
-    Raises:
-        ParamsError: if there is none of that name.
-    """
-    if name not in PUBLIC_DATA:
-        raise ParamsError(f"DATA = {name!r}: no such dataset; there are: {', '.join(PUBLIC_DATA)}")
-    return PUBLIC_DATA[name]
-
-
 def public_folder(name: str) -> Path:
     """The folder of a fetched dataset.
 
@@ -57,7 +46,7 @@ def public_folder(name: str) -> Path:
         ParamsError: if one of its files is missing, or is not as it was published.
     """
     folder = FETCHED / name
-    for file, recorded in public_data(name).files.items():
+    for file, recorded in PUBLIC_DATA[name].files.items():
         path = folder / file
         if not path.is_file():
             raise ParamsError(f"no {shown(path)}; fetch the files with `make fetch DATA={name}`")

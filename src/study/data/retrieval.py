@@ -47,6 +47,7 @@ def with_relations_reversed(world: World, document: Document) -> Document:
     sentences, statements = list(document.sentences[:start]), []
     for sentence, statement in zip(document.sentences[start:], document.statements, strict=True):
         turned = Statement(world.reversed_relation(statement.fact), statement.template)
-        sentences.append(sentence.removesuffix(world.render(statement)) + world.render(turned))
+        lead_in = sentence[: len(sentence) - len(world.render(statement))].strip()
+        sentences.append(world.sentence(lead_in, turned))
         statements.append(turned)
     return Document(tuple(statements), tuple(sentences), document.file, document.heading)

@@ -209,7 +209,9 @@ def fetch_data(name: str, base: str = GITHUB, say: Callable[[str], None] = print
     Raises:
         ParamsError: if it cannot be fetched, or is not as it was published.
     """
-    data, folder = public_data.public_data(name), public_data.FETCHED / name
+    if name not in public_data.PUBLIC_DATA:
+        raise ParamsError(f"DATA = {name!r}: no such dataset; there are: {', '.join(public_data.PUBLIC_DATA)}")
+    data, folder = public_data.PUBLIC_DATA[name], public_data.FETCHED / name
     source = f"{base}/{data.repository}/{data.commit}/{data.folder}"
     say(f"{name}: {len(data.files)} files from {source}")
     contents = {}

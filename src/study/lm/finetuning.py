@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from peft import LoraConfig, get_peft_model
 from peft.utils import transformers_weight_conversion
 from torch import nn
@@ -34,7 +32,6 @@ from study.params import Finetuning
 from study.sums import added
 
 IGNORE = -100
-PRECISION = {torch.float32: "no", torch.bfloat16: "bf16", torch.float16: "fp16"}  # as accelerate calls them
 CURVE_POINTS = 40  # of a loss curve
 # Layers of a state space mixer whose weight is used directly, in a fused kernel or always: an adapter has no effect.
 BY_WEIGHT = ("x_proj", "dt_proj", "out_proj")
@@ -265,22 +262,23 @@ def refuse_fixed_lengths(model: PreTrainedModel) -> None:
         )
 
 
-def accelerator_for(device: torch.device, dtype: torch.dtype) -> Accelerator:
-    """The accelerator for a model loaded in this type.
+def scaler_for(device: torch.device, dtype: torch.dtype) -> torch.amp.GradScaler:
+    """The scaler of the loss for a model loaded in this type; it scales in float16 alone.
 
     Raises:
         ValueError: where float16 cannot be trained.
     """
     if dtype is torch.float16 and device.type == "cpu":
         raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
-    precision = PRECISION[dtype]
-    if AcceleratorState._shared_state.get("_mixed_precision", precision) != precision:
-        AcceleratorState._reset_state(reset_partial_state=True)  # else the process keeps its first precision
-    return Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
+    return torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
 
 def take_step(
-    accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss_of: Callable[[], torch.Tensor], max_norm: float
+    scaler: torch.amp.GradScaler,
+    optimizer: torch.optim.Optimizer,
+    autocast: torch.autocast,
+    loss_of: Callable[[], torch.Tensor],
+    max_norm: float,
 ) -> float:
     """One step of the optimizer; the loss before it.
 
@@ -290,19 +288,21 @@ def take_step(
         Diverged: if loss or gradient norm is not finite.
     """
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
-    scaler, skipped = accelerator.scaler, True
+    skipped = True
     while skipped:
-        scale = scaler.get_scale() if scaler else 1.0
-        with accelerator.autocast():
+        scale = scaler.get_scale()
+        with autocast:
             loss = loss_of()
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(trained, max_norm)
+        torch.autograd.backward(scaler.scale(loss))
+        scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(trained, max_norm)
         value = loss.item()
         if not math.isfinite(value) or not (math.isfinite(norm.item()) or scale > 1):
             raise Diverged(f"loss {value}, gradient norm {norm.item()}")
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad()
-        skipped = scaler is not None and scaler.get_scale() < scale  # a fused optimizer does not say so itself
+        skipped = scaler.get_scale() < scale  # a fused optimizer does not say so itself
     return value
 
 
@@ -336,13 +336,13 @@ def finetune(
     refuse_fixed_lengths(model)
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
-    accelerator = accelerator_for(model.device, model.dtype)
+    scaler = scaler_for(model.device, model.dtype)
+    autocast = torch.autocast(model.device.type, model.dtype, enabled=model.dtype is not torch.float32)
     if params.method == "lora":
         model = with_adapter(model, params)
     masters = Masters(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=params.weight_decay, fused=True)
-    optimizer = accelerator.prepare(optimizer)
     loss_of: Loss = packed_loss if keeps_texts_apart(model) else partial(padded_loss, pad=tokenizer.pad_token_id)
     model.train()
     size, parts = size_of(model), params.checkpoint_evals + 1
@@ -352,9 +352,8 @@ def finetune(
         for options in optimizer.param_groups:
             options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
         try:
-            losses.append(
-                take_step(accelerator, optimizer, partial(loss_of, model, pieces, teacher), params.max_grad_norm)
-            )
+            loss = partial(loss_of, model, pieces, teacher)
+            losses.append(take_step(scaler, optimizer, autocast, loss, params.max_grad_norm))
         except Diverged as error:
             what = f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}"
             raise Diverged(f"{what}; use smaller finetuning.learning_rates") from None
@@ -367,7 +366,6 @@ def finetune(
                 checkpoint_eval(step + 1, lowered_model.eval())
             model.train()
             paused += time.monotonic() - begun
-    accelerator.free_memory()
     model = masters.lower()
     part = math.ceil(steps / CURVE_POINTS)
     return model.eval(), Training(

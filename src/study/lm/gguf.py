@@ -22,7 +22,6 @@ from study.lm.loading import MOST_SHOWN, NO_CODE
 from study.paths import is_folder
 
 BYTES = 2  # of a weight
-PART = 2**24  # bytes read at once
 
 
 def pieces_in(folder: Path, name: str, entry: File) -> list[Path]:
@@ -38,18 +37,23 @@ def pieces_in(folder: Path, name: str, entry: File) -> list[Path]:
     found = {}
     for pieces in _sequences(folder):
         if sum(piece.stat().st_size for piece in pieces) == entry.bytes:
-            digest = hashlib.sha256()
-            for piece in pieces:
-                for block in _blocks(piece):
-                    digest.update(block)
-            if digest.hexdigest() == entry.sha256:
+            digest = _sha256_of(pieces)
+            if digest == entry.sha256:
                 return pieces
-            found[pieces[0].name] = digest.hexdigest()
+            found[pieces[0].name] = digest
     what = "; ".join(f"{piece} is as long, but has SHA-256 {digest}" for piece, digest in found.items())
     raise ParamsError(
         f"WEIGHTS = {str(folder)!r}: holds no {name} of {entry.bytes:,} bytes with SHA-256 {entry.sha256}, whole or in "
         f"numbered parts{f' ({what})' if what else ''}; get that file, or leave WEIGHTS out to fetch it from the hub"
     )
+
+
+def _sha256_of(pieces: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        with piece.open("rb") as opened:
+            hashlib.file_digest(opened, lambda: digest)
+    return digest.hexdigest()
 
 
 def _sequences(folder: Path) -> Iterator[list[Path]]:
@@ -60,12 +64,6 @@ def _sequences(folder: Path) -> Iterator[list[Path]]:
         if last := re.match(r"(.*?)(\d+)(\D*)$", file.name):
             numbered[last[1], last[3]].append((int(last[2]), file))
     yield from ([file for _, file in sorted(parts)] for parts in numbered.values() if len(parts) > 1)
-
-
-def _blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while block := opened.read(PART):
-            yield block
 
 
 def unpack(pieces: list[Path], sha256: str, say: Callable[[str], None] = print) -> Path:
@@ -94,8 +92,8 @@ def unpack(pieces: list[Path], sha256: str, say: Callable[[str], None] = print) 
             source = part / "joined.gguf"
             with source.open("wb") as whole:
                 for piece in pieces:
-                    for block in _blocks(piece):
-                        whole.write(block)
+                    with piece.open("rb") as opened:
+                        shutil.copyfileobj(opened, whole)
         weights = _weights_in(source, named)
         _refuse_without_room(part, BYTES * weights, named)
         say(f"  unpacking {weights / 1e6:,.0f} million weights, {BYTES * weights / 1e9:.1f} GB, into {folder}")

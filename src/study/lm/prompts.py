@@ -68,15 +68,10 @@ class Prompts(NamedTuple):
         """The whole-corpus prompt."""
         return _filled(self.global_, documents=self.between.join(documents), target=target)
 
-    @property
-    def local_turns(self) -> list[tuple[str, str]]:
-        """Prompts and answers that come before a per-statement prompt."""
-        return _turns(self.local, self.local_examples)
-
-    @property
-    def global_turns(self) -> list[tuple[str, str]]:
-        """Prompts and answers that come before a whole-corpus prompt."""
-        return _turns(self.global_, self.global_examples)
+    def turns(self, *, local: bool) -> list[tuple[str, str]]:
+        """Prompts and answers that come before a per-statement prompt, or else before a whole-corpus prompt."""
+        wording, examples = (self.local, self.local_examples) if local else (self.global_, self.global_examples)
+        return [(_filled(wording, **dict(example)), dict(example)[ANSWER]) for example in examples]
 
     def drafting(self, target: str) -> str:
         """The prompt for questions about a text."""
@@ -86,10 +81,6 @@ class Prompts(NamedTuple):
 def _filled(wording: str, **slots: str) -> str:
     """The wording with its slots filled; braces in the documents are left alone."""
     return re.sub(r"{(\w+)}", lambda slot: slots.get(slot[1], slot[0]), wording)
-
-
-def _turns(wording: str, examples: Examples) -> list[tuple[str, str]]:
-    return [(_filled(wording, **dict(example)), dict(example)[ANSWER]) for example in examples]
 
 
 OF_BUNDLED = Prompts(

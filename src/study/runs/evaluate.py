@@ -150,7 +150,7 @@ def offered_documents(trial: EvaluationRun, material: Callable[[bool], Dataset])
     if spec.context is Context.FALSE and exam.world:
         given = tuple(with_relations_reversed(exam.world, document) for document in given)
     if spec.shots and spec.context is Context.DOCUMENTS:
-        given = tuple(nested_subset(given, min(spec.shots, len(given)), trial.dataset))
+        given = tuple(nested_subset(given, spec.shots, trial.dataset))
     return given
 
 

@@ -117,8 +117,8 @@ def needs(gpus: int, about: About, cores: int, memory: int) -> Needs:
 def at_once(params: Params) -> int:
     """Jobs of a study that this machine does at a time."""
     cores = available_cores()
-    gpus = int(_surely(_device, params.model) != "cpu")
-    return max(1, cores // needs(gpus, _surely(_about, params), cores, machine_memory()).cpus)
+    gpus = int(_asked(_device, params.model) != "cpu")
+    return max(1, cores // needs(gpus, _asked(_about, params), cores, machine_memory()).cpus)
 
 
 @contextmanager
@@ -157,7 +157,7 @@ def _on_ray(params: Params, store: Store) -> Iterator[Submit]:
             ) from None
     on_gpu = params.model.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
     gpus = _gpus_of(params.model, ray.nodes()) if on_gpu else 0
-    need = needs(gpus, _surely(_about, params), _cores_for_each(ray.nodes(), gpus), _least_memory(ray.nodes()))
+    need = needs(gpus, _asked(_about, params), _cores_for_each(ray.nodes(), gpus), _least_memory(ray.nodes()))
     if not any(_can_take(node, need) for node in ray.nodes()):
         print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
     task = ray.remote(_on_node).options(
@@ -220,17 +220,22 @@ class _NotForked(BrokenProcessPool):
     """Nothing was begun: the process that others are forked from was killed."""
 
 
-def _in_process(does: Callable[..., Any], *given: Any) -> Any:
-    """The value of a function in a process of its own.
+def _in_process(does: Callable[..., Any], *given: Any, again: type[BrokenProcessPool] = _NotForked) -> Any:
+    """The value of a function in a process of its own; `again` is what is tried again.
 
     Raises:
         BrokenProcessPool: if the process was killed.
     """
     for _ in range(RETRIES):
-        with suppress(_NotForked):
+        with suppress(again):
             return _forked(does, *given)
         time.sleep(DYING_SECONDS)  # the process that others are forked from is restarted once it is dead
     return _forked(does, *given)
+
+
+def _asked(does: Callable[..., Any], *given: Any) -> Any:
+    """The same for a function without effects, repeated if its process was killed."""
+    return _in_process(does, *given, again=BrokenProcessPool)
 
 
 def _forked(does: Callable[..., Any], *given: Any) -> Any:
@@ -245,18 +250,6 @@ def _forked(does: Callable[..., Any], *given: Any) -> Any:
         except (EOFError, ConnectionError) as error:
             raise _NotForked("the process that others are forked from was killed") from error
         return begun.result()
-
-
-def _surely(does: Callable[..., Any], *given: Any) -> Any:
-    """The same for a function without effects, repeated if its process was killed.
-
-    Raises:
-        BrokenProcessPool: if it was killed each time.
-    """
-    for _ in range(RETRIES):
-        with suppress(BrokenProcessPool):
-            return _in_process(does, *given)
-    return _in_process(does, *given)
 
 
 def _end_with_parent() -> None:

@@ -14,13 +14,13 @@ import itertools
 import math
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.benchmark import Timer
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from study.arms import EACH_ITS_OWN, Arm, Source
@@ -284,21 +284,13 @@ def product_rate(model: PreTrainedModel, tokens: int, device: str, threads: int)
     kind: Any = {"dtype": model.dtype, "device": device}
     given = {width: torch.ones(tokens, width, **kind) for width in {shape[-1] for shape in shapes}}
     weights = [torch.ones(*shape, **kind) for shape in shapes]
-    before, best = torch.get_num_threads(), float("inf")
-    torch.set_num_threads(threads)
-    try:
-        for _ in range(3):
-            begun = time.perf_counter()
-            for weight in weights:
-                last = nn.functional.linear(given[weight.shape[-1]], weight)
-            float(last[0, 0])  # waits for the device
-            best = min(best, time.perf_counter() - begun)
-    finally:
-        torch.set_num_threads(before)
-    del given, weights, last
+    products = "for weight in weights: linear(given[weight.shape[-1]], weight)"
+    used = {"weights": weights, "given": given, "linear": nn.functional.linear}
+    seconds = Timer(products, globals=used, num_threads=threads).timeit(3).mean
+    del given, weights, used
     if device == "cuda":
         torch.cuda.empty_cache()
-    return 2 * tokens * sum(map(math.prod, shapes)) / best
+    return 2 * tokens * sum(map(math.prod, shapes)) / seconds
 
 
 def memory_of(params: Params, loads: list[Workload]) -> Memory:

@@ -98,16 +98,10 @@ def _unpack(packs: Path, place: Path) -> None:
                     f"{shown(file)}: damaged ({error}); restore it, or remove it and `make reproduce` its runs again"
                 ) from None
             for run in Path(part).iterdir():
-                _put_in_place(run, place / run.name)
+                try:
+                    run.rename(place / run.name)
+                except OSError:  # it is there, or another process has put it there
+                    if not (place / run.name).exists():
+                        raise
         with done.open("a", encoding="utf-8") as stream:
             stream.write(f"{sha256_of(file)}\n")
-
-
-def _put_in_place(run: Path, place: Path) -> None:
-    """Move a run to its place, unless one is there, which another process may put there meanwhile."""
-    if not place.exists():
-        try:
-            run.rename(place)
-        except OSError:
-            if not place.exists():
-                raise

@@ -153,7 +153,7 @@ class GenerationRun(Run):
         """The prompt that the model generates from, and how."""
         prompts = prompts_of(self.params)
         prompt = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
-        turns = prompts.local_turns if self.source is Source.LOCAL else prompts.global_turns
+        turns = prompts.turns(local=self.source is Source.LOCAL)
         how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at, "turns": turns}
         return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
 
@@ -278,7 +278,8 @@ def generation_keys(recipe: dict[str, Any]) -> list[str]:
     prompted = (recipe["training"] or {}).get("prompted")
     if not prompted:
         return []
-    same = {name: recipe[name] for name in ("world", "seed", "questions", "model_sha256", "dtype", "quantization")}
+    shared = ("world", "seed", "questions", "model_sha256", "dtype", "quantization", "language")
+    same = {name: recipe.get(name) for name in shared}  # older recipes have no language
     same["versions"] = {name: recipe["versions"][name] for name in (DATA, *recipe["world"], GENERATION)}
     recipes = [{**same, "generates": source, "prompted": how} for source, how in prompted.items()]
     return [content_hash(declared(each))[:KEY_DIGITS] for each in recipes]

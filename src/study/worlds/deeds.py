@@ -3,13 +3,11 @@
 The bundled model learns to look entities up on these first: the shorter the sentence, the sooner it comes.
 """
 
-import random
+from functools import partial
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
 from study.worlds.wording import English, templates
-from study.worlds.words import Lexicon
-from study.worlds.world import World
 
 PAIRS = pairs_of(
     """
@@ -27,8 +25,4 @@ class Params(IsolatedShape):
 
 
 PRESETS = {"bundled": Params(), "source": Params(size=100, features=12)}
-
-
-def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
-    """A world of deeds."""
-    return build_isolated("deeds", rng, lexicon, params, PAIRS, English(WORDING, {}))
+build = partial(build_isolated, "deeds", pairs=PAIRS, words_of=English(WORDING, {}))

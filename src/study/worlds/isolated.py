@@ -14,7 +14,7 @@ from study.worlds.logic import Constraints, Fact, Rule
 from study.worlds.shape import Shape
 from study.worlds.wording import English
 from study.worlds.words import Lexicon, draw_words
-from study.worlds.world import World
+from study.worlds.world import World, worded
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -42,11 +42,6 @@ class IsolatedShape(Shape):
     def words(self) -> int:
         """Two for each fact."""
         return 2 * self.size
-
-    @property
-    def rivals(self) -> int:
-        """One side of every fact."""
-        return self.size
 
     @classmethod
     def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
@@ -86,8 +81,7 @@ def build_isolated(
         name=name,
         facts=facts,
         rules=tuple(Rule("inverse", Fact(other, "Y", "X"), (Fact(one, "X", "Y"),)) for one, other in inverses),
-        wording=wording,
-        english=words_of._replace(wording=wording) if lexicon.english else None,
+        **worded(lexicon, wording, words_of._replace(wording=wording)),
         constraints=Constraints(
             asymmetric=frozenset(relation for relation, _ in inverses), disjoint=frozenset(pairs if opposites else ())
         ),

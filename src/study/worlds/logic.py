@@ -134,16 +134,13 @@ class Theory:
 
 def _unify(atom: Fact, fact: Fact, bound: Bound) -> Bound | None:
     """`bound` extended so that the atom is the fact; None if it cannot be."""
-    result = bound
     for term, value in ((atom.subject, fact.subject), (atom.object, fact.object)):
-        if not term[0].isupper():
-            if term != value:
-                return None
-        elif term not in result:
-            result = {**result, term: value}
-        elif result[term] != value:
+        known = bound.get(term) if term[0].isupper() else term
+        if known is None:
+            bound = {**bound, term: value}
+        elif known != value:
             return None
-    return result
+    return bound
 
 
 class Constraints(NamedTuple):
@@ -176,16 +173,7 @@ class Constraints(NamedTuple):
                 rivals += theory.matching(pair[relation == pair[0]], subject, object_)
         return next((rival for rival in rivals if rival != fact), None)
 
-    def contradiction(self, fact: Fact, theory: Theory) -> tuple[Fact, Fact] | None:
-        """Two facts that could not both hold if `fact` did: one that follows from it, and the one it clashes with.
-
-        The theory is left as it is.
-        """
-        if fact.subject == fact.object:
-            return fact, fact
+    def contradicts(self, fact: Fact, theory: Theory) -> bool:
+        """Whether something that follows from a fact clashes with the theory, which is left as it is."""
         beyond = Theory(below=theory)
-        for new in beyond.add([fact]):
-            rival = self.clash(new, beyond)
-            if rival:
-                return new, rival
-        return None
+        return fact.subject == fact.object or any(self.clash(new, beyond) for new in beyond.add([fact]))

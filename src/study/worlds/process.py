@@ -217,7 +217,7 @@ class Process(World):
         forward = self.template(statement).subject_first
         given = self.read(subject if forward else object_)
         if relation != BECOMES or not isinstance(given, Expression):
-            return {Kind.SAME_RELATION: [self.members[self.classes[self.answer(statement)]]]}
+            return {Kind.SAME_RELATION: [self.alike(self.answer(statement))]}
         truth = self.image if forward else {result: symbol for symbol, result in self.image.items()}
         rng = random.Random(str(given))
         symbols = [word for word in str(given).split() if word in truth]

@@ -97,11 +97,6 @@ class Params(Shape):
         """A name and a work for each person."""
         return 6 * self.size
 
-    @property
-    def rivals(self) -> int:
-        """The people of one group."""
-        return self.size
-
     @classmethod
     def of_facts(cls, rng: random.Random, facts: int, one_relation: bool) -> Self:
         """A third of the facts in each group."""

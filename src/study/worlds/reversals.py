@@ -129,10 +129,6 @@ class EnglishComparisons(World):
 
     contrasted = (Split.REPHRASED, Split.REVERSAL)
 
-    def contradictions(self, statement: Statement) -> list[Statement]:
-        """The statement with its entities exchanged."""
-        return [statement._replace(fact=self.reversed_relation(statement.fact))]
-
     def contrast(self, statement: Statement) -> tuple[str, list[str]]:
         """Which of the two it is, named in an order that tells nothing."""
         relation, *names = statement.fact
@@ -140,15 +136,10 @@ class EnglishComparisons(World):
 
     def parse(self, sentence: str) -> Statement | None:
         """As elsewhere; such an answer too."""
-        said = re.sub(
-            r"\bof (\w+) and (\w+), the (\w+) one is (\1|\2)\b", self._compared, sentence, flags=re.IGNORECASE
-        )
-        return super().parse(said)
-
-    @staticmethod
-    def _compared(match: re.Match[str]) -> str:
-        one, other, degree, answer = match.groups()
-        return f"{answer} is {degree} than {other if answer == one else one}"
+        for answer, other in (r"\1", r"\2"), (r"\2", r"\1"):
+            asked = rf"\bof (\w+) and (\w+), the (\w+) one is {answer}\b"
+            sentence = re.sub(asked, rf"{answer} is \3 than {other}", sentence, flags=re.IGNORECASE)
+        return super().parse(sentence)
 
 
 PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=10, lead_ins=1.0)}
@@ -156,6 +147,7 @@ PRESETS = {"bundled": Params(), "source": Params(size=100, features=28, copies=1
 
 def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
     """A world of comparisons."""
-    if lexicon.english:
-        return build_isolated("reversals", rng, lexicon, params, ENGLISH_PAIRS, ENGLISH, kind=EnglishComparisons)
-    return build_isolated("reversals", rng, lexicon, params, PAIRS, English(WORDING, {}), opposites=True)
+    words, wording, kind = (
+        (ENGLISH_PAIRS, ENGLISH, EnglishComparisons) if lexicon.english else (PAIRS, English(WORDING, {}), World)
+    )
+    return build_isolated("reversals", rng, lexicon, params, words, wording, opposites=True, kind=kind)

@@ -4,13 +4,11 @@ What follows is the same role asked from the other side ("the teacher of ditav i
 ("ditav is the student of vazed").
 """
 
-import random
+from functools import partial
 from typing import ClassVar
 
 from study.worlds.isolated import IsolatedShape, Pairs, build_isolated, pairs_of
 from study.worlds.wording import English, Template, templates, with_article
-from study.worlds.words import Lexicon
-from study.worlds.world import World
 
 PAIRS = pairs_of(
     """
@@ -43,8 +41,4 @@ class Params(IsolatedShape):
 
 
 PRESETS = {"bundled": Params(), "source": Params(size=100, features=12, copies=10, lead_ins=1.0)}
-
-
-def build(rng: random.Random, lexicon: Lexicon, params: Params) -> World:
-    """A world of roles."""
-    return build_isolated("roles", rng, lexicon, params, PAIRS, English(WORDING, {}))
+build = partial(build_isolated, "roles", pairs=PAIRS, words_of=English(WORDING, {}))

@@ -57,9 +57,9 @@ class Shape(Given):
         """Nonsense words the world takes."""
 
     @property
-    @abstractmethod
     def rivals(self) -> int:
         """Entities that a question can choose from at least, the true one included."""
+        return self.size
 
     @classmethod
     @abstractmethod

@@ -167,11 +167,13 @@ class EnglishParser:
         text = _LEAD_IN.sub("", text[:1].lower() + text[1:])
         skeleton = re.sub(r"_(?: _)+", lambda run: f"<{len(run[0].split())}>", self.entity.sub(slot, text))
         runs = [int(number or 1) for number in re.findall(r"_|<(\d+)>", skeleton)]
+        if len(runs) != 2 or sum(runs) != len(entities):  # the sentence itself may hold a "_"
+            return None
         words = iter(entities)
         phrases = [" ".join(next(words) for _ in range(run)) for run in runs]
         bare = _bare(re.sub(r"<\d+>", "_", skeleton))
         found = self.skeletons.get(bare) or self.skeletons.get(_ADVERB.sub("", bare))
-        if found is None or len(phrases) != 2:
+        if found is None:
             return None
         facts = [(Fact(r, *(phrases if first else phrases[::-1])), k) for r, (k, first) in found.items()]
         return next((meant for meant in facts if self.holds(meant[0])), facts[0])

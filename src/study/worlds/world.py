@@ -241,34 +241,21 @@ class World:
         """Whether the world entails a fact, contradicts it, or says neither."""
         if fact in self.closure:
             return Status.ENTAILED
-        contradicted = self.constraints.contradiction(fact, self.theory)
-        return Status.CONTRADICTED if contradicted else Status.UNSUPPORTED
+        return Status.CONTRADICTED if self.constraints.contradicts(fact, self.theory) else Status.UNSUPPORTED
 
-    @cached_property
-    def _fillers(self) -> dict[tuple[str, bool], list[str]]:
-        """The entities that occur as subject, and those that occur as object (True), of each relation."""
-        fillers: dict[tuple[str, bool], dict[str, None]] = defaultdict(dict)
-        for fact in self.closure:
-            fillers[fact.relation, False][fact.subject] = None
-            fillers[fact.relation, True][fact.object] = None
-        return {place: list(entities) for place, entities in fillers.items()}
-
-    @cached_property
-    def members(self) -> dict[str, list[str]]:
-        """The entities of each class."""
-        members: dict[str, list[str]] = defaultdict(list)
-        for entity, kind in self.classes.items():
-            members[kind].append(entity)
-        return members
+    def alike(self, entity: str) -> list[str]:
+        """The entities of its class."""
+        return [other for other, kind in self.classes.items() if kind == self.classes.get(entity)]
 
     def rivals(self, statement: Statement) -> dict[Kind, list[list[str]]]:
         """For each kind of distractor the entities that may come last instead, in tiers, the best first.
 
         Whether they make the statement false is decided by the closure, in `distractors`.
         """
-        same_slot = self._fillers[statement.fact.relation, self.template(statement).subject_first]
-        alike = self.members.get(self.classes.get(self.answer(statement), ""), [])
-        return {Kind.SAME_RELATION: [same_slot, alike]}
+        first = self.template(statement).subject_first
+        facts = self.theory.matching(statement.fact.relation)
+        same_slot = [fact.object if first else fact.subject for fact in facts]
+        return {Kind.SAME_RELATION: [same_slot, self.alike(self.answer(statement))]}
 
     def distractors(self, statement: Statement) -> dict[Kind, list[list[str]]]:
         """Entities that make a statement false when they come last, by kind and in tiers, the best first.
