@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, claims_of
-from study.pages.difference import rows_listed
+from study.evidence.verify import rows_listed
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
 from study.runs.store import PUBLISHED

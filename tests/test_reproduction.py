@@ -1,5 +1,7 @@
 """The report that a study ends with: its rows beside the published ones, and which verdicts stand."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,8 @@ from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, NOT_TESTED, SUPPOR
 from study.pages import reproduction
 from study.pages.reproduction import Word, compare, in_place, report, row_table, verdict_table
 from study.params import Params
-from study.runs.runner import run
+from study.runs.run import DIVERGED
+from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import store_of
 
 
@@ -78,6 +81,12 @@ def test_a_study_ends_with_its_report(published, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "equal to the bit" in said and "not published" not in said and "verdicts stand" in said
     assert report(small, results, results, small) == [] and capsys.readouterr().out == ""
+    store = store_of(tmp_path)
+    lost = next(trial for trial in evaluation_runs_of(small, store) if trial.arm == "ft")
+    shutil.rmtree(store.path(lost.key))
+    store.write(lost.key, pd.DataFrame(), {"status": DIVERGED, "error": "loss nan"})
+    report(small, tmp_path, results, small)
+    assert "equal to the bit" in capsys.readouterr().out
     fewer = small.model_copy(update={"questions": small.questions.model_copy(update={"per_split": 2})})
     assert report(fewer, tmp_path, results, small) == []
     assert "not compared with" in (said := capsys.readouterr().out) and "its questions are others" in said

@@ -13,7 +13,6 @@ from study.evidence.stats import (
     difference_table,
     holm,
     independent,
-    rank_correlation,
     spread,
     wilson_interval,
 )
@@ -129,22 +128,6 @@ def test_intervals_of_answers_hold_the_true_share_as_often_as_they_say():
         found = accuracy(pd.concat(answers("a", row, seed=k, per_fact=2) for k, row in enumerate(right)), STATISTICS)
         held += found.low <= 0.5 <= found.high
     assert 0.91 <= held / runs <= 0.99
-
-
-def test_ranks_are_correlated_as_in_the_textbook():
-    """Spearman's own example has 0.9; over seeds the mean of Fisher's z, with a t interval."""
-    rows = pd.DataFrame({"seed": 0, "x": [1, 2, 3, 4, 5], "y": [2, 1, 3, 4, 5]})
-    value, low, high = rank_correlation(rows, "x", "y", 0.95)
-    assert value == pytest.approx(stats.spearmanr(rows["x"], rows["y"]).statistic) == pytest.approx(0.9)
-    assert low < 0 < value < high <= 1
-    many = pd.concat(
-        rows.assign(seed=k, y=y) for k, y in enumerate(([2, 1, 3, 4, 5], [1, 2, 4, 3, 5], [1, 3, 2, 5, 4]))
-    )
-    z = np.arctanh([0.9, 0.9, 0.8])
-    value, low, high = rank_correlation(many, "x", "y", 0.95)
-    half = stats.t.isf(0.025, 2) * z.std(ddof=1) / math.sqrt(3)
-    assert np.arctanh([value, low, high]) == pytest.approx([z.mean(), z.mean() - half, z.mean() + half])
-    assert math.isnan(rank_correlation(rows.assign(y=1), "x", "y", 0.95)[0])
 
 
 def test_all_right_still_has_an_interval():

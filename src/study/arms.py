@@ -104,7 +104,6 @@ class Arm(Strict):
 
 
 _AUGMENTED = (Source.DOCUMENTS, Source.LOCAL, Source.GLOBAL)
-_REPLAYED = (*_AUGMENTED, Source.REPLAY)
 _IN_TWO = ("reversals", "semantic")  # isolated facts, and a structure of them
 _IN_ARTICLES = ("semantic", "syllogisms")  # worlds whose documents have several sentences
 _DIRECTED = ("reversals", "family")  # worlds whose relations mean something else when reversed
@@ -117,11 +116,6 @@ def _as_augmented(**settings: Any) -> Arm:
     return Arm(**{"train": _AUGMENTED, "rate_of": "ft augmented", **settings})
 
 
-def _retention(arm: Arm) -> Arm:
-    """The same training, evaluated on another dataset."""
-    return arm.model_copy(update={"context": Context.DOCUMENTS, "retention": True})
-
-
 def _with(arm: Arm, context: Context, **settings: Any) -> Arm:
     """The same training, with a context."""
     return arm.model_copy(update={"context": context, **settings})
@@ -129,7 +123,7 @@ def _with(arm: Arm, context: Context, **settings: Any) -> Arm:
 
 _FAST = Arm(train=_AUGMENTED, learning_rates=(3e-3,))
 _LORA: dict[str, Any] = {"method": "lora", "worlds": _IN_TWO, "learning_rates": (1e-3, 3e-3, 1e-2, 3e-2)}
-_REPLAY_10, _REPLAY_30 = (_as_augmented(train=_REPLAYED, replay=share) for share in (0.1, 0.3))
+_REPLAY_10, _REPLAY_30 = (_as_augmented(train=(*_AUGMENTED, Source.REPLAY), replay=share) for share in (0.1, 0.3))
 _DISTILLED = Arm(train=_AUGMENTED, distilled=True)
 
 # An arm is a row here; the name is its label in tables and figures.
@@ -174,12 +168,12 @@ ARMS = {
     "hybrid distilled": _with(_DISTILLED, Context.DOCUMENTS),
     "hybrid false context": _with(_FT_AUGMENTED, Context.FALSE, worlds=_DIRECTED),
     "icl retention": Arm(context=Context.DOCUMENTS, retention=True),
-    "ft retention": _retention(_FT),
-    "ft augmented retention": _retention(_FT_AUGMENTED),
-    "fast retention": _retention(_FAST),
-    "replay 10 retention": _retention(_REPLAY_10),
-    "replay 30 retention": _retention(_REPLAY_30),
-    "distilled retention": _retention(_DISTILLED),
+    "ft retention": _with(_FT, Context.DOCUMENTS, retention=True),
+    "ft augmented retention": _with(_FT_AUGMENTED, Context.DOCUMENTS, retention=True),
+    "fast retention": _with(_FAST, Context.DOCUMENTS, retention=True),
+    "replay 10 retention": _with(_REPLAY_10, Context.DOCUMENTS, retention=True),
+    "replay 30 retention": _with(_REPLAY_30, Context.DOCUMENTS, retention=True),
+    "distilled retention": _with(_DISTILLED, Context.DOCUMENTS, retention=True),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,13 +29,7 @@ BUILD = ROOT / "build" / "base_model"
 DEFAULT = "default"
 
 
-def recipe_file(size: str) -> Path:
-    """The recipe of a size.
-
-    Raises:
-        ParamsError: if there is none.
-    """
-    return named_file(RECIPES, "SIZE", size)
+recipe_file = partial(named_file, RECIPES, "SIZE")  # of a size
 
 
 def folder_of(size: str) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import NamedTuple
 
+import pandas as pd
+
 from study.config import ParamsError
 from study.documents.read import check_size, read_records, read_text
 
@@ -243,28 +245,18 @@ def _bare(text: str) -> str:
     return text.casefold().rstrip(" .")
 
 
-def write_questions(file: Path, questions: Sequence[UserQuestion]) -> None:
-    """Write questions as a CSV file that a user can edit and `read_questions` reads.
-
-    The options of a question that has none of its own are left empty.
+def write_questions(file: Path, drafts: Sequence[UserQuestion]) -> None:
+    """Write drafts, which have no options but the answer, as a CSV file to be edited, which `read_questions` reads.
 
     Raises:
-        ParamsError: if the file is there already, or an option holds the separator of options.
+        ParamsError: if the file is there already.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for question in questions:
-        own = question.options if question.own_options else ()
-        if barred := [option for option in own if _BAR.search(option)]:
-            raise ParamsError(f"{file}: option {barred[0]!r} of {question.id!r} holds ' | '; write it without")
-        answer = question.options[question.answer]
-        writer.writerow([question.id, question.question, answer, " | ".join(own), question.document])
+    rows = [(draft.id, draft.question, draft.options[draft.answer], "", draft.document) for draft in drafts]
     file.parent.mkdir(parents=True, exist_ok=True)
-    data = text.getvalue().encode("utf-8-sig")  # spreadsheets look for the byte order mark
-    try:
-        with file.open("xb") as out:
-            out.write(data)
+    try:  # with the byte order mark that spreadsheets look for
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(
+            file, mode="x", index=False, encoding="utf-8-sig", lineterminator="\n"
+        )
     except FileExistsError:
         raise ParamsError(f"{file}: is there already and may have been edited; move it away, or name another") from None
 

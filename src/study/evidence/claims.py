@@ -38,11 +38,6 @@ class Rows(Strict):
             rows = rows if value is None else rows[rows[column] == value]
         return rows
 
-    @property
-    def some(self) -> bool:
-        """Whether they are those of some questions only, by what the arm's text says of them."""
-        return self.covered is not None
-
     def __str__(self) -> str:
         covered = {None: "", True: ", covered", False: ", missed"}[self.covered]
         return self.arm + covered + (f", {self.kind}" if self.kind else "")
@@ -106,7 +101,8 @@ class Effect(Strict):
         """The rows to compare with; none if an arm has none."""
         if isinstance(self.to, Rows):
             other = self._side(rows, self.to)
-            if len(one) and len(other) and not (self.of.some or self.to.some) and self.of.kind == self.to.kind:
+            every = self.of.covered is None and self.to.covered is None  # not some by what the arm's text says of them
+            if len(one) and len(other) and every and self.of.kind == self.to.kind:
                 _must_match(one, other, self.compared)
             return other
         if not isinstance(self.to, dict):

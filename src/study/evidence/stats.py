@@ -235,21 +235,3 @@ def difference_table(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], stati
                 line |= {"value": found.value, "low": low, "high": high}
                 lines.append({**line, "items": found.items, "facts": found.facts, "seeds": found.seeds})
     return pd.DataFrame(lines)
-
-
-def rank_correlation(rows: pd.DataFrame, one: str, other: str, confidence: float) -> tuple[float, float, float]:
-    """Spearman's correlation of two columns with its interval: the mean over seeds of Fisher's z, a t interval.
-
-    Of one seed alone, the interval is that of Bonett & Wright 2000, as if rows were independent.
-    """
-    parts = [part for _, part in rows.groupby("seed") if min(part[one].nunique(), part[other].nunique()) > 1]
-    found = np.array([stats.spearmanr(part[one], part[other]).statistic for part in parts]).clip(-0.999, 0.999)
-    if len(found) == 0:
-        return math.nan, math.nan, math.nan
-    z = np.arctanh(found)
-    tail = (1 - confidence) / 2
-    if len(found) == 1:
-        half = stats.norm.isf(tail) * math.sqrt((1 + found[0] ** 2 / 2) / max(1, len(parts[0]) - 3))
-    else:
-        half = stats.t.isf(tail, len(z) - 1) * z.std(ddof=1) / math.sqrt(len(z))
-    return tuple(float(np.tanh(place)) for place in (z.mean(), z.mean() - half, z.mean() + half))  # type: ignore[return-value]

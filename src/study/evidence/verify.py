@@ -1,6 +1,6 @@
 """Recompute a published study's verdicts from its per-item rows alone: no model, no world, no stored aggregate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,14 @@ def rows_of(store: Store, key: str) -> pd.DataFrame:
     return rows
 
 
+def rows_listed(results: Path, arms: Collection[str] | None = None) -> pd.DataFrame:
+    """The rows of every finished run, or of those of some arms, that a published study's last notebook lists."""
+    store, runs = Store(results / "runs"), runs_listed(results)
+    runs = runs[(runs["status"] == FINISHED) & (True if arms is None else runs["arm"].isin(arms))]
+    parts = [rows_of(store, run.run).assign(arm=run.arm) for run in runs.itertuples()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
 def published_rows(results: Path) -> pd.DataFrame:
     """The rows of every run that the study's last notebook lists.
 
@@ -93,20 +101,17 @@ def published_rows(results: Path) -> pd.DataFrame:
         ParamsError: if nothing is published there, or something that cannot be read, or if a row's `correct` is
             inconsistent with its log-probabilities.
     """
-    store, parts = Store(results / "runs"), []
-    for run in runs_listed(results).itertuples():
-        if run.status == FINISHED:
-            rows = rows_of(store, run.run).assign(arm=run.arm)
-            options = zip(rows["option_log_probs"], rows["answers"], strict=True)
-            if list(rows["correct"]) != [likeliest(log_probs) in answers for log_probs, answers in options]:
-                raise ParamsError(
-                    f"run {run.run} ({run.world}, {run.arm}): `correct` is inconsistent with the log-probabilities; "
-                    f"restore its rows, or `make reproduce STUDY={results.name}`"
-                )
-            parts.append(rows)
-    if not parts:
+    rows = rows_listed(results)
+    if rows.empty:
         raise ParamsError(f"{shown(listed_runs(results))}: lists no finished run; `make reproduce` makes it again")
-    return pd.concat(parts, ignore_index=True)
+    options = zip(rows["option_log_probs"], rows["answers"], strict=True)
+    right = [likeliest(log_probs) in answers for log_probs, answers in options]
+    for row in rows[rows["correct"] != right].head(1).itertuples():
+        raise ParamsError(
+            f"{row.world} / seed {row.seed} / {row.arm}: `correct` is inconsistent with the log-probabilities; restore "
+            f"its rows, or `make reproduce STUDY={results.name}`"
+        )
+    return rows
 
 
 def _refuse_a_list_of_others(params: Params, results: Path) -> None:

@@ -7,19 +7,17 @@ means are independent. Each word is corrected for all tests of the table (Holm 1
 import math
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 
 import pandas as pd
 
 from study.evidence.stats import Contrast, contrast, holm, independent
-from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.evidence.verify import listed_runs, rows_listed
 from study.pages.experiment import Experiment
 from study.pages.page import Page
 from study.pages.terminal import show_table
 from study.params import Params, Statistics
 from study.paths import shown
-from study.runs.run import FINISHED
-from study.runs.store import PUBLISHED, Store
+from study.runs.store import PUBLISHED
 
 KEYS = ["world", "split", "arm"]
 QUESTION = ["seed", "item_id", "query", "offered"]  # what makes two questions of a world the same
@@ -36,16 +34,6 @@ class Word(StrEnum):
     LOWER = "lower"
     NOT_COMPARABLE = "not comparable (other questions)"
     NOT_PUBLISHED = "not published"
-
-
-def rows_listed(results: Path, arms: list[str]) -> pd.DataFrame:
-    """The rows of some arms of a published study, as its last page lists them; none if nothing is published."""
-    if not listed_runs(results).is_file():
-        return pd.DataFrame()
-    store, trials = Store(results / "runs"), runs_listed(results)
-    chosen = trials[trials["arm"].isin(arms) & (trials["status"] == FINISHED)]
-    parts = [rows_of(store, trial.run).assign(arm=trial.arm) for trial in chosen.itertuples()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def difference_table(here: pd.DataFrame, published: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
@@ -160,6 +148,7 @@ def show_differences(run: Page, default: Params) -> None:
         print("\nthis notebook runs no trials, so no accuracy is compared")
         return
     statistics = run.params.statistics
-    table = difference_table(here, rows_listed(PUBLISHED, arms), statistics)
+    published = rows_listed(PUBLISHED, arms) if listed_runs(PUBLISHED).is_file() else pd.DataFrame()
+    table = difference_table(here, published, statistics)
     print(f"\naccuracy here and in {shown(PUBLISHED)}\n{in_short(table, statistics.confidence)}\n")
     show(table)

@@ -1,9 +1,7 @@
 """Execute notebooks: written beside and renamed when whole."""
 
 import json
-import logging
 import os
-import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,6 @@ from study.paths import ROOT, shown
 from study.runs.runner import evaluation_runs_of
 from study.runs.store import HELD, locked, store_of
 
-OF_PAPERMILL = re.compile("Working directory|Executing|Ending Cell|Input Notebook|Output Notebook|<Figure|<IPython")
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
 
 
@@ -61,7 +58,6 @@ def _execute(run: Page) -> None:
     known = set(papermill.inspect_notebook(str(run.notebook)))
     if known != set(given):
         raise ParamsError(f"{shown(run.notebook)}: its parameters cell defines {sorted(known)}, not {sorted(given)}")
-    _log_to_stdout()
     try:
         _by_papermill(run.notebook, part, given)
     except RuntimeError as error:  # of the kernel, and what a cell raises is not among them
@@ -110,7 +106,8 @@ def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:
             start_timeout=START_SECONDS,
             cwd=str(ROOT),
             progress_bar=False,
-            log_output=True,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stdout,
             request_save_on_cell_execute=False,
             extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
         )
@@ -132,18 +129,3 @@ def _tidy(path: Path) -> None:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     nbformat.write(notebook, path)
-
-
-def _is_cell_text(record: logging.LogRecord) -> bool:
-    """Whether cells print a message, and not papermill of itself."""
-    record.msg = str(record.msg).rstrip("\n")
-    return bool(record.msg) and not OF_PAPERMILL.match(record.getMessage())
-
-
-def _log_to_stdout() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.addFilter(_is_cell_text)
-    handler.setFormatter(logging.Formatter("    %(message)s"))
-    logger = logging.getLogger("papermill")
-    logger.handlers, logger.propagate = [handler], False
-    logger.setLevel(logging.INFO)

@@ -15,28 +15,43 @@ from study.runs.run import EvaluationRun, Run
 from study.runs.runner import waves_of
 from study.runs.store import Store, content_hash
 
-
-def all_arms(params: Params) -> list[str]:
-    """Every arm."""
-    return list(params.arms)
+Group = Callable[[Params], list[str]]
 
 
-def in_context_arms(params: Params) -> list[str]:
-    """Arms that train on nothing."""
-    return [name for name, arm in params.arms.items() if not arm.train and not arm.retention]
+def _is_variant(arm: Arm) -> bool:
+    strict = arm.keep == (Keep.STRICT,) and Source.ORACLE not in arm.train  # carries the claims
+    if (arm.keep or arm.as_long_as) and not strict:
+        return True
+    some = arm.shots and arm.context is Context.DOCUMENTS
+    fixed = arm.learning_rates and not arm.method
+    beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
+    odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
+    other = arm.retention or arm.reseed or arm.worlds or arm.half or arm.distilled
+    return bool(some or fixed or beside or odd or other)
 
 
-def finetuned_arms(params: Params) -> list[str]:
-    """Arms that train on the documents alone."""
-    return [name for name, arm in params.arms.items() if arm.train == (Source.DOCUMENTS,) and not arm.retention]
+def _where(holds: Callable[[Arm], object]) -> Group:
+    """The arms of a study of which something holds, in the order of its params."""
+    return lambda params: [name for name, arm in params.arms.items() if holds(arm)]
 
 
-def augmented_arms(params: Params) -> list[str]:
-    """Arms that train on more than the documents."""
-    return [name for name, arm in params.arms.items() if len(arm.train) > 1 and not arm.retention]
+all_arms = _where(lambda arm: True)
+in_context_arms = _where(lambda arm: not arm.train and not arm.retention)
+finetuned_arms = _where(lambda arm: arm.train == (Source.DOCUMENTS,) and not arm.retention)
+augmented_arms = _where(lambda arm: len(arm.train) > 1 and not arm.retention)
+# Evaluated on another dataset than the one they were trained on.
+retention_arms = _where(lambda arm: arm.retention)
+# Those of the study's question, without controls, variants and partial contexts; then the others, without a context and
+# with one.
+main_arms = _where(lambda arm: not _is_variant(arm))
+control_arms = _where(lambda arm: _is_variant(arm) and not arm.retention and not arm.context)
+context_arms = _where(lambda arm: _is_variant(arm) and not arm.retention and arm.context)
+# Of use to somebody with nothing but documents and a model.
+practical_arms = _where(
+    lambda arm: (arm.train or arm.context) and not (_is_variant(arm) or arm.keep or Source.ORACLE in arm.train)
+)
 
-
-NOTEBOOK_ARMS: dict[str, tuple[Callable[[Params], list[str]], ...]] = {
+NOTEBOOK_ARMS: dict[str, tuple[Group, ...]] = {
     "00_base_model": (),
     "01_generate_data": (),
     "02_in_context": (in_context_arms,),
@@ -91,46 +106,3 @@ def first_notebooks(units: Sequence[Run], params: Params, notebooks: Sequence[st
 def _key_without_rate(unit: Run) -> str:
     """A key that does not change once the learning rate is chosen; candidates of one choice share it."""
     return replace(unit, learning_rate=None).key if isinstance(unit, EvaluationRun) else unit.key
-
-
-def retention_arms(params: Params) -> list[str]:
-    """Arms that are evaluated on another world than the one they were trained on."""
-    return [name for name, arm in params.arms.items() if arm.retention]
-
-
-def main_arms(params: Params) -> list[str]:
-    """Arms of the study's question, without controls, variants and partial contexts."""
-    return [name for name, arm in params.arms.items() if not _is_variant(arm)]
-
-
-def _is_variant(arm: Arm) -> bool:
-    strict = arm.keep == (Keep.STRICT,) and Source.ORACLE not in arm.train  # carries the claims
-    if (arm.keep or arm.as_long_as) and not strict:
-        return True
-    some = arm.shots and arm.context is Context.DOCUMENTS
-    fixed = arm.learning_rates and not arm.method
-    beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
-    odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
-    other = arm.retention or arm.reseed or arm.worlds or arm.half or arm.distilled
-    return bool(some or fixed or beside or odd or other)
-
-
-def control_arms(params: Params) -> list[str]:
-    """Controls and variants of trainings, without a context."""
-    return [name for name in _besides_main(params) if not params.arms[name].context]
-
-
-def context_arms(params: Params) -> list[str]:
-    """Controls and variants with a context."""
-    return [name for name in _besides_main(params) if params.arms[name].context]
-
-
-def _besides_main(params: Params) -> list[str]:
-    return [name for name in params.arms if name not in main_arms(params) and not params.arms[name].retention]
-
-
-def practical_arms(params: Params) -> list[str]:
-    """Arms that somebody with nothing but documents and a model could use."""
-    arms = {name: params.arms[name] for name in main_arms(params)}
-    usable = {name: arm for name, arm in arms.items() if arm.train or arm.context}
-    return [name for name, arm in usable.items() if Source.ORACLE not in arm.train and not arm.keep]

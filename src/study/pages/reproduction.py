@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 
 from study.evidence.claims import NOT_TESTED, Claim, claims_of, effect_table, judge
-from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.evidence.verify import listed_runs, rows_listed
 from study.pages.terminal import show_table
 from study.params import Params
 from study.paths import shown
-from study.runs.run import FINISHED
-from study.runs.runner import evaluation_runs_of
-from study.runs.store import Store, store_of
+from study.runs.runner import evaluation_runs_of, rows_of
+from study.runs.store import store_of
 
 TOLERANCE = 1e-4  # of a log-probability, in nats; another processor or library rounds otherwise
 COMPARED = ("worlds", "questions", "model", "augmentation", "prompts")  # settings that rows of both must share
@@ -68,9 +67,11 @@ def verdict_table(params: Params, here: pd.DataFrame, published: pd.DataFrame) -
         if len(theirs) and not arms <= set(theirs["arm"]):  # its rows would be half of a pair
             theirs = published.iloc[:0]
         line = {"number": claim.number, "claim": claim.claim}
-        line["published"] = _verdict(claim, theirs, params)
-        line["with these rows"] = _verdict(claim, in_place(ours, theirs), params)
-        line["here"] = _as_claimed(claim, ours, params)
+        line["published"] = _judged(claim, theirs, params)["verdict"] if len(theirs) else NOT_TESTED
+        line["with these rows"] = _judged(claim, in_place(ours, theirs), params)["verdict"]
+        alone = _judged(claim, ours, params)
+        # How many effects are on the claim's side here, and how many beyond doubt on the other.
+        line["here"] = f"{alone['in']:.0f} and {alone['beyond']:.0f} of {alone['tests']}" if alone["tests"] else "none"
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -83,17 +84,9 @@ def in_place(here: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([published[~taken], here], ignore_index=True)
 
 
-def _verdict(claim: Claim, rows: pd.DataFrame, params: Params) -> str:
-    """Of a claim alone, without correction for others."""
-    if rows.empty or not {arm for effect in claim.effects for arm in effect.arms} <= set(rows["arm"]):
-        return NOT_TESTED
-    return str(judge([claim], effect_table([claim], rows, params.statistics), params.statistics)["verdict"].item())
-
-
-def _as_claimed(claim: Claim, rows: pd.DataFrame, params: Params) -> str:
-    """How many of a claim's effects are on its side in some rows, and how many beyond doubt on the other."""
-    judged = judge([claim], effect_table([claim], rows, params.statistics), params.statistics).iloc[0]
-    return f"{judged['in']:.0f} and {judged['beyond']:.0f} of {judged['tests']}" if judged["tests"] else "none"
+def _judged(claim: Claim, rows: pd.DataFrame, params: Params) -> pd.Series:
+    """A claim alone, without correction for others."""
+    return judge([claim], effect_table([claim], rows, params.statistics), params.statistics).iloc[0]
 
 
 def report(params: Params, results: Path, published: Path, published_params: Params) -> list[str]:
@@ -105,15 +98,10 @@ def report(params: Params, results: Path, published: Path, published_params: Par
         print(f"\nnot compared with {shown(published)}: its {', '.join(other)} are others")
         return []
     store = store_of(results)
-    trials = [trial for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
-    parts = [rows_of(store, trial.key).assign(arm=trial.arm) for trial in trials]
-    parts = [part for part in parts if len(part)]
-    if not parts or results == published or not listed_runs(published).is_file():
+    here = rows_of(evaluation_runs_of(params, store), store)
+    if here.empty or results == published or not listed_runs(published).is_file():
         return []
-    here, listed = pd.concat(parts, ignore_index=True), runs_listed(published)
-    due = listed[listed["arm"].isin(params.arms) & (listed["status"] == FINISHED)]
-    theirs = [rows_of(Store(published / "runs"), run.run).assign(arm=run.arm) for run in due.itertuples()]
-    public = pd.concat(theirs, ignore_index=True) if theirs else pd.DataFrame()
+    public = rows_listed(published, params.arms)
     runs = row_table(here, public)
     print(f"\nReproduction: this study beside {shown(published)}\n")
     counts = runs["rows"].value_counts()
