@@ -27,6 +27,7 @@ from study.runs.run import prepare
 from study.runs.runner import run
 from study.runs.store import store_of
 from study.worlds.world import Kind, Split
+from test_reading import scanned_pdf
 
 TEMPLATES = sorted(folder for folder in (PARAMS / "documents" / "templates").iterdir() if folder.is_dir())
 
@@ -220,6 +221,15 @@ def test_where_nothing_helps_it_says_so():
     found = answered({"base": 0.6, "icl": 0.6, "ft": 0.58, "ft augmented": 0.61, "hybrid": 0.57})
     assert recommend.headline(found).startswith("**No way to give the documents is measurably better than none.**")
     assert "It knows some of this already" in recommend.checks(found)[0]
+
+
+def test_what_was_not_read_is_told(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(scanned_pdf("Owls hunt.", None))
+    found = answered({"base": 0.25, "icl": 0.9})
+    found.experiment.params = handbook(worlds={"documents": {"folder": str(tmp_path)}})
+    assert "Read: 1 documents, 1 passages, 10 characters." in recommend.checks(found)
+    assert any(line.startswith("**Not read**, a.pdf: page 2 of 2: pictures") for line in recommend.checks(found))
+    assert recommend.document_table(found.experiment)["left out"].str.contains("OCR").item()
 
 
 def test_a_tuning_that_has_not_taken_is_told():

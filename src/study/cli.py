@@ -35,7 +35,7 @@ REMEDIES |= {errno.EIO: DISK, errno.ESTALE: DISK, errno.EMFILE: FILES, errno.ENF
 P = ParamSpec("P")
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 Study = Annotated[str, typer.Option(help="name of a file in params/")]
-Docs = Annotated[str, typer.Option(help="folder of text, Markdown, HTML, PDF or JSONL")]
+Docs = Annotated[str, typer.Option(help="folder of text, Markdown, HTML, Word, PDF or JSONL")]
 Questions = Annotated[str, typer.Option(help="CSV or JSONL file")]
 Number = Annotated[str, typer.Argument(help="first digits of the notebook's name, such as 03")]
 Size = Annotated[str, typer.Option(help="name of a file in params/base_model/")]

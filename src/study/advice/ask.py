@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.advice.drafts import draft_questions
-from study.config import ParamsError
+from study.config import ParamsError, named_file
 from study.data.questions import Document
 from study.documents.questions import read_questions, write_questions
-from study.documents.read import read_documents
+from study.documents.read import read_folder
 from study.lm.fetch import ensure
 from study.lm.hub import model_folder, tokenizer_in
 from study.pages.execute import execute
 from study.pages.page import Page, notebook_path, place_about
 from study.params import Params
-from study.paths import ROOT, shown
+from study.paths import PARAMS, ROOT, shown
 from study.runs.forecast import refuse_what_cannot_fit
 from study.runs.run import prepare
 from study.runs.store import store_of
@@ -39,9 +39,11 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     given = run.params.plain()["worlds"]["documents"]
     params, results, folder, file = run.params, run.results, given["folder"], given["questions"]
     # Problems of the files are reported before a model is fetched.
-    passages = read_documents(ROOT / folder)
+    files = read_folder(ROOT / folder).files
+    for read in (read for read in files if read.left_out):
+        print(f"{read.file}: not read: {read.left_out}")
     if file:
-        read_questions(ROOT / file, dict.fromkeys(passage.file for passage in passages), params.questions.options)
+        read_questions(ROOT / file, [read.file for read in files], params.questions.options)
     ensure(params.model, weights=False)
     documents = prepare(params, "documents", params.seeds[0]).documents
     _refuse_unknown_words(params, [document.text for document in documents])
@@ -50,7 +52,8 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
         return _draft(params, folder, study, results, documents)
     refuse_what_cannot_fit(params, store_of(results))
     results.mkdir(parents=True, exist_ok=True)
-    run.params_file.write_text(json.dumps(params.plain(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
+    if docs:
+        run.params_file.write_text(json.dumps(params.plain(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too
     if reason := run.stale():
         print(f"{run.name}: {reason}", flush=True)
         execute(run)
@@ -59,7 +62,7 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
 
 
 def page_about(docs: str, questions: str, study: str, base: Params, place: Path) -> Page:
-    """The page about documents and questions, with the arguments of `ask`; its settings are not written yet.
+    """The page about documents and questions, with the arguments of `ask`; given ones' settings are not written yet.
 
     Raises:
         ParamsError: if no documents are given.
@@ -73,7 +76,9 @@ def page_about(docs: str, questions: str, study: str, base: Params, place: Path)
         )
     params = Params.parse({**base.plain(), "worlds": {"documents": given}}, "DOCS and QUESTIONS")
     results = place_about(place, study, given["folder"], given=bool(docs))
-    return Page(notebook_path("07"), results / "params.yaml", params, results)
+    return Page(
+        notebook_path("07"), results / "params.yaml" if docs else named_file(PARAMS, "STUDY", study), params, results
+    )
 
 
 def _from_root(path: str) -> str:

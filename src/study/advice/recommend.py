@@ -12,9 +12,12 @@ from markdown_it import MarkdownIt
 
 from study.advice.findings import Findings, of_arm
 from study.arms import Arm
+from study.documents.dataset import Params
+from study.documents.read import FileRead, read_folder
 from study.evidence.cost import COSTS, break_even, cheapest
 from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
+from study.paths import ROOT
 from study.runs.run import DIVERGED
 from study.worlds.world import Kind
 
@@ -98,7 +101,15 @@ def certainty(found: Findings) -> str:
 
 def checks(found: Findings) -> list[str]:
     """Conditions of the recommendation, and whether they hold."""
-    return [line for check in (_floor, _learned, _fitted, _generated, _options) for line in check(found)]
+    return [line for check in (_floor, _learned, _fitted, _generated, _options, _read) for line in check(found)]
+
+
+def _read(found: Findings) -> Iterator[str]:
+    files = _files_read(found.experiment)
+    characters = sum(file.characters for file in files)
+    yield f"Read: {len(files)} documents, {sum(file.passages for file in files)} passages, {characters:,} characters."
+    for file in (file for file in files if file.left_out):
+        yield f"**Not read**, {file.file}: {file.left_out}."
 
 
 def _floor(found: Findings) -> Iterator[str]:
@@ -247,13 +258,13 @@ def write_report(experiment: Experiment, markdown: str) -> str:
 
 
 def document_table(experiment: Experiment) -> pd.DataFrame:
-    """Passages, sentences and words of each document."""
-    documents = experiment.material("documents", experiment.params.seeds[0]).documents
-    passages = pd.DataFrame(
-        {"document": d.file, "passages": 1, "sentences": len(d.stating), "words": len(d.text.split())}
-        for d in documents
-    )
-    return passages.groupby("document", sort=False).sum()
+    """What was read of each document, and what was not."""
+    return pd.DataFrame(_files_read(experiment)).set_index("file").rename(columns=lambda name: name.replace("_", " "))
+
+
+def _files_read(experiment: Experiment) -> tuple[FileRead, ...]:
+    shape = experiment.params.shape("documents")
+    return read_folder(ROOT / shape.folder).files if isinstance(shape, Params) else ()
 
 
 def written_examples(experiment: Experiment, count: int = 8) -> pd.DataFrame:

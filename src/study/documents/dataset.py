@@ -33,7 +33,9 @@ class Params(Given):
 
     PATHS: ClassVar[tuple[str, ...]] = ("folder", "questions")
 
-    folder: str = Field("params/documents/handbook", min_length=1, description="of text, Markdown, HTML, PDF or JSONL")
+    folder: str = Field(
+        "params/documents/handbook", min_length=1, description="of text, Markdown, HTML, Word, PDF or JSONL"
+    )
     questions: str | None = Field(None, min_length=1, description="CSV or JSONL; none asks what the documents say only")
 
 

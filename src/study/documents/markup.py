@@ -1,18 +1,20 @@
 """Markdown and HTML as blocks of sentences; nothing in them is run or fetched."""
 
 import re
+import tomllib
 import warnings
 from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
+import yaml
 from bs4 import BeautifulSoup, Tag
 from bs4.element import PreformattedString
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-from study.data.sentences import split_sentences
+from study.documents.text import sentences_in
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 LEFT_OUT = frozenset("script style nav template title".split())  # a head's text is its title; its end is often left out
@@ -33,16 +35,37 @@ _ENDS_P = re.compile(
     r"|figure|footer|form|header|hgroup|main|nav|search|section)[\s/>])",
     re.IGNORECASE,
 )
+_BREAKS = re.compile(r"<br\s*/?>(?:\s*<br\s*/?>)+", re.IGNORECASE)  # an empty line, between paragraphs
 _CELL = "\0"  # before each cell of a row; no file with this character is read
 _LINE = "data-line"  # attribute of what was rendered from Markdown: its line there
 
 
+class Part(NamedTuple):
+    """A part of a block: its text, the number of a list's item before it, and whether it is one sentence as it is."""
+
+    text: str
+    number: str = ""
+    whole: bool = False
+
+    def sentences(self, language: str) -> tuple[str, ...]:
+        """Its sentences by the rules of a language; the full stop of its number ends none."""
+        if self.whole:
+            return whole(self.text)
+        first, *others = sentences_in(self.text, language) or ("",)
+        return (*whole(f"{self.number} {first}"), *others)
+
+
 class Block(NamedTuple):
-    """A block of text: its first line, its sentences, and whether it is a heading."""
+    """A block of text: its first line, its parts, and whether it is a heading."""
 
     line: int
-    sentences: tuple[str, ...]
+    parts: tuple[Part, ...]
     is_heading: bool = False
+
+    @property
+    def text(self) -> str:
+        """All its text."""
+        return " ".join(" ".join(f"{part.number} {part.text}".split()) for part in self.parts)
 
 
 def whole(text: str) -> tuple[str, ...]:
@@ -51,18 +74,19 @@ def whole(text: str) -> tuple[str, ...]:
     return (text,) if re.search(r"\w", text) else ()
 
 
-def sentences_of(text: str) -> tuple[str, ...]:
-    """All sentences of a text; a rest without an end mark counts as one more."""
-    text = " ".join(text.split())
-    sentences, end = split_sentences(text), 0
-    for sentence in sentences:
-        end = text.index(sentence, end) + len(sentence)
-    return (*sentences, *whole(text[end:]))
+def without_front_matter(text: str) -> str:
+    """Markdown without the YAML or TOML that it begins with, which is about the page and not on it; lines stay."""
+    found = re.match(r"(---|\+\+\+)[^\S\n]*\n(.*?\n)\1[^\S\n]*(?:\n|\Z)", text, re.DOTALL)
+    try:
+        about = (tomllib.loads if found[1] == "+++" else yaml.safe_load)(found[2]) if found else None
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, ValueError, RecursionError):
+        about = None
+    return "\n" * found[0].count("\n") + text[found.end() :] if found and isinstance(about, dict) else text
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
     """The blocks of Markdown, from its HTML; any list or table is one, an image is its description."""
-    tokens = _MARKDOWN.parse(text)
+    tokens = _MARKDOWN.parse(without_front_matter(text))
     for token in tokens:
         if token.map and token.nesting >= 0:
             token.attrSet(_LINE, str(token.map[0] + 1))
@@ -122,14 +146,14 @@ def html_blocks(text: str) -> Iterator[Block]:
 def _parsed(html: str) -> BeautifulSoup:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this may be XML, or the name of a file
-        return BeautifulSoup(_ENDS_P.sub("</p><", html), "html.parser")
+        return BeautifulSoup(_ENDS_P.sub("</p><", _BREAKS.sub("</p><p>", html)), "html.parser")
 
 
 def _blocks(soup: BeautifulSoup, arranging: Set[int]) -> Iterator[Block]:
     for _, runs in groupby(_runs(soup, arranging), lambda run: id(run.place.group or run.place)):
         first, *others = runs
-        sentences = [sentence for run in (first, *others) for sentence in _sentences_in(run)]
-        yield Block(first.line, tuple(sentences), first.place.kind == "heading" and not first.place.group)
+        parts = tuple(map(_part, (first, *others)))
+        yield Block(first.line, parts, first.place.kind == "heading" and not first.place.group)
 
 
 def _runs(soup: BeautifulSoup, arranging: Set[int]) -> list[_Run]:
@@ -155,14 +179,27 @@ def _runs(soup: BeautifulSoup, arranging: Set[int]) -> list[_Run]:
 
 
 def _arranging(soup: BeautifulSoup) -> set[int]:
-    """The tags that have a heading or a table inside, each by its identity."""
+    """The tags that have a heading, a table or a layout's cell inside, each by its identity."""
     found = {id(soup)}
-    for tag in soup.find_all(["table", *HEADINGS]):
-        above = tag.parent
+    cells = [cell for cell in soup.find_all("td") if _is_layout(cell)]
+    for tag in [*soup.find_all(["table", *HEADINGS]), *cells]:
+        above = tag if tag.name == "td" else tag.parent
         while above is not None and id(above) not in found:
             found.add(id(above))
             above = above.parent
     return found
+
+
+def _is_layout(cell: Tag) -> bool:
+    """Whether a cell holds several blocks, in a table that has no heads: a row's only cell two of them, else three."""
+    table, row = cell.find_parent("table"), cell.find_parent("tr")
+    if table is None or row is None or table.find(["th", "thead", "caption"]):
+        return False
+    inside = cell.find_all(["p", "li", "dd", "blockquote", "pre", "div"])
+    blocks = [tag for tag in inside if tag.find_parent("td") is cell]
+    own = any(isinstance(node, str) and node.strip() for node in cell.children)
+    alone = [tag for tag in row.find_all("td") if tag.find_parent("tr") is row] == [cell]
+    return len(blocks) + own > (1 if alone else 2)
 
 
 def _place(tag: Tag, outer: _Place, arranging: Set[int]) -> _Place:
@@ -176,9 +213,9 @@ def _place(tag: Tag, outer: _Place, arranging: Set[int]) -> _Place:
     return _Place(tag, "heading" if tag.name in HEADINGS else "code" if tag.name == "pre" else "text", group)
 
 
-def _sentences_in(run: _Run) -> tuple[str, ...]:
+def _part(run: _Run) -> Part:
     text = "".join(run.texts)
     if run.place.kind == "row":
-        before, *cells = text.split(_CELL)
-        return whole(" | ".join([*whole(before), *cells]))
-    return sentences_of(text) if run.place.kind == "text" else whole(text)
+        before, *cells = (" ".join(cell.split()) for cell in text.split(_CELL))
+        text = " | ".join([*whole(before), *cells])
+    return Part(text, whole=run.place.kind in ("row", "code"))

@@ -1,28 +1,38 @@
-"""Users' own documents: a folder of text, Markdown, HTML, PDF and JSONL files, read block by block.
+"""Users' own documents: a folder of text, Markdown, HTML, Word, PDF and JSONL files, read block by block.
 
-Nothing is lost and no sentence is altered, except for white space and layout marks.
+Nothing is lost without a word, and no sentence is altered but for white space, layout marks, ligatures, invisible
+characters and words that a line's end cuts in two.
 """
 
 import codecs
 import json
 import os
 import re
+import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
+from xml.parsers.expat import ExpatError
 
+import mammoth
 from bs4.exceptions import ParserRejectedMarkup
-from pypdf import PdfReader
+from pypdf import PageObject, PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError
 
 from study.config import ParamsError
-from study.documents.markup import Block, html_blocks, markdown_blocks, sentences_of, whole
+from study.digest import sha256_of
+from study.documents.markup import Block, Part, html_blocks, markdown_blocks, whole
+from study.documents.text import even, language_of, rejoined
 from study.limits import Exceeded, limited
 from study.paths import is_file, is_folder
 
-LARGEST_MB = 50
+LARGEST_MB, LARGEST_UNPACKED_MB = 50, 500
 MOST_SECONDS, MOST_GIGABYTES = 120, 4  # that a file may take to read
+MOST_SHOWN = 20
+UNEXPLAINED = 0.1  # share of a page's characters that no font explains, from which the page is left out
 _BULLET = re.compile(r"\s*[-*+•\u2013]\s+")
 _NUMBER = re.compile(r"\s*\(?\d{1,3}[.)]\s+")
 
@@ -31,8 +41,8 @@ class Passage(NamedTuple):
     """A block of text of a document.
 
     Attributes:
-        file: path relative to the folder, with forward slashes.
-        line: where it begins: its line, the page of a PDF, the record's line in JSONL.
+        file: path relative to the folder, with forward slashes, in composed characters.
+        line: where it begins: its line, the page of a PDF, the block of a Word file, the record's line in JSONL.
         heading: the one above it; "" if there is none.
         sentences: at least one.
     """
@@ -43,22 +53,90 @@ class Passage(NamedTuple):
     sentences: tuple[str, ...]
 
 
+class FileRead(NamedTuple):
+    """What was read of a file.
+
+    Attributes:
+        file: as in its passages.
+        language: of its text, an ISO 639-1 code.
+        passages: how many.
+        sentences: how many.
+        characters: of its sentences.
+        left_out: what was not read, and why; "" if nothing.
+    """
+
+    file: str
+    language: str
+    passages: int
+    sentences: int
+    characters: int
+    left_out: str
+
+
+class Reading(NamedTuple):
+    """The passages of a folder, sorted by path, and what was read of each of its files."""
+
+    passages: tuple[Passage, ...]
+    files: tuple[FileRead, ...]
+
+
+class _Source(NamedTuple):
+    """The blocks of a file, and what of it was left out."""
+
+    blocks: list[Block]
+    left_out: str = ""
+
+
 def read_documents(folder: Path) -> list[Passage]:
     """The passages of all files in a folder and its subfolders, sorted by path; hidden ones are left out.
+
+    Raises:
+        ParamsError: as `read_folder`.
+    """
+    return list(read_folder(folder).passages)
+
+
+def read_folder(folder: Path) -> Reading:
+    """All files of a folder and its subfolders, each read once in a process; hidden ones are left out.
 
     A heading without a block of its own is a passage itself.
 
     Raises:
-        ParamsError: naming the file, and the line if there is one, that cannot be read, and the remedy.
+        ParamsError: naming each file that cannot be read, the line if there is one, and the remedy.
     """
-    passages: list[Passage] = []
+    found: list[tuple[FileRead, tuple[Passage, ...]]] = []
+    problems = []
     for path in _files(folder):
-        found = _under_headings(path.relative_to(folder).as_posix(), _read(path))
-        if not found:
-            scanned = "; if it was scanned, run text recognition (OCR) first" if path.suffix.lower() == ".pdf" else ""
-            raise ParamsError(f"{path}: holds no text{scanned}; move it out of the folder if it has none")
-        passages += found
-    return passages
+        try:
+            name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+            found.append(_file_read(path, name, sha256_of(path)))
+        except ParamsError as error:
+            problems.append(str(error))
+    _refuse(folder, problems)
+    return Reading(tuple(passage for _, passages in found for passage in passages), tuple(file for file, _ in found))
+
+
+def _refuse(folder: Path, problems: list[str]) -> None:
+    if len(problems) == 1:
+        raise ParamsError(problems[0])
+    if problems:
+        more = [f"... and {len(problems) - MOST_SHOWN} more"] if len(problems) > MOST_SHOWN else []
+        lines = [f"{folder}: {len(problems)} documents cannot be read", *problems[:MOST_SHOWN], *more]
+        raise ParamsError("\n  ".join(lines))
+
+
+@cache
+def _file_read(path: Path, file: str, _sha256: str) -> tuple[FileRead, tuple[Passage, ...]]:
+    source = _read(path)
+    language = language_of("\n".join(block.text for block in source.blocks))
+    passages = tuple(_under_headings(file, source.blocks, language))
+    if not passages:
+        why = f" ({source.left_out})" if source.left_out else ""
+        scanned = "; if it was scanned, run text recognition (OCR) first" if path.suffix.lower() == ".pdf" else ""
+        raise ParamsError(f"{path}: holds no text{why or scanned}; move it out of the folder if it has none")
+    sentences = [sentence for passage in passages for sentence in passage.sentences]
+    counts = len(passages), len(sentences), sum(map(len, sentences))
+    return FileRead(file, language, *counts, source.left_out), passages
 
 
 def _files(folder: Path) -> list[Path]:
@@ -75,8 +153,7 @@ def _files(folder: Path) -> list[Path]:
         found += [Path(parent, name) for name in names if not name.startswith(".")]
     if not found:
         raise ParamsError(f"{folder}: holds no document; put files in it that end in {', '.join(READERS)}")
-    for path in found:
-        _check_file(path, folder)
+    _refuse(folder, [problem for path in sorted(found) for problem in _problems(path, folder)])
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -84,15 +161,18 @@ def _cannot_be_listed(error: OSError) -> None:
     raise ParamsError(f"{error.filename}: cannot be read: {error.strerror}; make the folder readable") from None
 
 
-def _check_file(path: Path, folder: Path) -> None:
+def _problems(path: Path, folder: Path) -> Iterator[str]:
+    """Why a file cannot be opened, or need not be."""
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        raise ParamsError(f"{path}: a link that leads out of the folder; put a copy of the file in its place")
-    if path.suffix.lower() not in READERS:
+        yield f"{path}: a link that leads out of the folder; put a copy of the file in its place"
+    elif path.suffix.lower() not in READERS:
         kind = f"files that end in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise ParamsError(
-            f"{path}: {kind} are not read, only {', '.join(READERS)}; move it out of the folder or convert it"
-        )
-    check_size(path)
+        yield f"{path}: {kind} are not read, only {', '.join(READERS)}; move it out of the folder or convert it"
+    else:
+        try:
+            check_size(path)
+        except ParamsError as error:
+            yield str(error)
 
 
 def check_size(path: Path) -> None:
@@ -108,10 +188,10 @@ def check_size(path: Path) -> None:
         raise ParamsError(f"{path}: has {size:.0f} MB, more than the {LARGEST_MB} MB that are read; split it")
 
 
-def _read(path: Path) -> list[Block]:
+def _read(path: Path) -> _Source:
     try:
         with limited(MOST_SECONDS, MOST_GIGABYTES):
-            return list(READERS[path.suffix.lower()](path))
+            return READERS[path.suffix.lower()](path)
     except Exceeded as error:
         problem = f"{error} to read; split it, or save it in a simpler form"
     except RecursionError:
@@ -154,7 +234,7 @@ def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
         if filled:
             begin, first = next(block)
             items = _items([first, *(bare for _, bare in block)])
-            yield Block(line or begin, tuple(s for item in items for s in _item_sentences(item)))
+            yield Block(line or begin, tuple(map(_part, items)))
 
 
 def _items(lines: list[str]) -> list[str]:
@@ -171,31 +251,71 @@ def _items(lines: list[str]) -> list[str]:
     return ["\n".join(item) for item in items]
 
 
-def _item_sentences(item: str) -> tuple[str, ...]:
-    """The sentences of an item; its number, whose full stop ends none, stays with the first."""
-    number = _NUMBER.match(item)
-    if not number:
-        return sentences_of(_BULLET.sub("", item, count=1) if _BULLET.match(item) else item)
-    first, *others = sentences_of(item[number.end() :]) or ("",)
-    return (*whole(f"{number[0]} {first}"), *others)
+def _part(item: str) -> Part:
+    """An item without its bullet; its number is kept apart."""
+    if number := _NUMBER.match(item):
+        return Part(rejoined(item[number.end() :]), number[0].strip())
+    return Part(rejoined(_BULLET.sub("", item, count=1) if _BULLET.match(item) else item))
 
 
-def _pdf_blocks(path: Path) -> Iterator[Block]:
-    """Each page's blocks; pypdf's own limits hold."""
+def _pdf(path: Path) -> _Source:
+    """Each page's blocks; pypdf's own limits hold. Pages of pictures, or in a font that tells no letters, are named."""
     try:
         reader = PdfReader(path)
-        pages = None if reader.is_encrypted else [page.extract_text() for page in reader.pages]
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise FileNotDecryptedError
+        pages = [(_page_text(page), page) for page in reader.pages]
+        pictures = [k for k, (text, page) in enumerate(pages, 1) if not text.strip() and _has_picture(page)]
     except (FileNotDecryptedError, DependencyError):
-        pages = None
+        raise ParamsError(f"{path}: is encrypted; save it without a password") from None
     except Exception as error:  # pypdf raises many kinds
         what = f"{type(error).__name__}: {error}"
         raise ParamsError(f"{path}: cannot be read as PDF ({what}); fix it by printing it to a new PDF") from None
-    if pages is None:
-        raise ParamsError(f"{path}: is encrypted; save it without a password")
-    for number, page in enumerate(pages, 1):
-        # Letters outside the basic plane may come as two halves.
-        text = page.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", " ")
-        yield from text_blocks(text, number)
+    garbled = [k for k, (text, _) in enumerate(pages, 1) if _unexplained(text) > UNEXPLAINED]
+    reasons = {
+        "pictures without text; run text recognition (OCR) first": pictures,
+        "in a font that does not tell its letters; print it to a new PDF, or run text recognition (OCR)": garbled,
+    }
+    left_out = [f"page {', '.join(map(str, some))} of {len(pages)}: {why}" for why, some in reasons.items() if some]
+    blocks = [b for k, (text, _) in enumerate(pages, 1) if k not in garbled for b in text_blocks(even(text), k)]
+    return _Source(blocks, "; ".join(left_out))
+
+
+def _page_text(page: PageObject) -> str:
+    """A page's text; letters outside the basic plane may come as two halves."""
+    text = page.extract_text().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\0", " ")
+
+
+def _has_picture(page: PageObject) -> bool:
+    return any(True for _ in page.images)
+
+
+def _unexplained(text: str) -> float:
+    """The share of a text's characters that are no known letters: of private use, replaced, or numbers of shapes."""
+    shapes = sum(len(shape) for shape in re.findall(r"\(cid:\d+\)|/[gG]\d+", text))
+    odd = sum(unicodedata.category(letter) in ("Co", "Cn", "Cc") and not letter.isspace() for letter in text)
+    return (shapes + odd + text.count("\ufffd")) / max(1, len("".join(text.split())))
+
+
+def _word(path: Path) -> _Source:
+    """The blocks of a Word file, by mammoth; its pictures are left out, and nothing that it links to is read."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist()) / 2**20
+        if size > LARGEST_UNPACKED_MB:
+            raise ParamsError(f"{path}: unpacks to {size:.0f} MB, more than {LARGEST_UNPACKED_MB} MB; split it")
+        with path.open("rb") as file:
+            html = mammoth.convert_to_html(file, convert_image=mammoth.images.img_element(lambda _: {"src": ""})).value
+    except (zipfile.BadZipFile, KeyError, ValueError, ExpatError) as error:
+        raise ParamsError(f"{path}: cannot be read as a Word file ({error}); save it again as .docx") from None
+    blocks = [block._replace(line=k) for k, block in enumerate(filter(_says, html_blocks(even(html))), 1)]
+    pictures = html.count("<img ")
+    return _Source(blocks, f"{pictures} pictures" if pictures else "")
+
+
+def _says(block: Block) -> bool:
+    return bool(whole(block.text))
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
@@ -224,29 +344,34 @@ def _jsonl_blocks(path: Path) -> Iterator[Block]:
             raise ParamsError(f"{path}, line {number}: holds no text; give the key 'text' a text")
         if not isinstance(title, str):
             raise ParamsError(f"{path}, line {number}: title = {title!r} is no text; write it in quotes")
-        yield Block(number, whole(title), is_heading=True)
-        yield from text_blocks(text.replace("\0", " "), number)
+        yield Block(number, (Part(even(title), whole=True),), is_heading=True)
+        yield from text_blocks(even(text.replace("\0", " ")), number)
 
 
-def _under_headings(file: str, blocks: list[Block]) -> list[Passage]:
+def _under_headings(file: str, blocks: list[Block], language: str) -> Iterator[Passage]:
     """Blocks as passages, each with the heading last seen."""
-    passages: list[Passage] = []
     heading, unused = "", None
     for block in [*blocks, Block(0, (), is_heading=True)]:
+        sentences = tuple(sentence for part in block.parts for sentence in part.sentences(language))
         if block.is_heading:
             if unused:
-                passages.append(Passage(file, unused.line, "", unused.sentences))
-            heading, unused = " ".join(block.sentences), block if block.sentences else None
-        elif block.sentences:
-            passages.append(Passage(file, block.line, heading, block.sentences))
+                yield unused
+            heading = " ".join(sentences)
+            unused = Passage(file, block.line, "", sentences) if sentences else None
+        elif sentences:
+            yield Passage(file, block.line, heading, sentences)
             unused = None
-    return passages
 
 
-READERS: dict[str, Callable[[Path], Iterator[Block]]] = {
-    ".txt": lambda path: text_blocks(read_text(path)),
-    **dict.fromkeys((".md", ".markdown"), lambda path: markdown_blocks(read_text(path))),
-    **dict.fromkeys((".html", ".htm"), lambda path: html_blocks(read_text(path))),
-    ".pdf": _pdf_blocks,
-    ".jsonl": _jsonl_blocks,
+def _of_text(blocks: Callable[[str], Iterator[Block]]) -> Callable[[Path], _Source]:
+    return lambda path: _Source(list(blocks(even(read_text(path)))))
+
+
+READERS: dict[str, Callable[[Path], _Source]] = {
+    ".txt": _of_text(text_blocks),
+    **dict.fromkeys((".md", ".markdown"), _of_text(markdown_blocks)),
+    **dict.fromkeys((".html", ".htm"), _of_text(html_blocks)),
+    ".docx": _word,
+    ".pdf": _pdf,
+    ".jsonl": lambda path: _Source(list(_jsonl_blocks(path))),
 }
