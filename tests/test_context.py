@@ -3,7 +3,7 @@ import random
 import pytest
 
 from study.data.context import fitting
-from study.data.questions import make_documents
+from study.data.questions import Document, make_documents
 from study.worlds import DRAWN
 from study.worlds.words import STUDY
 
@@ -45,3 +45,10 @@ def test_one_document_about_each_fact_stays_before_a_second_about_any(documents)
 def test_it_is_said_when_not_even_one_fits(documents):
     with pytest.raises(ValueError, match=r"not one of 18 documents fits into 3 tokens .*context_tokens"):
         fitting(documents, words, 3, "s")
+
+
+def test_a_document_that_is_too_long_costs_itself_alone(documents):
+    long = Document((), ("word " * 500,))
+    for place in (0, 3, len(documents)):
+        among = [*documents[:place], long, *documents[place:]]
+        assert fitting(among, words, words(documents), "s") == tuple(documents)

@@ -337,6 +337,19 @@ def test_the_bundled_model_says_that_it_reads_no_english(tmp_path, capsys):
     assert re.search(r"does not know \d\d% of the words .* such as '\w+'; take a model", capsys.readouterr().err)
 
 
+def test_questions_that_the_model_does_not_read_and_options_it_cannot_tell_apart_are_refused(tmp_path, capsys):
+    handbook_folder, file = str(PARAMS / "documents" / "handbook"), tmp_path / "questions.csv"
+    file.write_text(
+        "question,answer,options\nWhich animal guards the gate?,the heron,the heron | a wolf | some geese\n"
+    )
+    assert cli.main(["documents", "--docs", handbook_folder, "--questions", str(file)]) == 1
+    assert re.search(r"does not know \d\d% of the words of these questions, such as", capsys.readouterr().err)
+    known = "who is the designer of tuzup? who is the designer of hukus? who is the designer of yedig?"
+    file.write_text(f"question,answer,options\n{5 * known},kupod,kupod | Ωx | Ωy\n")
+    assert cli.main(["documents", "--docs", handbook_folder, "--questions", str(file)]) == 1
+    assert "line 2: two of its options are the same to the tokenizer of" in capsys.readouterr().err
+
+
 def test_oracle_and_other_worlds_are_not_asked_of_documents():
     params = Params.parse({"worlds": {"documents": "handbook"}, "finetuning": {"selection_worlds": ["documents"]}}, "t")
     arms = params.arms_in("documents")

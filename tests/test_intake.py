@@ -9,6 +9,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from study.config import ParamsError
+from study.documents.dataset import ended
 from study.documents.questions import UserQuestion, read_questions, write_questions
 from study.documents.read import LARGEST_MB, READERS, Passage, read_documents
 
@@ -426,6 +427,16 @@ GOOD = "question,answer,options\n"
         (GOOD + "Who?,0,x | y\n", r"line 2: answer '0' is none of its options"),
         (GOOD + "Who?,a,a | b |  a\n", r"line 2: option 'a' is given twice"),
         (GOOD + "Who?,a,a |  | b\n", r"line 2: option 2 is empty"),
+        (
+            GOOD + "Who?,Ann,Ann | ann.\n",
+            r"line 2: option 'ann.' is 'Ann' again, but for case, marks or spaces; keep it",
+        ),
+        (GOOD + 'Who?,"1,000 km","1,000 km | 1000km | 2"\n', r"line 2: option '1000km' is '1,000 km' again"),
+        (GOOD + "Who?,caf\u00e9,caf\u00e9 | cafe\u0301 | b\n", r"line 2: option 'cafe\u0301' is 'caf\u00e9' again"),
+        (
+            GOOD + "Is the owl red?,red,red | blue\n",
+            r"line 2: its answer 'red' stands in the question, and no other option",
+        ),
         (GOOD + "Who?,a,a\n", r"line 2: has fewer than two options"),
         (GOOD + "Who?,a,a | b,c\n", r"line 2: has 4 fields, but the header has 3; put a text that holds ',' in double"),
         ("question,answer,option_1,option_2,option_3\nWho?,a,a,,b\n", r"line 2: option 2 is empty"),
@@ -499,6 +510,22 @@ def test_a_draft_is_read_back_as_it_was_and_never_written_over(tmp_path):
     with pytest.raises(ParamsError, match=r"draft.csv: is there already and may have been edited"):
         write_questions(path, questions[:1])
     assert path.read_bytes() == before
+
+
+def test_a_question_that_is_there_twice_counts_once_and_one_of_two_answers_stays(tmp_path):
+    text = (
+        GOOD
+        + "Who?,a,a | b\nwho,A,B | A\nWho?,b,a | b\nWhich is it?,red,red | blue\nIs it red or blue?,red,red | blue\n"
+    )
+    assert [(q.question, q.options[q.answer], q.line) for q in asked(tmp_path, text)] == [
+        ("Who?", "a", 2), ("Who?", "b", 4), ("Which is it?", "red", 5), ("Is it red or blue?", "red", 6),
+    ]  # fmt: skip
+
+
+def test_options_of_which_one_begins_another_are_asked_to_their_end():
+    assert ended(("red", "red wine", "blue")) == ("red.", "red wine.", "blue.")
+    assert ended(("red", "reddish", "blue")) == ("red", "reddish", "blue")
+    assert ended(("Go", "Go!")) == ("Go.", "Go!")
 
 
 def test_reading_does_not_wait_for_torch():

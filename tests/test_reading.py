@@ -9,7 +9,7 @@ from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
 from study.config import ParamsError
-from study.documents.read import Passage, read_documents, read_folder
+from study.documents.read import LONGEST, Passage, read_documents, read_folder
 from study.documents.text import even, language_of, rejoined, sentences_in
 from test_intake import pdf, put, read, sentences
 
@@ -193,3 +193,15 @@ def test_all_that_cannot_be_read_is_said_at_once(tmp_path):
 def test_a_name_in_separate_accents_is_the_same_name(tmp_path):
     put(tmp_path, unicodedata.normalize("NFD", "Größe.txt"), "Owls hunt.")
     assert read_documents(tmp_path)[0].file == unicodedata.normalize("NFC", "Größe.txt")
+
+
+def test_a_long_block_is_cut_between_sentences_and_nothing_is_lost(tmp_path):
+    said = [f"Lamp number {k} is red." for k in range(400)]
+    passages = read(tmp_path, "a.txt", " ".join(said))
+    assert sentences(passages) == said and {p.line for p in passages} == {1}
+    assert all(LONGEST / 2 < sum(map(len, p.sentences)) <= LONGEST for p in passages[:-1])
+    assert sentences(read(tmp_path / "2", "a.txt", f"Go. {'x' * 4000} end. Stop.")) == [
+        "Go.",
+        f"{'x' * 4000} end.",
+        "Stop.",
+    ]

@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from study.advice.drafts import draft_questions
 from study.config import ParamsError, named_file
 from study.data.questions import Document
-from study.documents.questions import read_questions, write_questions
+from study.documents.questions import UserQuestion, read_questions, write_questions
 from study.documents.read import read_folder
 from study.lm.fetch import ensure
 from study.lm.hub import model_folder, tokenizer_in
@@ -19,7 +21,7 @@ from study.runs.forecast import refuse_what_cannot_fit
 from study.runs.run import prepare
 from study.runs.store import store_of
 
-UNREAD = 0.02  # share of the documents' tokens that a model may not know
+UNREAD = 0.02  # share of the tokens of documents, or of questions, that a model may not know
 
 
 def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int:
@@ -42,11 +44,10 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     files = read_folder(ROOT / folder).files
     for read in (read for read in files if read.left_out):
         print(f"{read.file}: not read: {read.left_out}")
-    if file:
-        read_questions(ROOT / file, [read.file for read in files], params.questions.options)
+    asked = read_questions(ROOT / file, [read.file for read in files], params.questions.options) if file else []
     ensure(params.model, weights=False)
     documents = prepare(params, "documents", params.seeds[0]).documents
-    _refuse_unknown_words(params, [document.text for document in documents])
+    _refuse_unread(params, [document.text for document in documents], asked, file)
     ensure(params.model)
     if not file:
         return _draft(params, folder, study, results, documents)
@@ -86,17 +87,30 @@ def _from_root(path: str) -> str:
     return shown(Path(path).resolve())
 
 
-def _refuse_unknown_words(params: Params, texts: Sequence[str]) -> None:
-    """Refuse documents in a language that the model's tokenizer does not know.
+def _refuse_unread(params: Params, documents: Sequence[str], questions: Sequence[UserQuestion], file: str) -> None:
+    """Refuse what the model's tokenizer does not know, and options that are the same to it.
 
     Raises:
-        ParamsError: with one of the words.
+        ParamsError: with one of the words, or with the line of such options.
     """
-    file = model_folder(params.model, weights=False) / "tokenizer.json"
-    tokenizer = tokenizer_in(file) if file.is_file() else None
-    unknown = getattr(tokenizer and tokenizer.model, "unk_token", None)
-    if tokenizer is None or unknown is None:
+    path = model_folder(params.model, weights=False) / "tokenizer.json"
+    tokenizer = tokenizer_in(path) if path.is_file() else None
+    if tokenizer is None:
         return
+    asked = [" ".join((question.question, *question.options)) for question in questions]
+    for what, texts in (("documents", documents), ("questions", asked)):
+        _refuse_unknown_words(params.model.name, tokenizer, what, texts)
+    for question in questions:
+        tokens = [tuple(tokenizer.encode(f" {option}", add_special_tokens=False).ids) for option in question.options]
+        if len({*tokens}) < len(tokens):
+            raise ParamsError(
+                f"{file}, line {question.line}: two of its options are the same to the tokenizer of "
+                f"{params.model.name!r}: {', '.join(map(repr, question.options))}; keep one of them"
+            )
+
+
+def _refuse_unknown_words(model: str, tokenizer: Tokenizer, what: str, texts: Sequence[str]) -> None:
+    unknown = getattr(tokenizer.model, "unk_token", None)
     tokens = [
         (token, text[slice(*place)])
         for text in texts
@@ -105,9 +119,9 @@ def _refuse_unknown_words(params: Params, texts: Sequence[str]) -> None:
     ]
     words = [word for token, word in tokens if token == unknown]
     share = len(words) / max(1, len(tokens))
-    if share > UNREAD:
+    if unknown is not None and share > UNREAD:
         raise ParamsError(
-            f"model.name = {params.model.name!r}: it does not know {share:.0%} of the words of these documents, such "
+            f"model.name = {model!r}: it does not know {share:.0%} of the words of these {what}, such "
             f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_gpu does"
         )
 

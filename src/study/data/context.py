@@ -12,7 +12,8 @@ def fitting(
 ) -> tuple[Document, ...]:
     """As many documents as fit into `limit` tokens, in their own order.
 
-    The choice is random, but one about each fact comes before a second about any.
+    The choice is random, but one about each fact comes before a second about any. One that is too long alone is left
+    out, and the others stay.
 
     Args:
         documents: to choose from.
@@ -25,12 +26,13 @@ def fitting(
     """
     if limit is None or tokens_of(documents) <= limit:
         return tuple(documents)
-    numbers = spread(range(len(documents)), (lambda k: str(documents[k].facts),), random.Random(f"fitting/{seed}"))
+    drawn = spread(range(len(documents)), (lambda k: str(documents[k].facts),), random.Random(f"fitting/{seed}"))
+    numbers = [k for k in drawn if tokens_of([documents[k]]) <= limit]
 
     def first(count: int) -> tuple[Document, ...]:
         return tuple(documents[k] for k in sorted(numbers[:count]))
 
-    fits = bisect_right(range(1, len(documents)), limit, key=lambda count: tokens_of(first(count)))
+    fits = bisect_right(range(1, len(numbers) + 1), limit, key=lambda count: tokens_of(first(count)))
     if not fits:
         raise ValueError(
             f"not one of {len(documents)} documents fits into {limit} tokens of context; use shorter documents, a "

@@ -64,7 +64,7 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
     owned = []
     for asked in read_questions(ROOT / shape.questions, names, options) if shape.questions else ():
         kind, query = Kind.GIVEN if asked.own_options else Kind.OTHER_ANSWERS, ask(asked.question)
-        texts, answers = tuple(f" {option}" for option in asked.options), (asked.answer,)
+        texts, answers = tuple(f" {option}" for option in ended(asked.options)), (asked.answer,)
         owned.append(Question(asked.id, Split.ASKED, kind, asked.id, query, texts, answers, asked.document, 1, ()))
     ends = list(_ends(documents, options, per_split))
     if not ends:
@@ -73,6 +73,14 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
             "documents, or use fewer questions.options"
         )
     return Dataset(tuple(documents), (*ends, *owned))
+
+
+def ended(options: Sequence[str]) -> tuple[str, ...]:
+    """Options with a full stop if one begins another: the shorter would be the likelier one whatever is asked."""
+    pairs = [(one, other) for one in options for other in options if one != other]
+    if not any(re.match(rf"{re.escape(one)}(?!\w)", other) for one, other in pairs):
+        return tuple(options)
+    return tuple(option if option[-1] in ".!?\u3002" else f"{option}." for option in options)
 
 
 def cut(sentence: str) -> tuple[str, str] | None:

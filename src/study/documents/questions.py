@@ -4,6 +4,7 @@ import csv
 import io
 import random
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -98,7 +99,7 @@ def read_questions(file: Path, documents: Collection[str], options: int) -> list
     first = {row.id: row.line for row in reversed(rows)}
     problems += [(row.line, problem) for row in rows for problem in _wrong(row, documents, first)]
     _refuse(file, problems)
-    questions = list(_questions(rows, options))
+    questions = list(_questions(_once(rows), options))
     lonely = "no other question has another answer that could be its false option; give it options, or add questions"
     _refuse(file, [(question.line, lonely) for question in questions if len(question.options) < 2])
     return questions
@@ -199,13 +200,25 @@ def _wrong(row: _Row, documents: Collection[str], first: Mapping[str, int]) -> I
     for number, option in enumerate(row.options, 1):
         if not option:
             yield f"option {number} is empty; give it a text or leave it out"
-        elif option in row.options[: number - 1]:
-            yield f"option {option!r} is given twice; keep it once"
+        elif alike := [other for other in row.options[: number - 1] if _bare(other) == _bare(option)]:
+            again = "given twice" if option in alike else f"{alike[0]!r} again, but for case, marks or spaces"
+            yield f"option {option!r} is {again}; keep it once"
+    if _gives_itself_away(row):
+        yield f"its answer {row.true_option!r} stands in the question, and no other option does; reword it"
     if row.document and row.document not in documents:
         known = ", ".join(sorted(documents)[:8]) + (", ..." if len(documents) > 8 else "")
         yield f"document {row.document!r} is not in the folder; name one of {known}"
     if first[row.id] != row.line:
         yield f"id {row.id!r} is that of line {first[row.id]} too; give each question its own"
+
+
+def _once(rows: Sequence[_Row]) -> list[_Row]:
+    """The rows without those that ask the same again, with the same answer and options, of the same document."""
+    first: dict[tuple[object, ...], _Row] = {}
+    for row in rows:
+        options = frozenset(map(_bare, row.options))
+        first.setdefault((_bare(row.question), _bare(row.true_option), options, row.document), row)
+    return list(first.values())
 
 
 def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
@@ -241,8 +254,17 @@ def _false_options(
 
 
 def _bare(text: str) -> str:
-    """A text without case and final full stop, for comparison."""
-    return text.casefold().rstrip(" .")
+    """A text for comparison: without case, ways to write accents, thousands separators, final marks, units' spaces."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = re.sub(r"(?<=\d)[,.'\u2019 ](?=\d{3}(?!\d))", "", text)
+    return re.sub(r"(?<=\d) (?=[^\W\d])", "", text).rstrip(" .!?\u3002")
+
+
+def _gives_itself_away(row: _Row) -> bool:
+    """Whether of a question's own options the true one alone stands in it, word for word."""
+    asked = _bare(row.question)
+    standing = [option for option in row.options if re.search(rf"(?<!\w){re.escape(_bare(option))}(?!\w)", asked)]
+    return len(row.options) > 1 and standing == [row.true_option]
 
 
 def write_questions(file: Path, drafts: Sequence[UserQuestion]) -> None:

@@ -32,6 +32,7 @@ from study.paths import is_file, is_folder
 LARGEST_MB, LARGEST_UNPACKED_MB = 50, 500
 MOST_SECONDS, MOST_GIGABYTES = 120, 4  # that a file may take to read
 MOST_SHOWN = 20
+LONGEST = 1500  # characters of a passage; a longer block is cut between sentences
 UNEXPLAINED = 0.1  # share of a page's characters that no font explains, from which the page is left out
 _BULLET = re.compile(r"\s*[-*+•\u2013]\s+")
 _NUMBER = re.compile(r"\s*\(?\d{1,3}[.)]\s+")
@@ -359,8 +360,17 @@ def _under_headings(file: str, blocks: list[Block], language: str) -> Iterator[P
             heading = " ".join(sentences)
             unused = Passage(file, block.line, "", sentences) if sentences else None
         elif sentences:
-            yield Passage(file, block.line, heading, sentences)
+            yield from (Passage(file, block.line, heading, some) for some in _pieces(sentences))
             unused = None
+
+
+def _pieces(sentences: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Sentences in pieces, none of which is longer than a passage may be if it has more than one."""
+    begin = 0
+    for end in range(1, len(sentences) + 1):
+        if end == len(sentences) or sum(map(len, sentences[begin : end + 1])) > LONGEST:
+            yield sentences[begin:end]
+            begin = end
 
 
 def _of_text(blocks: Callable[[str], Iterator[Block]]) -> Callable[[Path], _Source]:

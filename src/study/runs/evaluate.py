@@ -93,7 +93,7 @@ def evaluate(
     shared = counts[context] if context else 0
     record = {
         "context_tokens": round(added(read) / len(read)),
-        "share_of_documents_in_context": added(map(len, contexts)) / len(contexts) / len(given) if given else 0.0,
+        "share_of_documents_in_context": added(map(_letters, contexts)) / len(contexts) / max(1, _letters(given)),
         "share_of_facts_in_context": added(_share_of_facts(d, exam) for d in contexts) / len(contexts),
         "questions": len(questions),
         "parameters": model.num_parameters(),
@@ -115,6 +115,10 @@ def evaluate(
         if spec.train:
             _add_exposure(rows, trial, exam, exam.world, questions, store)
     return rows, record
+
+
+def _letters(documents: Sequence[Document]) -> int:
+    return sum(len(document.text) for document in documents)
 
 
 def _add_exposure(
