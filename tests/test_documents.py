@@ -221,6 +221,17 @@ def test_where_nothing_helps_it_says_so():
     found = answered({"base": 0.6, "icl": 0.6, "ft": 0.58, "ft augmented": 0.61, "hybrid": 0.57})
     assert recommend.headline(found).startswith("**No way to give the documents is measurably better than none.**")
     assert "It knows some of this already" in recommend.checks(found)[0]
+    assert "none is recommended" in recommend.page(found) and "As good" not in recommend.page(found)
+    assert "for 100 questions" not in recommend.page(found)
+    guessed = answered({"icl": 0.25, "ft": 0.3, "hybrid": 0.28})
+    assert "**No way" in recommend.headline(guessed)  # without an untouched model to compare with
+
+
+def test_with_a_handful_of_questions_nothing_is_told_apart():
+    found = answered({"base": 0.0, "icl": 1.0}, questions=4)
+    assert "so few questions cannot tell the ways apart" in recommend.certainty(found)
+    value, low, high = found.interval("icl", "base")
+    assert -1 <= low <= value <= high <= 1 == value
 
 
 def test_what_was_not_read_is_told(tmp_path):
@@ -251,7 +262,7 @@ def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)
     assert found.best == "icl" and found.as_good == ["ft augmented", "hybrid"]
-    assert list(table.columns[1:]) == ["for 100 questions", "for 10,000 questions", "for 1,000,000 questions"]
+    assert list(table.columns[1:]) == [f"for {count:,} questions" for count in (1, 100, 10_000, 1_000_000)]
     assert table.iloc[0]["for 1,000,000 questions"] == "ft augmented"  # the context is read anew for each
     assert not re.search(r"difference of 0 points", recommend.certainty(found))
 

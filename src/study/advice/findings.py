@@ -64,14 +64,22 @@ class Findings:
         """The arm without documents."""
         return next((arm for arm in self.arms if not (self.specs[arm].train or self.specs[arm].context)), None)
 
+    @property
+    def nothing_helps(self) -> bool:
+        """Whether no arm is measurably better than the one without documents, or the best is not above chance."""
+        floor, best = self.untouched, self.estimates[self.best]
+        gains = [self.interval(arm, floor)[1] for arm in self.arms if arm != floor] if floor else [1.0]
+        return best.low <= best.chance or not any(gain > 0 for gain in gains)
+
     def difference(self, arm: str, other: str) -> Contrast:
         """One arm's accuracy minus another's."""
         return contrast(of_arm(self.rows, arm), of_arm(self.rows, other))
 
     def interval(self, arm: str, other: str) -> tuple[float, float, float]:
-        """The difference of two arms with its interval."""
+        """The difference of two arms with its interval, within what accuracies can differ by."""
         found = self.difference(arm, other)
-        return found.value, *found.interval(self.statistics.confidence)
+        low, high = found.interval(self.statistics.confidence)
+        return found.value, max(-1.0, low), min(1.0, high)
 
     @cached_property
     def as_good(self) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from study.advice.findings import Findings, of_arm
-from study.arms import Arm
+from study.arms import Arm, Context
 from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
 from study.evidence.cost import COSTS, break_even, cheapest
@@ -21,7 +21,8 @@ from study.paths import ROOT
 from study.runs.run import DIVERGED
 from study.worlds.world import Kind
 
-VOLUMES = (100, 10_000, 1_000_000)  # questions
+VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents change
+FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
 CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
 TITLE = "In context, or by fine-tuning?"
@@ -38,9 +39,12 @@ td { white-space: nowrap; } img { max-width: 100%; height: auto; background: #ff
 def advice(arm: Arm) -> str:
     """What a user of an arm has to do."""
     tune = f"Fine-tune on the documents{' and on what the model infers from them' if len(arm.train) > 1 else ''}"
+    what = "the documents"
+    if arm.context is Context.RETRIEVED:
+        what = f"for each question the {arm.shots} passages that a search finds (BM25)"
     if arm.train:
-        return f"{tune}, and put the documents in the context as well" if arm.context else tune
-    return "Put the documents in the context" if arm.context else "Ask the model as it is"
+        return f"{tune}, and put {what} in the context as well" if arm.context else tune
+    return f"Put {what} in the context" if arm.context else "Ask the model as it is"
 
 
 def _shown(estimate: Estimate) -> str:
@@ -55,16 +59,17 @@ def headline(found: Findings) -> str:
     """The recommendation in a few sentences."""
     best, floor = found.best, found.untouched
     estimate = found.estimates[best]
-    if floor and not any(found.interval(arm, floor)[1] > 0 for arm in found.arms if arm != floor):
-        first = (
+    if found.nothing_helps:
+        beside = f", the untouched model {_shown(found.estimates[floor])}" if floor else ""
+        return (
             f"**No way to give the documents is measurably better than none.** The best, *{best}*, answers "
-            f"{_shown(estimate)} of your questions, the untouched model {_shown(found.estimates[floor])}."
+            f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So none is recommended: take "
+            "a model that reads such documents better, or ask more questions."
         )
-    else:
-        first = (
-            f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
-            f"guess would be right in {estimate.chance:.0%}."
-        )
+    first = (
+        f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
+        f"guess would be right in {estimate.chance:.0%}."
+    )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
     rest = {arm: found.interval(arm, best) for arm in found.arms if arm not in (best, *found.as_good)}
@@ -91,11 +96,12 @@ def certainty(found: Findings) -> str:
     rival = max(rivals, key=lambda arm: found.estimates[arm].value)
     least = found.difference(found.best, rival).smallest_detectable(confidence)
     ahead = _points(*found.interval(found.best, rival))
+    power = f"a difference of {100 * least:.0f} points would have been found in four of five such studies"
+    if estimate.facts < FEWEST or not least < 1:
+        power = "**so few questions cannot tell the ways apart, whatever the difference**"
     return (
-        f"{rests}. The best is ahead of the next, *{rival}*, by {ahead} points; a difference of {100 * least:.0f} "
-        "points would have been found in four of five such studies. Intervals hold the true value in "
-        f"{confidence:.0%}. "
-        "The best of several is a little flattered by being chosen on the same questions."
+        f"{rests}. The best is ahead of the next, *{rival}*, by {ahead} points; {power}. Intervals hold the true value "
+        f"in {confidence:.0%}. The best of several is a little flattered by being chosen on the same questions."
     )
 
 
@@ -221,16 +227,30 @@ def page(found: Findings, figure: Path | None = None) -> str:
         picture,
         "## What each way brings and costs",
         _table(accuracy_and_cost(found)),
-        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest (the search "
-        "for a learning rate not counted):",
-        _table(by_volume(found)),
-        " ".join(break_even_lines(found)),
+        *([] if found.nothing_helps else _by_volume_lines(found)),
         "## Before you rely on it",
         "\n".join(f"- {line}" for line in checks(found)),
         f"Asked of `{model}`, by the likelihood of each option. Another model, other questions or longer documents may "
         "turn the order round: run it again with yours.",
     )
     return "\n\n".join(part for part in parts if part)
+
+
+def _by_volume_lines(found: Findings) -> list[str]:
+    return [
+        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest, by the "
+        "number of questions before the documents change, as fine-tuning is done again then (the search for a learning "
+        f"rate, {_search(found)}, is not):",
+        _table(by_volume(found)),
+        " ".join(break_even_lines(found)),
+    ]
+
+
+def _search(found: Findings) -> str:
+    """What the search for learning rates cost."""
+    costs, rates = found.costs.groupby("arm")["tuning"].mean(), found.experiment.params.finetuning.learning_rates
+    searched = sum(costs.get(arm, 0.0) for arm in found.tuned) * len(rates) if len(rates) > 1 else 0.0
+    return f"{searched * len(found.experiment.params.finetuning.selection_seeds):,.0f} GFLOP once"
 
 
 def _table(table: pd.DataFrame) -> str:
