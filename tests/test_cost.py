@@ -84,7 +84,7 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     costs = pd.DataFrame([trial("icl", 0, 3, context=1), trial("ft", 50, 1), trial("ft augmented", 90, 1)])
     (line,) = recommended(rows, costs, list(right), (1, 1000), STATISTICS).to_dict("records")
     assert line["best"] == "icl" and line["as good"] == "ft augmented"
-    assert (line["for 1 questions"], line["for 1,000 questions"]) == ("icl", "ft augmented")
+    assert (line["for 1 question"], line["for 1,000 questions"]) == ("icl", "ft augmented")
     few = rows[rows["item_id"].astype(int) < 12]  # too few to say that it is as good
     (line,) = recommended(few, costs, list(right), (1000,), STATISTICS).to_dict("records")
     assert line["as good"] == "" and line["for 1,000 questions"] == "icl"

@@ -160,7 +160,7 @@ def experiment(params, tmp_path_factory):
 
 def test_a_study_of_documents_ends_in_a_page(experiment):
     found = findings(experiment)
-    assert found.arms == ["base", "icl", "ft", "ft augmented", "hybrid"]
+    assert found.arms == ["base", "icl", "retrieved", "ft", "ft augmented", "hybrid", "hybrid retrieved"]
     assert {e.facts for e in found.estimates.values()} == {58}  # two trainings on 58 questions are not 116 questions
     assert {e.seeds for e in found.estimates.values()} == {2}
     page = recommend.page(found)
@@ -262,7 +262,7 @@ def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)
     assert found.best == "icl" and found.as_good == ["ft augmented", "hybrid"]
-    assert list(table.columns[1:]) == [f"for {count:,} questions" for count in (1, 100, 10_000, 1_000_000)]
+    assert list(table.columns[1:]) == ["for 1 question", *(f"for {n:,} questions" for n in (100, 10_000, 1_000_000))]
     assert table.iloc[0]["for 1,000,000 questions"] == "ft augmented"  # the context is read anew for each
     assert not re.search(r"difference of 0 points", recommend.certainty(found))
 

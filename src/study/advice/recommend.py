@@ -63,8 +63,8 @@ def headline(found: Findings) -> str:
         beside = f", the untouched model {_shown(found.estimates[floor])}" if floor else ""
         return (
             f"**No way to give the documents is measurably better than none.** The best, *{best}*, answers "
-            f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So none is recommended: take "
-            "a model that reads such documents better, or ask more questions."
+            f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So none is recommended: "
+            "take a model that reads such documents better, or ask more questions."
         )
     first = (
         f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
@@ -147,7 +147,8 @@ def _learned(found: Findings) -> Iterator[str]:
 
 def _fitted(found: Findings) -> Iterator[str]:
     records = found.experiment.records()
-    share = records[records["context tokens"] > 0]["documents in context"].min()
+    whole = [arm for arm in found.arms if found.specs[arm].context is Context.DOCUMENTS]
+    share = records[records["arm"].isin(whole)]["documents in context"].min()
     rest = " **The rest could not be read**: a model that reads more may do better in context." if share < 1 else ""
     if not pd.isna(share):
         yield f"Fitted: {math.floor(100 * share)}% of the documents were in context.{rest}"

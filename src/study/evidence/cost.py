@@ -119,7 +119,8 @@ def cheapest(
     per_query = "query" if kept else "query, context read anew"
     table = costs.assign(before=costs["once"] if kept else costs["writing"] + costs["tuning"])
     means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
-    return {f"for {count:,} questions": (means["before"] + count * means[per_query]).idxmin() for count in questions}
+    named = {count: f"for {count:,} question{'s' * (count != 1)}" for count in questions}
+    return {named[count]: (means["before"] + count * means[per_query]).idxmin() for count in questions}
 
 
 def cost_accuracy(

@@ -93,7 +93,7 @@ def evaluate(
     shared = counts[context] if context else 0
     record = {
         "context_tokens": round(added(read) / len(read)),
-        "share_of_documents_in_context": added(map(_letters, contexts)) / len(contexts) / max(1, _letters(given)),
+        "share_of_documents_in_context": sum(map(_letters, contexts)) / max(1, len(contexts) * _letters(given)),
         "share_of_facts_in_context": added(_share_of_facts(d, exam) for d in contexts) / len(contexts),
         "questions": len(questions),
         "parameters": model.num_parameters(),
