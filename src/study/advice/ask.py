@@ -122,7 +122,7 @@ def _refuse_unknown_words(model: str, tokenizer: Tokenizer, what: str, texts: Se
     if unknown is not None and share > UNREAD:
         raise ParamsError(
             f"model.name = {model!r}: it does not know {share:.0%} of the words of these {what}, such "
-            f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_gpu does"
+            f"as {words[0]!r}; take a model that reads their language, as STUDY=documents_cpu does"
         )
 
 
