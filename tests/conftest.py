@@ -45,6 +45,14 @@ def one_process() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _documents_kept_apart(tmp_path_factory):
+    """What is read of documents is kept in a folder of the tests."""
+    from study.documents import read
+
+    read.KEPT = tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
 def in_this_process():
     with one_process():

@@ -10,8 +10,9 @@ from pypdf import PdfReader, PdfWriter
 
 from study.config import ParamsError
 from study.documents.dataset import ended
+from study.documents.formats import LARGEST_MB, READERS
 from study.documents.questions import UserQuestion, read_questions, write_questions
-from study.documents.read import LARGEST_MB, READERS, Passage, read_documents
+from study.documents.read import Passage, read_documents
 
 
 def put(folder, name, content):
@@ -321,14 +322,16 @@ def test_links_that_lead_out_are_refused(tmp_path):
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
-    path = put(tmp_path, "a.txt", "Owls hunt.")
+    path = put(tmp_path, "a.txt", "Nobody has read this before.")
 
-    def refuse(self):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
-    with pytest.raises(ParamsError, match="a.txt: cannot be read: Permission denied"):
-        read_documents(tmp_path)
+    for place, name in ((type(path), "open"), (type(path), "read_bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, refuse)
+            with pytest.raises(ParamsError, match="a.txt: cannot be read: Permission denied"):
+                read_documents(tmp_path)
 
 
 def asked(folder, text, name="questions.csv", documents=("owls.txt", "sub/hawks.md"), options=4):

@@ -9,6 +9,7 @@ from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
 from study.config import ParamsError
+from study.documents import read as reading
 from study.documents.read import LONGEST, Passage, read_documents, read_folder
 from study.documents.text import even, language_of, rejoined, sentences_in
 from test_intake import pdf, put, read, sentences
@@ -205,3 +206,24 @@ def test_a_long_block_is_cut_between_sentences_and_nothing_is_lost(tmp_path):
         f"{'x' * 4000} end.",
         "Stop.",
     ]
+
+
+def test_a_file_is_read_once_for_all_processes_and_again_where_it_or_a_reader_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "KEPT", tmp_path / "kept")
+    opened = []
+    text_file = reading.READERS[".txt"]
+    monkeypatch.setitem(reading.READERS, ".txt", lambda path: opened.append(path) or text_file(path))
+    for text, more in (("Owls hunt.", 1), ("Owls hunt.", 0), ("Owls hunt. They fly.", 1)):
+        reading._file_read.cache_clear()  # as in another process
+        before = len(opened)
+        found = read(tmp_path / "docs", "a.txt", text)
+        assert len(opened) - before == more and sentences(found) == list(sentences_in(text, "en"))
+    kept = list((tmp_path / "kept").iterdir())
+    assert len(kept) == 2 and all(file.suffix == ".json" for file in kept)
+    for file in kept:
+        file.write_text("[]")  # damaged
+    reading._file_read.cache_clear()
+    assert len(read(tmp_path / "docs", "a.txt", "Owls hunt.")) == 1 and len(opened) == 3
+    monkeypatch.setattr(reading, "_readers", lambda: "others")
+    reading._file_read.cache_clear()
+    assert read_documents(tmp_path / "docs") and len(opened) == 4

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from study.config import ParamsError
-from study.documents.read import check_size, read_records, read_text
+from study.documents.formats import check_size, read_records, read_text
 
 COLUMNS = ("id", "question", "answer", "options", "document")
 MOST_SHOWN = 20
