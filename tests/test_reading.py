@@ -1,6 +1,7 @@
 """What real documents hold beside plain sentences is read as it is meant, and what is not read is said."""
 
 import io
+import random
 import unicodedata
 import zipfile
 
@@ -227,3 +228,22 @@ def test_a_file_is_read_once_for_all_processes_and_again_where_it_or_a_reader_ch
     monkeypatch.setattr(reading, "_readers", lambda: "others")
     reading._file_read.cache_clear()
     assert read_documents(tmp_path / "docs") and len(opened) == 4
+
+
+def test_a_spoilt_word_file_is_read_or_refused(tmp_path):
+    whole, rng = word(paragraph("Owls hunt.") * 3), random.Random(0)
+    for k in range(80):
+        spoilt = bytearray(whole[: rng.randrange(len(whole))] if k % 4 == 0 else whole)
+        for _ in range(rng.randrange(1, 8)):
+            if spoilt:
+                spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
+        try:
+            read(tmp_path / str(k), "a.docx", bytes(spoilt))
+        except ParamsError as error:
+            assert "a.docx" in str(error)
+
+
+@pytest.mark.parametrize("xml", ["<w:document/>", "<a>", "", "<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>"])
+def test_a_word_file_without_a_document_is_refused(tmp_path, xml):
+    with pytest.raises(ParamsError, match=r"a.docx: (cannot be read as a Word file|holds no text)"):
+        read(tmp_path, "a.docx", word("", **{"word/document.xml": xml}))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
-from xml.parsers.expat import ExpatError
 
 import mammoth
 from pypdf import PageObject, PdfReader
@@ -147,12 +146,16 @@ def _word(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as packed:
             size = sum(member.file_size for member in packed.infolist()) / 2**20
-        if size > LARGEST_UNPACKED_MB:
-            raise ParamsError(f"{path}: unpacks to {size:.0f} MB, more than {LARGEST_UNPACKED_MB} MB; split it")
-        with path.open("rb") as file:
-            html = mammoth.convert_to_html(file, convert_image=mammoth.images.img_element(lambda _: {"src": ""})).value
-    except (zipfile.BadZipFile, KeyError, ValueError, ExpatError) as error:
-        raise ParamsError(f"{path}: cannot be read as a Word file ({error}); save it again as .docx") from None
+        html = ""
+        if size <= LARGEST_UNPACKED_MB:
+            with path.open("rb") as file:
+                images = mammoth.images.img_element(lambda _: {"src": ""})
+                html = mammoth.convert_to_html(file, convert_image=images).value
+    except Exception as error:  # zipfile and mammoth raise many kinds
+        what = f"{type(error).__name__}: {error}"
+        raise ParamsError(f"{path}: cannot be read as a Word file ({what}); save it again as .docx") from None
+    if size > LARGEST_UNPACKED_MB:
+        raise ParamsError(f"{path}: unpacks to {size:.0f} MB, more than {LARGEST_UNPACKED_MB} MB; split it")
     blocks = [block._replace(line=k) for k, block in enumerate(filter(_says, html_blocks(even(html))), 1)]
     pictures = html.count("<img ")
     return Source(blocks, f"{pictures} pictures" if pictures else "")
