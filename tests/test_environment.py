@@ -322,6 +322,7 @@ def test_binder_takes_all_but_torch_with_its_hashes():
     assert (ROOT / ".binder" / "runtime.txt").read_text() == "python-3.11\n"
 
 
+@pytest.mark.nightly
 def test_results_are_read_and_figures_drawn_with_what_binder_has():
     """No module is there of torch, of what only it needs, or of another lock."""
     there = {normal(package.name) for package in LOCKS[MAIN]}

@@ -71,6 +71,7 @@ def test_the_memory_of_a_container_is_its_limit(tmp_path, monkeypatch):
     assert executors.machine_memory() == GB
 
 
+@pytest.mark.nightly
 def test_jobs_share_a_machine_if_none_trains_all_weights(params, small, monkeypatch):
     monkeypatch.setattr(executors, "SMALL", 0)
     monkeypatch.setattr(executors, "available_cores", lambda: 4)
@@ -269,6 +270,7 @@ def test_a_cluster_that_is_not_there_is_named(params, tmp_path, monkeypatch):
         run(params, Store(tmp_path), say=lambda line: None)
 
 
+@pytest.mark.nightly
 def test_a_page_does_not_hold_what_ray_says_of_widgets(tmp_path):
     pytest.importorskip("ray", reason="ray is an extra: `make setup EXECUTOR=ray`")
     in_a_notebook = """

@@ -303,6 +303,7 @@ def another_model(tmp_path, tokenizer):
     return {"name": str(tmp_path / "small"), "device": "cpu"}
 
 
+@pytest.mark.nightly
 def test_models_are_compared_with_some_arms(params, studied, another_model):
     compared = changed(params, model_sizes={"models": [another_model], "arms": ["icl", "ft"]})
     (other,) = compared.other_models
