@@ -525,6 +525,19 @@ def test_a_question_that_is_there_twice_counts_once_and_one_of_two_answers_stays
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Which class has a kettle?,A,A | B | C",
+        "Is there no lamp in room 3?,no,yes | no",
+        "How many?,10\u00b3,10\u00b3 | 103",
+        "Which mark?,!,! | ? | .",
+    ],
+)
+def test_short_answers_and_unlike_numbers_are_asked(tmp_path, line):
+    assert len(asked(tmp_path, f"{GOOD}{line}")) == 1
+
+
 def test_options_of_which_one_begins_another_are_asked_to_their_end():
     assert ended(("red", "red wine", "blue")) == ("red.", "red wine.", "blue.")
     assert ended(("red", "reddish", "blue")) == ("red", "reddish", "blue")

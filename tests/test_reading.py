@@ -121,7 +121,7 @@ def test_pages_that_are_pictures_or_in_unknown_letters_are_named(tmp_path):
     assert [(p.file, p.line) for p in reading.passages] == [("a.pdf", 1), ("a.pdf", 4), ("b.pdf", 1), ("c.txt", 1)]
     assert [file.left_out.partition(":")[0] for file in reading.files] == ["page 2, 3 of 4", "page 2 of 2", ""]
     assert "text recognition" in reading.files[0].left_out and "font" in reading.files[1].left_out
-    with pytest.raises(ParamsError, match=r"d.pdf: holds no text \(page 1 of 1: pictures without text; .*OCR"):
+    with pytest.raises(ParamsError, match=r"d.pdf: holds no text \(page 1 of 1: pictures with hardly any text; .*OCR"):
         read(tmp_path / "scan", "d.pdf", scanned_pdf(None))
 
 

@@ -67,9 +67,16 @@ class Findings:
     @property
     def nothing_helps(self) -> bool:
         """Whether no arm is measurably better than the one without documents, or the best is not above chance."""
-        floor, best = self.untouched, self.estimates[self.best]
-        gains = [self.interval(arm, floor)[1] for arm in self.arms if arm != floor] if floor else [1.0]
-        return best.low <= best.chance or not any(gain > 0 for gain in gains)
+        best = self.estimates[self.best]
+        return self.no_gain or best.low <= best.chance
+
+    @property
+    def no_gain(self) -> bool:
+        """Whether no arm is measurably better than the one without documents."""
+        floor = self.untouched
+        if floor is None:
+            return False
+        return not any(self.interval(arm, floor)[1] > 0 for arm in self.arms if arm != floor)
 
     def difference(self, arm: str, other: str) -> Contrast:
         """One arm's accuracy minus another's."""

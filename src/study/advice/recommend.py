@@ -60,11 +60,16 @@ def headline(found: Findings) -> str:
     best, floor = found.best, found.untouched
     estimate = found.estimates[best]
     if found.nothing_helps:
-        beside = f", the untouched model {_shown(found.estimates[floor])}" if floor else ""
+        floored = found.estimates[floor] if floor else None
+        than = "none" if found.no_gain else "a guess"
+        beside = f", the untouched model {_shown(floored)}" if floored else ""
+        known = floored is not None and floored.low > floored.chance
+        remedy = "none is recommended: take a model that reads such documents better, or ask more questions."
+        if known:
+            remedy = "ask the model as it is: it knows this already, or the options give it away."
         return (
-            f"**No way to give the documents is measurably better than none.** The best, *{best}*, answers "
-            f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So none is recommended: "
-            "take a model that reads such documents better, or ask more questions."
+            f"**No way to give the documents is measurably better than {than}.** The best, *{best}*, answers "
+            f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So {remedy}"
         )
     first = (
         f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "

@@ -20,6 +20,7 @@ from study.documents.text import even, rejoined
 from study.paths import is_file
 
 LARGEST_MB, LARGEST_UNPACKED_MB = 50, 500
+FEW = 50  # characters beside a picture, which is a scan then
 UNEXPLAINED = 0.1  # share of a page's characters that no font explains, from which the page is left out
 _BULLET = re.compile(r"\s*[-*+•\u2013]\s+")
 _NUMBER = re.compile(r"\s*\(?\d{1,3}[.)]\s+")
@@ -108,7 +109,9 @@ def _pdf(path: Path) -> Source:
         if reader.is_encrypted and not reader.decrypt(""):
             raise FileNotDecryptedError
         pages = [(_page_text(page), page) for page in reader.pages]
-        pictures = [k for k, (text, page) in enumerate(pages, 1) if not text.strip() and _has_picture(page)]
+        pictures = [k for k, (text, page) in enumerate(pages, 1) if len(text.strip()) < FEW and _has_picture(page)]
+    except (MemoryError, RecursionError):
+        raise
     except (FileNotDecryptedError, DependencyError):
         raise ParamsError(f"{path}: is encrypted; save it without a password") from None
     except Exception as error:  # pypdf raises many kinds
@@ -116,7 +119,7 @@ def _pdf(path: Path) -> Source:
         raise ParamsError(f"{path}: cannot be read as PDF ({what}); fix it by printing it to a new PDF") from None
     garbled = [k for k, (text, _) in enumerate(pages, 1) if _unexplained(text) > UNEXPLAINED]
     reasons = {
-        "pictures without text; run text recognition (OCR) first": pictures,
+        "pictures with hardly any text; run text recognition (OCR) first": pictures,
         "in a font that does not tell its letters; print it to a new PDF, or run text recognition (OCR)": garbled,
     }
     left_out = [f"page {', '.join(map(str, some))} of {len(pages)}: {why}" for why, some in reasons.items() if some]
@@ -131,7 +134,7 @@ def _page_text(page: PageObject) -> str:
 
 
 def _has_picture(page: PageObject) -> bool:
-    return any(True for _ in page.images)
+    return len(page.images) > 0  # by their names: to decode them takes long, or a library
 
 
 def _unexplained(text: str) -> float:
@@ -151,6 +154,8 @@ def _word(path: Path) -> Source:
             with path.open("rb") as file:
                 images = mammoth.images.img_element(lambda _: {"src": ""})
                 html = mammoth.convert_to_html(file, convert_image=images).value
+    except (MemoryError, RecursionError):
+        raise
     except Exception as error:  # zipfile and mammoth raise many kinds
         what = f"{type(error).__name__}: {error}"
         raise ParamsError(f"{path}: cannot be read as a Word file ({what}); save it again as .docx") from None

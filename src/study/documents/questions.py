@@ -20,6 +20,7 @@ from study.documents.formats import check_size, read_records, read_text
 
 COLUMNS = ("id", "question", "answer", "options", "document")
 MOST_SHOWN = 20
+FEWEST_LETTERS = 3  # of an answer that gives itself away where it stands in the question
 _OPTION = re.compile(r"option_([1-9]\d?)")
 _BAR = re.compile(r"(?<!\S)\|(?!\S)")
 Problems = list[tuple[int, str]]  # by line
@@ -255,16 +256,17 @@ def _false_options(
 
 def _bare(text: str) -> str:
     """A text for comparison: without case, ways to write accents, thousands separators, final marks, units' spaces."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    text = whole = unicodedata.normalize("NFC", text).casefold()
     text = re.sub(r"(?<=\d)[,.'\u2019 ](?=\d{3}(?!\d))", "", text)
-    return re.sub(r"(?<=\d) (?=[^\W\d])", "", text).rstrip(" .!?\u3002")
+    return re.sub(r"(?<=\d) (?=[^\W\d])", "", text).rstrip(" .!?\u3002") or whole
 
 
 def _gives_itself_away(row: _Row) -> bool:
     """Whether of a question's own options the true one alone stands in it, word for word."""
     asked = _bare(row.question)
     standing = [option for option in row.options if re.search(rf"(?<!\w){re.escape(_bare(option))}(?!\w)", asked)]
-    return len(row.options) > 1 and standing == [row.true_option]
+    short = len(_bare(row.true_option)) < FEWEST_LETTERS  # "a", "no": a word of any question
+    return len(row.options) > 1 and standing == [row.true_option] and not short
 
 
 def write_questions(file: Path, drafts: Sequence[UserQuestion]) -> None:

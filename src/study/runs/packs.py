@@ -61,11 +61,11 @@ def unpacked(runs: Path) -> Path:
     Raises:
         ParamsError: if a pack is damaged.
     """
-    packs = runs.parent / PACKS
     try:
-        return _unpacked(runs, packs.stat().st_mtime_ns)
+        modified_ns = (runs.parent / PACKS).stat().st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return runs
+    return _unpacked(runs, modified_ns)
 
 
 @cache

@@ -110,7 +110,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove partial runs of killed processes."""
-        for part in self.folder.glob(".*.*"):
+        for part in (part for part in self.folder.glob(".*.*") if not part.name.startswith(".pack.")):
             shutil.rmtree(part, ignore_errors=True)
 
     def _part(self, key: str) -> Path:
