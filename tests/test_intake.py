@@ -530,6 +530,7 @@ def test_a_question_that_is_there_twice_counts_once_and_one_of_two_answers_stays
     [
         "Which class has a kettle?,A,A | B | C",
         "Is there no lamp in room 3?,no,yes | no",
+        "How long?,2.125 mm,2.125 mm | 2125 mm",
         "How many?,10\u00b3,10\u00b3 | 103",
         "Which mark?,!,! | ? | .",
     ],

@@ -64,3 +64,13 @@ def test_a_damaged_pack_is_named(packed):
     file.write_bytes(whole)
     assert len(published_rows(results)) > 0
     assert len(list((results / "runs").glob("*/*"))) == len(files)
+
+
+def test_a_pack_that_would_lose_runs_is_left_as_it_is(packed):
+    _, results, _ = packed
+    assert verify(*packed[:2])[1]["follows"].all()
+    folders = list((results / "runs").glob("*-seed0-*"))
+    before = (results / PACKS / "reversals-seed0.tar.xz").read_bytes()
+    with pytest.raises(ParamsError, match=r"reversals-seed0.tar.xz: would lose 1 runs, such as reversals-"):
+        pack(folders[1:], results / PACKS)
+    assert (results / PACKS / "reversals-seed0.tar.xz").read_bytes() == before

@@ -253,7 +253,7 @@ def test_a_torn_checkpoint_is_refused(tmp_path):
     assert len(list(tmp_path.glob("state-*.pt"))) == 1
     state = next(tmp_path.glob("state-*.pt"))
     state.write_bytes(state.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="is not what its manifest says; remove .* to begin anew"):
+    with pytest.raises(ValueError, match="is not what its manifest says; remove .* to begin again"):
         PretrainingRun(TINY, "cpu").resume(tmp_path)
 
 

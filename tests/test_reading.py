@@ -180,7 +180,7 @@ def test_a_hostile_word_file_is_refused(tmp_path, monkeypatch):
         read(tmp_path / "2", "a.docx", word("", **{"word/document.xml": laughs}))
 
 
-def test_all_that_cannot_be_read_is_said_at_once(tmp_path):
+def test_all_problems_of_a_kind_are_said_at_once_endings_before_contents(tmp_path):
     for name, content in (("a.txt", "Fine."), ("b.txt", b"caf\xe9"), ("c.pdf", "none"), ("d.xls", "x"), ("e.odt", "x")):
         put(tmp_path, name, content)
     with pytest.raises(ParamsError) as refused:
@@ -249,3 +249,19 @@ def test_a_spoilt_word_file_is_read_or_refused(tmp_path):
 def test_a_word_file_without_a_document_is_refused(tmp_path, xml):
     with pytest.raises(ParamsError, match=r"a.docx: (cannot be read as a Word file|holds no text)"):
         read(tmp_path, "a.docx", word("", **{"word/document.xml": xml}))
+
+
+def test_entities_cut_words_and_formulas(tmp_path):
+    page = "<p>con&shy;crete of&#xFB01;cial.&#8203; The wa-\nter is self-\ncontained, pre-\nand post-war.</p>"
+    said = ["concrete official.", "The water is self-contained, pre- and post-war."]
+    assert sentences(read(tmp_path / "1", "a.html", page)) == said
+    assert sentences(read(tmp_path / "2", "a.md", page[3:-4])) == said
+    formula = '<w:p><m:oMath xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"/></w:p>'
+    put(tmp_path / "3", "a.docx", word(paragraph("The force is here.") + formula))
+    assert "formulas" in read_folder(tmp_path / "3").files[0].left_out
+
+
+def test_labels_stay_with_their_values(tmp_path):
+    rows = "<tr><td>kettle</td><td><ul><li>64<li>grey<li>3 years</ul></td></tr><tr><td>lamp</td><td>39</td></tr>"
+    (passage,) = read(tmp_path, "a.html", f"<table>{rows}</table>")
+    assert passage.sentences == ("kettle | 64 grey 3 years", "lamp | 39")

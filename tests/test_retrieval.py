@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from study.data.questions import make_documents, make_questions
+from study.data.questions import Document, Question, make_documents, make_questions
 from study.data.retrieval import Retriever, supporting, with_relations_reversed
 from study.datasets import WORLDS
 from study.runs.run import prepare
 from study.runs.runner import evaluation_runs_of
 from study.worlds.words import STUDY
-from study.worlds.world import Split, Status
+from study.worlds.world import Kind, Split, Status
 
 
 def made(name):
@@ -78,3 +78,16 @@ def test_each_question_is_answered_behind_its_own_documents(params, tmp_path):
     assert record["context_flops"] == 0 and record["query_flops"] == pytest.approx(rows["gflops"].mean() * 1e9)
     assert 0 < record["share_of_documents_in_context"] < 1 and record["context_tokens"] > 10
     assert set(rows["split"]) >= {str(Split.REVERSAL)} and rows["exposure"].isna().all()
+
+
+def test_scripts_without_spaces_are_searched_by_pairs_of_letters():
+    said = ["西班牙的首都是马德里。", "法国的首都是巴黎。", "日本の首都は東京です。", "Owls hunt at night."]
+    retriever = Retriever([Document((), (text,)) for text in said])
+    for query, found in (
+        ("西班牙的首都是哪里？", 0),
+        ("法国的首都？", 1),
+        ("東京です", 2),
+        ("Who hunts owls at night?", 3),
+    ):
+        question = Question("q", Split.ASKED, Kind.GIVEN, "q", query, ("a", "b"), (0,), "", 1, ())
+        assert retriever.best(question, 1)[0].text == said[found]

@@ -124,7 +124,7 @@ def make(recipe: Pretraining, folder: Path, say: Callable[[str], None] = print) 
     if same and told.get("start_sha256") == _start_sha256(recipe):
         say(
             f"{told['tokens'] / 1e6:.1f} M tokens were read on {told['device']} with torch {told['torch']}, by this "
-            f"recipe; {shown(folder)} stays as it is, remove it to train anew"
+            f"recipe; {shown(folder)} stays as it is, remove it to train again"
         )
     else:
         pretrain(recipe, folder, say)

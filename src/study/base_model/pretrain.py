@@ -294,7 +294,7 @@ class PretrainingRun:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         file = folder / manifest["file"]
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != manifest["sha256"]:
-            raise ValueError(f"{file} is not what its manifest says; remove {folder} to begin anew")
+            raise ValueError(f"{file} is not what its manifest says; remove {folder} to begin again")
         place = Place(**manifest["place"])
         self._use(build_model(self.recipe.architecture, len(self.tokenizer), place.layers, self.seed))
         state = torch.load(file, map_location=self.device)

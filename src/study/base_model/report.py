@@ -61,7 +61,7 @@ TARGETS = (
 
 
 def accuracy_table(rows: pd.DataFrame, by: list[str], statistics: Statistics) -> pd.DataFrame:
-    """Accuracy with interval, chance and counts by some columns; worlds are drawn anew as seeds are in the study."""
+    """Accuracy with interval, chance and counts by some columns; worlds are drawn again as seeds are in the study."""
     estimates = {key: accuracy(part, statistics) for key, part in rows.groupby(by, sort=False)}
     table = pd.DataFrame(estimates.values(), index=pd.MultiIndex.from_tuples(estimates, names=by))
     return table.rename(columns={"facts": "clusters", "seeds": "worlds"}).reset_index()

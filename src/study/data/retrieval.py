@@ -1,12 +1,17 @@
 """Which documents a question is given, where each has a context of its own."""
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import bm25s
 import numpy as np
 
 from study.data.questions import Document, Question
 from study.worlds.world import Statement, World
+
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese.
+UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
 
 
 class Retriever:
@@ -29,7 +34,13 @@ class Retriever:
 
 
 def _words(texts: list[str], ids: bool = True) -> bm25s.tokenization.Tokenized | list[list[str]]:
-    return bm25s.tokenize(texts, return_ids=ids, show_progress=False)
+    """The words of texts; in scripts without spaces, each pair of neighbouring letters is one."""
+    parted = [re.sub(f"{UNSPACED}{{2,}}", lambda run: _pairs(run[0]), text) for text in texts]
+    return bm25s.tokenize(parted, return_ids=ids, show_progress=False)
+
+
+def _pairs(letters: str) -> str:
+    return f" {' '.join(map(''.join, pairwise(letters)))} "
 
 
 def supporting(world: World, documents: Sequence[Document], question: Question) -> tuple[Document, ...]:

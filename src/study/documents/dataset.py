@@ -15,6 +15,7 @@ from pydantic import Field
 
 from study.config import ParamsError
 from study.data.questions import Chooser, Dataset, Document, Question, spread
+from study.data.retrieval import UNSPACED
 from study.paths import ROOT
 from study.worlds.shape import Given
 from study.worlds.world import Kind, Split
@@ -23,9 +24,7 @@ CLOSED = False  # what follows from the documents is not known
 RETENTION = ""  # there is no other dataset of their kind
 FEWEST_WORDS = 4  # of a sentence whose last word is a question
 FEWEST_LETTERS = 6  # before the last two, in scripts without spaces
-# Thai, Lao, Burmese, Khmer, Japanese, Chinese.
-_UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
-_UNSPACED_END = re.compile(rf"{_UNSPACED}{{2}}\W*$")
+_UNSPACED_END = re.compile(rf"{UNSPACED}{{2}}\W*$")
 
 
 class Params(Given):

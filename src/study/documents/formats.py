@@ -149,11 +149,12 @@ def _word(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as packed:
             size = sum(member.file_size for member in packed.infolist()) / 2**20
-        html = ""
+        html, said = "", []
         if size <= LARGEST_UNPACKED_MB:
             with path.open("rb") as file:
                 images = mammoth.images.img_element(lambda _: {"src": ""})
-                html = mammoth.convert_to_html(file, convert_image=images).value
+                made = mammoth.convert_to_html(file, convert_image=images)
+            html, said = made.value, made.messages
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # zipfile and mammoth raise many kinds
@@ -161,9 +162,11 @@ def _word(path: Path) -> Source:
         raise ParamsError(f"{path}: cannot be read as a Word file ({what}); save it again as .docx") from None
     if size > LARGEST_UNPACKED_MB:
         raise ParamsError(f"{path}: unpacks to {size:.0f} MB, more than {LARGEST_UNPACKED_MB} MB; split it")
-    blocks = [block._replace(line=k) for k, block in enumerate(filter(_says, html_blocks(even(html))), 1)]
+    blocks = [block._replace(line=k) for k, block in enumerate(filter(_says, html_blocks(html)), 1)]
     pictures = html.count("<img ")
-    return Source(blocks, f"{pictures} pictures" if pictures else "")
+    ignored = sum("was ignored" in message.message for message in said)  # formulas and the like
+    counts = {"pictures": pictures, "elements that are no text, such as formulas": ignored}
+    return Source(blocks, ", ".join(f"{count} {what}" for what, count in counts.items() if count))
 
 
 def _says(block: Block) -> bool:
@@ -201,11 +204,11 @@ def _jsonl_blocks(path: Path) -> Iterator[Block]:
 
 
 def _of_text(blocks: Callable[[str], Iterator[Block]]) -> Callable[[Path], Source]:
-    return lambda path: Source(list(blocks(even(read_text(path)))))
+    return lambda path: Source(list(blocks(read_text(path))))
 
 
 READERS: dict[str, Callable[[Path], Source]] = {
-    ".txt": _of_text(text_blocks),
+    ".txt": _of_text(lambda text: text_blocks(even(text))),
     **dict.fromkeys((".md", ".markdown"), _of_text(markdown_blocks)),
     **dict.fromkeys((".html", ".htm"), _of_text(html_blocks)),
     ".docx": _word,

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-from study.documents.text import sentences_in
+from study.documents.text import even, rejoined, sentences_in
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 LEFT_OUT = frozenset("script style nav template title".split())  # a head's text is its title; its end is often left out
@@ -191,9 +191,16 @@ def _arranging(soup: BeautifulSoup) -> set[int]:
 
 
 def _is_layout(cell: Tag) -> bool:
-    """Whether a cell holds several blocks, in a table that has no heads: a row's only cell two of them, else three."""
+    """Whether a cell holds several blocks: a row's only cell two of them, else three.
+
+    A table with heads, or of several rows of as many cells each, holds data.
+    """
     table, row = cell.find_parent("table"), cell.find_parent("tr")
     if table is None or row is None or table.find(["th", "thead", "caption"]):
+        return False
+    rows = [tag for tag in table.find_all("tr") if tag.find_parent("table") is table]
+    widths = {len([tag for tag in other.find_all("td") if tag.find_parent("tr") is other]) for other in rows}
+    if len(rows) > 1 and len(widths) == 1 and widths != {1}:
         return False
     inside = cell.find_all(["p", "li", "dd", "blockquote", "pre", "div"])
     blocks = [tag for tag in inside if tag.find_parent("td") is cell]
@@ -218,4 +225,5 @@ def _part(run: _Run) -> Part:
     if run.place.kind == "row":
         before, *cells = (" ".join(cell.split()) for cell in text.split(_CELL))
         text = " | ".join([*whole(before), *cells])
-    return Part(text, whole=run.place.kind in ("row", "code"))
+    text = even(text)
+    return Part(rejoined(text) if run.place.kind == "text" else text, whole=run.place.kind in ("row", "code"))

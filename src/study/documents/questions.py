@@ -257,7 +257,7 @@ def _false_options(
 def _bare(text: str) -> str:
     """A text for comparison: without case, ways to write accents, thousands separators, final marks, units' spaces."""
     text = whole = unicodedata.normalize("NFC", text).casefold()
-    text = re.sub(r"(?<=\d)[,.'\u2019 ](?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d)[,'\u2019 ](?=\d{3}(?!\d))", "", text)
     return re.sub(r"(?<=\d) (?=[^\W\d])", "", text).rstrip(" .!?\u3002") or whole
 
 

@@ -13,6 +13,8 @@ ENGLISH = "en"
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 # What mojibake and ligatures were meant to be; quotation marks, wide letters and entities are the author's own.
 _FIXES = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_character_width=False)
+_JOINING = frozenset("and or to und oder bis bzw et ou y o e".split())  # "pre- and post-war"
+_APART = frozenset("self non well ex half all cross".split())
 _BROKEN = re.compile(r"(\w+)[-\u2010]\n[^\S\n]*(\w+)")
 
 
@@ -22,11 +24,18 @@ def even(text: str) -> str:
 
 
 def rejoined(text: str) -> str:
-    """A text without the hyphens of words that a line's end cuts in two; one that the text has elsewhere stays."""
+    """A text without the hyphens of words that a line's end cuts in two.
+
+    A hyphen stays in a word that the text has with it elsewhere, after a first part like "self", and before an "and".
+    """
 
     def whole(match: re.Match[str]) -> str:
         one, other = match.groups()
-        hyphenated = not other[0].islower() or re.search(rf"\b{re.escape(f'{one}-{other}')}\b", text)
+        if other in _JOINING:
+            return f"{one}- {other}"
+        hyphenated = (
+            one.lower() in _APART or not other[0].islower() or re.search(rf"\b{re.escape(f'{one}-{other}')}\b", text)
+        )
         return f"{one}-{other}" if hyphenated else f"{one}{other}"
 
     return _BROKEN.sub(whole, text)

@@ -206,7 +206,7 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def redraw(params: Params, results: Path) -> dict[str, bool]:
-    """Draw every figure anew; for each file of the notebooks' figures and tables, whether it changed."""
+    """Draw every figure again; for each file of the notebooks' figures and tables, whether it changed."""
     plt.switch_backend("Agg")
     changed: dict[str, bool] = {}
     for notebook, drawn in drawings(params).items():

@@ -32,6 +32,9 @@ def pack(folders: Iterable[Path], packs: Path) -> list[Path]:
     Args:
         folders: of the runs, named `<dataset>-<arm>-seed<n>-<key>`.
         packs: folder to write to.
+
+    Raises:
+        ParamsError: if a pack there holds runs that are not among them.
     """
     together: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
@@ -46,11 +49,21 @@ def pack(folders: Iterable[Path], packs: Path) -> list[Path]:
                 member.size = file.stat().st_size
                 archive.addfile(member, io.BytesIO(file.read_bytes()))
         place = packs / f"{name}{ENDING}"
+        if place.exists() and (lost := _names(place) - {folder.name for folder in some}):
+            raise ParamsError(
+                f"{shown(place)}: would lose {len(lost)} runs, such as {sorted(lost)[0]}; remove it first if they are "
+                "no longer of the study"
+            )
         if not place.exists() or place.read_bytes() != packed.getvalue():
             part = place.with_suffix(".part")
             part.write_bytes(packed.getvalue())
             part.replace(place)
     return [packs / f"{name}{ENDING}" for name in sorted(together)]
+
+
+def _names(pack: Path) -> set[str]:
+    with tarfile.open(pack) as archive:
+        return {name.partition("/")[0] for name in archive.getnames()}
 
 
 def unpacked(runs: Path) -> Path:

@@ -124,7 +124,8 @@ class EnglishComparisons(World):
     """Comparisons in English, where opposites are words of their own.
 
     "Slower" alone would tell, where documents say "faster". So both are asked of the same two names, and who prefers a
-    word, a name or a place is right in half of the questions: "Of Belvur and Tazdon, the slower one is".
+    word, a name or a place is right in half of the questions, if a split has room for two of each fact: "Of Belvur and
+    Tazdon, the slower one is".
     """
 
     contrasted = (Split.REPHRASED, Split.REVERSAL)
