@@ -33,7 +33,8 @@ def test_the_costs_of_a_trial_are_those_of_its_text_training_context_and_questio
     line = cost_lines({"arm": "a"}, record, [{"flops": 4e9, "seconds": 10.0}, {"flops": 1e9, "seconds": 1.0}])
     assert (line["writing"], line["tuning"], line["context"]) == (5, 5, 2)
     assert (line["once"], line["query"], line["query, context read anew"]) == (12, 1, 3)
-    assert (line["seconds once"], line["seconds a query"], line["peak GB"]) == (14, 0.5, 3)
+    assert (line["seconds writing"], line["seconds tuning"], line["seconds a query"]) == (11, 3, 0.5)
+    assert line["peak GB"] == 3
 
 
 def test_tuning_breaks_even_where_the_two_costs_meet():

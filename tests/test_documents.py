@@ -16,6 +16,7 @@ from study.advice.findings import Findings, findings
 from study.config import ParamsError
 from study.documents.dataset import cut
 from study.documents.questions import read_questions
+from study.evidence.cost import cheapest
 from study.lm.hub import model_folder
 from study.lm.loading import load_tokenizer
 from study.pages import report
@@ -203,7 +204,7 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> F
                 rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
                 rows[-1]["correct_by_token_mean"] = marks[seed, k]
     table = pd.DataFrame(rows)
-    prices = pd.DataFrame(costs).assign(**{"seconds once": 1.0, "seconds a query": 1.0})
+    prices = pd.DataFrame(costs).assign(**{"seconds writing": 0.0, "seconds tuning": 1.0, "seconds a query": 0.5})
     prices["query, context read anew"] = prices["query"] + 5.0 * prices["arm"].isin(["icl", "hybrid"])
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
@@ -267,9 +268,31 @@ def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)
     assert found.best == "icl" and found.as_good == ["ft augmented", "hybrid"]
-    assert list(table.columns[1:]) == ["for 1 question", *(f"for {n:,} questions" for n in (100, 10_000, 1_000_000))]
+    assert list(table.columns[2:]) == ["for 1 question", *(f"for {n:,} questions" for n in (100, 10_000, 1_000_000))]
     assert table.iloc[0]["for 1,000,000 questions"] == "ft augmented"  # the context is read anew for each
     assert not re.search(r"difference of 0 points", recommend.certainty(found))
+
+
+def test_the_search_for_a_rate_is_paid_the_first_time():
+    found = answered({"icl": 1.0, "ft": 1.0}, questions=200)
+    finetuning = {"learning_rates": [1e-3, 3e-3], "selection_seeds": [1000, 1001]}
+    found.experiment.params = handbook(finetuning=finetuning, price_an_hour=36)
+    ft = recommend.with_search(found).set_index("arm").loc["ft"].iloc[0]
+    assert (ft["once"], ft["tuning"], ft["seconds tuning"]) == (10 + 36, 9 + 36, 1 + 4)  # two seeds at two rates
+    # With a cached prefix ft costs 46 + n the first time and 10 + n after a change, in context 1 + 2 n.
+    first, changed = (cheapest(costs, found.good, [20]) for costs in (recommend.with_search(found), found.costs))
+    assert (first["for 20 questions"], changed["for 20 questions"]) == ("icl", "ft")
+    table = recommend.time_and_money(found).set_index("arm")
+    assert table.loc["ft", "100 questions"] == "55 s, 0.55" and table.loc["icl", "1 question"] == "1.5 s, 0.02"
+    one = {"finetuning": {"learning_rates": [1e-3]}}
+    found.experiment.params = handbook(**one, price_an_hour=None)
+    assert recommend.with_search(found).equals(found.costs)
+    assert recommend.time_and_money(found).set_index("arm").loc["ft", "1,000,000 questions"] == "139 h"
+
+
+def test_a_price_below_nothing_is_refused():
+    with pytest.raises(ParamsError, match="price_an_hour = -1"):
+        handbook(price_an_hour=-1)
 
 
 def test_options_of_unlike_length_are_told():

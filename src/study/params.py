@@ -195,6 +195,7 @@ class Params(Strict):
     augmentation: Augmentation = Augmentation()
     prompts: Prompting = Prompting()
     statistics: Statistics = Statistics()
+    price_an_hour: float | None = Field(None, ge=0, description="of the machine, in any currency: said in costs")
     claims: str = Field("second_edition", pattern=r"^\w+$", description="file in params/claims/ that they are in")
 
     @classmethod

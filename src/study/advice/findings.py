@@ -95,6 +95,11 @@ class Findings:
         others = [arm for arm in self.arms if arm != self.best]
         return [arm for arm in others if is_as_good(of_arm(self.rows, arm), best, self.statistics)]
 
+    @property
+    def good(self) -> list[str]:
+        """The best arm and those as good, in the study's order."""
+        return [arm for arm in self.arms if arm in (self.best, *self.as_good)]
+
 
 def findings(experiment: Experiment) -> Findings:
     """Results of the finished runs.

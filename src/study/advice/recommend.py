@@ -25,6 +25,7 @@ VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents ch
 FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
 CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
+SECONDS = ["seconds writing", "seconds tuning", "seconds a query"]
 TITLE = "In context, or by fine-tuning?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
 STYLE = """
@@ -184,13 +185,13 @@ def _options(found: Findings) -> Iterator[str]:
 
 def accuracy_and_cost(found: Findings) -> pd.DataFrame:
     """A row for each arm: accuracy, difference to the best, and what it costs."""
-    costs = found.costs.groupby("arm")[[*COSTS, "seconds once", "seconds a query"]].mean()
+    costs = found.costs.groupby("arm")[[*COSTS, *SECONDS]].mean()
     return pd.DataFrame(
         {
             "arm": arm,
             "right": _shown(found.estimates[arm]),
             "points to the best": "" if arm == found.best else _points(*found.interval(arm, found.best)),
-            "seconds once": f"{costs.loc[arm, 'seconds once']:.0f}",
+            "seconds once": f"{costs.loc[arm, SECONDS[:2]].sum():.0f}",
             "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
             "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",
             CACHING[False]: f"{costs.loc[arm, 'query, context read anew']:.3g}",
@@ -199,12 +200,49 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
     )
 
 
+def with_search(found: Findings) -> pd.DataFrame:
+    """The costs of the first time: of every tuned arm with its search for a learning rate, on the selection seeds."""
+    settings, costs = found.experiment.params.finetuning, found.costs
+    rates = len(settings.learning_rates)
+    seeds = len(settings.selection_seeds) if rates > 1 else 0
+    tuned = costs["tuning"] > 0
+    search = seeds * tuned * (costs["writing"] + rates * costs["tuning"])
+    seconds = seeds * tuned * (costs["seconds writing"] + rates * costs["seconds tuning"])
+    added = {"once": search, "tuning": search, "seconds tuning": seconds}
+    return costs.assign(**{name: costs[name] + more for name, more in added.items()})
+
+
 def by_volume(found: Findings) -> pd.DataFrame:
-    """The cheapest arm that is as good as the best one, for some numbers of questions."""
-    good = [arm for arm in found.arms if arm in (found.best, *found.as_good)]
+    """The cheapest arm that is as good as the best one, for some numbers of questions before the documents change.
+
+    The first time the search for a learning rate counts; for documents that have changed the rate is known.
+    """
+    times = {"first": with_search(found), "after a change": found.costs}
     return pd.DataFrame(
-        {"context": way, **cheapest(found.costs, good, VOLUMES, kept=cached)} for cached, way in CACHING.items()
+        {"documents": time, "context": way, **cheapest(costs, found.good, VOLUMES, kept=cached)}
+        for time, costs in times.items()
+        for cached, way in CACHING.items()
     )
+
+
+def time_and_money(found: Findings) -> pd.DataFrame:
+    """What each arm that is as good as the best one takes on this machine, the first time, for numbers of questions."""
+    seconds = with_search(found).groupby("arm")[SECONDS].mean()
+    price = found.experiment.params.price_an_hour
+
+    def taken(arm: str, questions: int) -> str:
+        *once, query = seconds.loc[arm]
+        hours = (sum(once) + questions * query) / 3600
+        return f"{_lasting(hours)}" + ("" if price is None else f", {hours * price:,.2f}")
+
+    named = {count: f"{count:,} question{'s' * (count != 1)}" for count in VOLUMES}
+    return pd.DataFrame({"arm": arm, **{named[n]: taken(arm, n) for n in VOLUMES}} for arm in found.good)
+
+
+def _lasting(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{3600 * hours:.2g} s"
+    return f"{60 * hours:.0f} min" if hours < 2 else f"{hours:,.0f} h"
 
 
 def break_even_lines(found: Findings) -> list[str]:
@@ -243,20 +281,17 @@ def page(found: Findings, figure: Path | None = None) -> str:
 
 
 def _by_volume_lines(found: Findings) -> list[str]:
+    price = found.experiment.params.price_an_hour
+    money = "" if price is None else f", and in money at {price:,.2f} an hour"
     return [
-        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest, by the "
-        "number of questions before the documents change, as fine-tuning is done again then (the search for a learning "
-        f"rate, {_search(found)}, is not):",
+        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest in GFLOP by "
+        "the number of questions before the documents change. The first time a learning rate is searched; after a "
+        "change all else is done again:",
         _table(by_volume(found)),
         " ".join(break_even_lines(found)),
+        f"What they take on this machine, the first time and with a cached prefix{money}:",
+        _table(time_and_money(found)),
     ]
-
-
-def _search(found: Findings) -> str:
-    """What the search for learning rates cost."""
-    costs, rates = found.costs.groupby("arm")["tuning"].mean(), found.experiment.params.finetuning.learning_rates
-    searched = sum(costs.get(arm, 0.0) for arm in found.tuned) * len(rates) if len(rates) > 1 else 0.0
-    return f"{searched * len(found.experiment.params.finetuning.selection_seeds):,.0f} GFLOP once"
 
 
 def _table(table: pd.DataFrame) -> str:
