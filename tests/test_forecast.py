@@ -117,6 +117,17 @@ def test_the_models_and_sizes_that_are_compared_are_foreseen_too_each_run_once(p
     assert operations(size) == pytest.approx(operations()) and operations(2 * size) > 2 * operations()
 
 
+@pytest.mark.parametrize(("single", "said"), [(90e9, True), (10e9, False)])
+def test_a_processor_without_bfloat16_instructions_is_told(single, said, params, tmp_path, monkeypatch):
+    half = params.model_copy(update={"model": params.model.model_copy(update={"dtype": "bfloat16"})})
+    monkeypatch.setattr(
+        forecast, "product_rate", lambda *_, dtype=torch.bfloat16: {torch.float32: single}.get(dtype, 1e10)
+    )
+    found = forecast.forecast(half, Store(tmp_path))
+    assert any(line.startswith("model.dtype float32 is 9 times as fast") for line in found.lines()) is said
+    assert forecast.forecast(params, Store(tmp_path)).faster == 1  # it computes in float32
+
+
 @pytest.mark.parametrize(
     ("memory", "remedy"),
     [
