@@ -179,9 +179,16 @@ def test_a_study_of_documents_ends_in_a_page(experiment):
     even = " ".join(recommend.break_even_lines(found))
     assert re.search(r"\*ft augmented\* has cost less than \*icl\* (never|after [\d,]+)", even)
     assert (even in page) != found.nothing_helps
-    file = recommend.write_report(experiment, page)
+    file = recommend.write_report(found, page)
     html = (experiment.output / "report.html").read_text()
     assert file.endswith("report.html") and "<table>" in html and "://" not in html and "<script" not in html
+    table = recommend.answers(found)
+    assert len(table) == 58 and set(table["question"]) == {" ".join(query.split()) for query in found.rows["query"]}
+    right = found.rows[(found.rows["arm"] == found.best) & (found.rows["seed"] == 0)].set_index("query")["correct"]
+    agree = table["answer"] == table[f"{found.best} prefers"]
+    assert list(agree) == sorted(agree) == sorted(right)  # what it gets wrong comes first
+    assert table.loc[agree, "right"].str.contains("icl").any() and (table["passages"].str.len() > 20).all()
+    assert "Every answer" in html and table["question"].iloc[0] in html
 
 
 def test_what_documents_hold_never_becomes_markup():

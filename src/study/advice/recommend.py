@@ -2,6 +2,7 @@
 
 import base64
 import math
+import textwrap
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -12,6 +13,8 @@ from markdown_it import MarkdownIt
 
 from study.advice.findings import Findings, of_arm
 from study.arms import Arm, Context
+from study.data.questions import Document
+from study.data.retrieval import Retriever
 from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
 from study.evidence.cost import COSTS, break_even, cheapest
@@ -19,10 +22,11 @@ from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.paths import ROOT
 from study.runs.run import DIVERGED
-from study.worlds.world import Kind
+from study.worlds.world import Kind, Split
 
 VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents change
 FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
+PASSAGES, EXCERPT = 2, 300  # of an answer, and most characters of each
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
 CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
 SECONDS = ["seconds writing", "seconds tuning", "seconds a query"]
@@ -310,12 +314,43 @@ def as_html(markdown: str, title: str) -> str:
     )
 
 
-def write_report(experiment: Experiment, markdown: str) -> str:
-    """Write the page as report.html beside the notebook's figures; returns its path."""
-    file = experiment.output / "report.html"
+def write_report(found: Findings, markdown: str) -> str:
+    """Write the page, with every answer behind it, as report.html beside the notebook's figures; returns its path."""
+    file = found.experiment.output / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(as_html(markdown, TITLE), encoding="utf-8")
+    appendix = f"## Every answer\n\n{_table(answers(found))}"
+    file.write_text(as_html(f"{markdown}\n\n{appendix}", TITLE), encoding="utf-8")
     return str(file)
+
+
+def answers(found: Findings) -> pd.DataFrame:
+    """Every question with what the best arm prefers, the arms that are right, and passages that a search finds.
+
+    Questions that the best arm gets wrong come first; arms that are right in some trainings only are not named.
+    """
+    ((_, _, material),) = found.experiment.materials(seeds=1)
+    search = Retriever(material.documents)
+    asked = {question.item_id: question for question in material.questions if question.split is Split.ASKED}
+    lines = []
+    for item, rows in found.rows.groupby("item_id", sort=False):
+        question = asked[item]
+        chosen = rows[rows["arm"] == found.best].iloc[0]
+        always = rows.groupby("arm")["correct"].all()
+        lines.append(
+            {
+                "question": " ".join(question.query.split()),
+                "answer": " / ".join(question.true_options),
+                f"{found.best} prefers": question.options[int(np.argmax(chosen["option_log_probs"]))].strip(),
+                "right": ", ".join(arm for arm in found.arms if always.get(arm)),
+                "passages": " … ".join(_excerpt(document) for document in search.best(question, PASSAGES)[::-1]),
+                "_wrong": not chosen["correct"],
+            }
+        )
+    return pd.DataFrame(lines).sort_values("_wrong", ascending=False, kind="stable").drop(columns="_wrong")
+
+
+def _excerpt(document: Document) -> str:
+    return f"{document.file}: {textwrap.shorten(document.text, EXCERPT, placeholder=' …')}"
 
 
 def document_table(experiment: Experiment) -> pd.DataFrame:
