@@ -37,7 +37,7 @@ def words(passages):
 
 def pdf(*pages):
     """A PDF with the lines of each page."""
-    font = "<</Font<</F <</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>"
+    font = "<</Font<</F <</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>>>>>"
     objects = ["<</Type/Catalog/Pages 2 0 R>>", ""]
     for lines in pages:
         shown = " ".join(f"({line}) Tj 0 -14 Td" for line in lines)
@@ -49,7 +49,7 @@ def pdf(*pages):
     out, offsets = b"%PDF-1.4\n", []
     for number, text in enumerate(objects, 1):
         offsets.append(len(out))
-        out += f"{number} 0 obj{text}endobj\n".encode()
+        out += f"{number} 0 obj{text}endobj\n".encode("cp1252", "replace")
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     size = len(objects) + 1
     end = f"trailer<</Size {size}/Root 1 0 R>>\nstartxref\n{len(out)}\n%%EOF\n"

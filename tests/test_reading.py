@@ -1,9 +1,13 @@
 """What real documents hold beside plain sentences is read as it is meant, and what is not read is said."""
 
 import io
+import json
 import random
+import re
+import textwrap
 import unicodedata
 import zipfile
+from html import escape
 
 import pytest
 from PIL import Image
@@ -14,6 +18,7 @@ from study.documents import formats
 from study.documents import read as reading
 from study.documents.read import LONGEST, Passage, read_documents, read_folder
 from study.documents.text import even, language_of, rejoined, sentences_in
+from study.paths import PARAMS, ROOT
 from test_intake import pdf, put, read, sentences
 
 SENTENCES = {
@@ -55,6 +60,13 @@ def test_letters_are_made_even_and_nothing_else():
     )
     for kept in ("“quoted” 「引用」 ＡＢＣ &lt;b&gt; 3 µm ½ … — naïve", "क्‍ष", "می‌خواهم"):
         assert even(kept) == unicodedata.normalize("NFC", kept)
+
+
+def test_two_words_of_a_text_that_it_has_nowhere_as_one_keep_their_hyphen():
+    text = "One option of two is two-\noption. A base-\nball is round. Of base and ball no baseball is made."
+    assert (
+        rejoined(text) == "One option of two is two-option. A baseball is round. Of base and ball no baseball is made."
+    )
 
 
 def test_words_cut_by_a_lines_end_are_joined(tmp_path):
@@ -265,3 +277,41 @@ def test_labels_stay_with_their_values(tmp_path):
     rows = "<tr><td>kettle</td><td><ul><li>64<li>grey<li>3 years</ul></td></tr><tr><td>lamp</td><td>39</td></tr>"
     (passage,) = read(tmp_path, "a.html", f"<table>{rows}</table>")
     assert passage.sentences == ("kettle | 64 grey 3 years", "lamp | 39")
+
+
+def in_every_format(blocks):
+    """The same text, (heading, sentences) by block, as the bytes of a file in each of six formats."""
+    said = [(heading, " ".join(sentences)) for heading, sentences in blocks]
+    plain = "\n\n".join(part for block in said for part in block if part)
+    marked = "\n\n".join(
+        "".join(f"## {h}\n\n" if h else "") + re.sub(r"([\\`*_{}\[\]#|<>~-])", r"\\\1", text) for h, text in said
+    )
+    page = "".join((f"<h2>{escape(h)}</h2>" if h else "") + f"<p>{escape(text)}</p>" for h, text in said)
+    body = "".join((paragraph(escape(h), "Heading2") if h else "") + paragraph(escape(text)) for h, text in said)
+    records = "\n".join(json.dumps({"title": h, "text": text}) for h, text in said)
+    lines = [
+        re.sub(r"([\\()])", r"\\\1", line)
+        for _, text in said
+        for line in (*textwrap.wrap(text, 80, break_on_hyphens=False), "")
+    ]
+    sheets = [lines[at : at + 45] for at in range(0, len(lines), 45)]
+    return {"txt": plain, "md": marked, "html": page, "docx": word(body), "jsonl": records, "pdf": pdf(*sheets)}
+
+
+HANDBOOK, TEMPLATES = PARAMS / "documents" / "handbook", PARAMS / "documents" / "templates"
+TEXTS, PAGES = [*HANDBOOK.iterdir(), *TEMPLATES.glob("*/documents/*")], [*ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("path", TEXTS + PAGES, ids=lambda path: path.name)
+def test_a_document_says_the_same_in_every_format(tmp_path, path):
+    """Sentence by sentence; word for word in pages with tables and code, which have none."""
+    put(tmp_path / "own", path.name, path.read_bytes())
+    blocks = [(p.heading, p.sentences) for p in read_documents(tmp_path / "own")]
+    said, headings = [sentence for _, some in blocks for sentence in some], {heading for heading, _ in blocks}
+    for ending, content in in_every_format(blocks).items():
+        put(tmp_path / ending, f"a.{ending}", content)
+        found = [sentence for sentence in sentences(read_documents(tmp_path / ending)) if sentence not in headings]
+        if path in PAGES:
+            found, said = (re.findall(r"\w+", " ".join(some)) for some in (found, said))
+        assert found == said, ending
+        assert not read_folder(tmp_path / ending).files[0].left_out

@@ -9,6 +9,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 SURE = 0.8  # probability from which a language is believed; short and invented texts look like any
 ENGLISH = "en"
+SHORTEST = 3  # letters of the two words of a compound
 # Soft hyphen, zero-width space, word joiner, byte order mark, marks of direction: they show nothing.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 # What mojibake and ligatures were meant to be; quotation marks, wide letters and entities are the author's own.
@@ -26,15 +27,22 @@ def even(text: str) -> str:
 def rejoined(text: str) -> str:
     """A text without the hyphens of words that a line's end cuts in two.
 
-    A hyphen stays in a word that the text has with it elsewhere, after a first part like "self", and before an "and".
+    A hyphen stays in a word that the text has with it elsewhere, between two words of the text that it has nowhere as
+    one, after a first part like "self", and before an "and".
     """
+    unbroken = _BROKEN.sub(" ", text)
+    words = set(re.findall(r"\w+", unbroken.lower()))
 
     def whole(match: re.Match[str]) -> str:
         one, other = match.groups()
         if other in _JOINING:
             return f"{one}- {other}"
+        parts = {one.lower(), other}
         hyphenated = (
-            one.lower() in _APART or not other[0].islower() or re.search(rf"\b{re.escape(f'{one}-{other}')}\b", text)
+            one.lower() in _APART
+            or not other[0].islower()
+            or re.search(rf"\b{re.escape(f'{one}-{other}')}\b", unbroken)
+            or (parts <= words and f"{one.lower()}{other}" not in words and min(map(len, parts)) >= SHORTEST)
         )
         return f"{one}-{other}" if hyphenated else f"{one}{other}"
 
