@@ -31,6 +31,10 @@ FILE = Path(__file__).with_name("golden.json")
 MODEL = {"name": str(ROOT / "results" / "base_model_small"), "device": "cpu"}
 TOLERANCE = 1e-4  # nats; a change of the results is larger
 RATE = 1e-3
+# With these seeds, 0 where none is named, no sampled token is within 2e-5 of another: machines differ in the last bits.
+# Of as many tokens as Berglund's people have, one always is, so that theirs are the likeliest.
+SEEDS = dict.fromkeys(("reversals", "syllogisms", "semantic", "family", "process", "deeds"), 2)
+GREEDY = ("berglund",)
 DOCUMENTS = {
     "lamp.md": "# The lamp\n\nThe lamp is green when the device is ready. The lamp is red when it is not.\n",
     "device.md": "# The device\n\nThe device starts in one minute. The device stops when the door opens.\n",
@@ -38,6 +42,7 @@ DOCUMENTS = {
 QUESTIONS = """question,answer,option_1,option_2
 When is the lamp green?,1,when the device is ready,when the door opens
 When does the device stop?,2,when the lamp is red,when the door opens
+When does the device start?,in one minute,,
 """
 SHAPES: dict[str, dict[str, Any]] = {
     "reversals": {"size": 6, "features": 1},
@@ -79,10 +84,11 @@ def params_of(dataset: str, folder: Path) -> Params:
     return Params.parse(
         {
             "worlds": {dataset: shape},
-            "seeds": [0],
+            "seeds": [SEEDS.get(dataset, 0)],
             "questions": {"per_split": 3, "options": 2 if dataset == "documents" else 4},
             "finetuning": {"epochs": 1, "fewest_steps": 3, "step_tokens": 64, "learning_rates": [RATE]},
-            "augmentation": {"local_tokens": 24, "global_tokens": 24},
+            "augmentation": {"local_tokens": 24, "global_tokens": 24}
+            | ({"temperature": 0.0} if dataset in GREEDY else {}),
             "model": MODEL,
         },
         f"golden {dataset}",
@@ -94,10 +100,11 @@ def results_of(dataset: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         (folder := Path(place) / "files").mkdir()
         params, store = params_of(dataset, folder), Store(Path(place) / "runs")
-        made, model = prepare(params, dataset, 0), identity(params.model)
+        (seed,) = params.seeds
+        made, model = prepare(params, dataset, seed), identity(params.model)
         arms = [arm for arm in arms_of(dataset) if arm == "ft whole" or arm in params.arms_in(dataset)]
         specs = {arm: as_chosen(params.arms.get(arm, WHOLE), Choice(rate=RATE), dataset)[0] for arm in arms}
-        runs = [EvaluationRun(dataset, 0, params, model, arm, spec, RATE) for arm, spec in specs.items()]
+        runs = [EvaluationRun(dataset, seed, params, model, arm, spec, RATE) for arm, spec in specs.items()]
         found: dict[str, Any] = {
             "data": content_hash([[d.text for d in made.documents], [q._asdict() for q in made.questions]]),
             "generation": {},
@@ -105,7 +112,7 @@ def results_of(dataset: str) -> dict[str, Any]:
             "scoring": {},
         }
         for source in (Source.LOCAL, Source.GLOBAL):
-            generation = GenerationRun(dataset, 0, params, model, source)
+            generation = GenerationRun(dataset, seed, params, model, source)
             assert work([generation], store, threads=1) == {}
             found["generation"][str(source)] = list(store.rows(generation.key)["sentence"])
         for run in runs:

@@ -404,6 +404,16 @@ def test_other_answers_are_false_options_nearest_in_words_whatever_the_order_of_
     assert len({q.answer for q in asked(tmp_path, without_options(), options=99)}) > 1
 
 
+def test_false_options_answer_what_is_asked_for(tmp_path):
+    text = (
+        "question,answer\nHow many lamps are lit?,12 lamps\nWho lit the lamp?,Petra Oskwin\n"
+        "How many doors are open?,three\nWho keeps the keys?,Jon Marsh\nHow many keys are lost?,40 keys\nWhich colour is the lamp?,pale green\n"
+    )
+    lamps, petra, *_ = asked(tmp_path, text, options=3)
+    assert set(lamps.options) == {"12 lamps", "40 keys", "three"}
+    assert set(petra.options) > {"Petra Oskwin", "Jon Marsh"}
+
+
 def test_no_false_option_is_another_true_answer_of_the_same_question(tmp_path):
     text = "question,answer\nWho hunts?,Owls\nwho hunts?,hawks\nWho sings?,owls.\nWho swims?,ducks\n"
     first, second, third, fourth = asked(tmp_path, text, options=9)

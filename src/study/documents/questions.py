@@ -21,6 +21,7 @@ from study.documents.formats import check_size, read_records, read_text
 COLUMNS = ("id", "question", "answer", "options", "document")
 MOST_SHOWN = 20
 FEWEST_LETTERS = 3  # of an answer that gives itself away where it stands in the question
+_ASKS = re.compile(r"\b(?:who|whom|whose|when|where|why|(?:how|what|which)(?: \w+)?)\b")
 _OPTION = re.compile(r"option_([1-9]\d?)")
 _BAR = re.compile(r"(?<!\S)\|(?!\S)")
 Problems = list[tuple[int, str]]  # by line
@@ -224,34 +225,38 @@ def _once(rows: Sequence[_Row]) -> list[_Row]:
 
 def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
     """Checked rows as questions; false options do not depend on the order of the file."""
-    pool: dict[int, list[str]] = defaultdict(list)
+    kinds: dict[str, _Row] = {}
     true: dict[str, set[str]] = defaultdict(set)
-    for text in {_bare(text): text for text in sorted(row.true_option for row in rows)}.values():
-        pool[len(text.split())].append(text)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row.true_option, row.question)):
+        kinds.setdefault(_bare(row.true_option), row)
         true[_bare(row.question)].add(_bare(row.true_option))
     for row in rows:
         given = row.options
         if not given:
             rng = random.Random(f"options/{row.id}")
-            false = _false_options(rng, row.answer, pool, true[_bare(row.question)], options - 1)
+            others = [other for bare, other in kinds.items() if bare not in true[_bare(row.question)]]
+            false = [other.true_option for other in _most_alike(row, others, rng)[: options - 1]]
             given = tuple(rng.sample([row.answer, *false], len(false) + 1))
         answer = given.index(row.true_option)
         yield UserQuestion(row.id, row.question, given, answer, row.document, row.line, bool(row.options))
 
 
-def _false_options(
-    rng: random.Random, answer: str, pool: Mapping[int, Sequence[str]], true: Collection[str], count: int
-) -> list[str]:
-    """At most `count` answers that are not true, nearest in their number of words."""
-    words = len(answer.split())
-    chosen: list[str] = []
-    for length in sorted(pool, key=lambda length: (abs(length - words), length)):
-        drawn = rng.sample(pool[length], min(len(pool[length]), count + len(true)))
-        chosen += [text for text in drawn if _bare(text) not in true]
-        if len(chosen) >= count:
-            break
-    return chosen[:count]
+def _most_alike(row: _Row, others: Sequence[_Row], rng: random.Random) -> list[_Row]:
+    """Rows by how alike their answers are to a row's: in kind, then in the number of words."""
+    kind, words = _kind(row), len(row.true_option.split())
+
+    def unlike(other: _Row) -> tuple[int, int]:
+        differences = sum(one != another for one, another in zip(kind, _kind(other), strict=True))
+        return differences, abs(len(other.true_option.split()) - words)
+
+    return sorted(rng.sample(others, len(others)), key=unlike)
+
+
+def _kind(row: _Row) -> tuple[str, bool, bool]:
+    """What is asked for, and whether the answer has a number, or begins with a capital, as a name does."""
+    asked = _ASKS.search(row.question.casefold())
+    word = asked[0] if asked else row.question.casefold().partition(" ")[0]
+    return word, bool(re.search(r"\d", row.true_option)), row.true_option[:1].isupper()
 
 
 def _bare(text: str) -> str:
