@@ -407,7 +407,8 @@ def test_other_answers_are_false_options_nearest_in_words_whatever_the_order_of_
 def test_false_options_answer_what_is_asked_for(tmp_path):
     text = (
         "question,answer\nHow many lamps are lit?,12 lamps\nWho lit the lamp?,Petra Oskwin\n"
-        "How many doors are open?,three\nWho keeps the keys?,Jon Marsh\nHow many keys are lost?,40 keys\nWhich colour is the lamp?,pale green\n"
+        "How many doors are open?,three\nWho keeps the keys?,Jon Marsh\nHow many keys are lost?,40 keys\n"
+        "Which colour is the lamp?,pale green\n"
     )
     lamps, petra, *_ = asked(tmp_path, text, options=3)
     assert set(lamps.options) == {"12 lamps", "40 keys", "three"}
