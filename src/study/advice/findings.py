@@ -100,6 +100,11 @@ class Findings:
         """The best arm and those as good, in the study's order."""
         return [arm for arm in self.arms if arm in (self.best, *self.as_good)]
 
+    @cached_property
+    def not_worse(self) -> list[str]:
+        """The best arm and those that are not measurably worse, in the study's order."""
+        return [arm for arm in self.arms if arm in self.good or self.interval(arm, self.best)[2] >= 0]
+
 
 def findings(experiment: Experiment) -> Findings:
     """Results of the finished runs.

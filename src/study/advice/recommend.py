@@ -82,9 +82,9 @@ def headline(found: Findings) -> str:
     )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
-    rest = {arm: found.interval(arm, best) for arm in found.arms if arm not in (best, *found.as_good)}
-    worse = [f"*{arm}* {_points(*at)}" for arm, at in rest.items() if at[2] < 0]
-    unsure = [f"*{arm}* {_points(*at)}" for arm, at in rest.items() if at[2] >= 0]
+    rest = {arm: f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in found.good}
+    worse = [said for arm, said in rest.items() if arm not in found.not_worse]
+    unsure = [said for arm, said in rest.items() if arm in found.not_worse]
     parts = [first]
     if others:
         parts.append(f"As good, to within {margin}: {'; '.join(others)}.")
@@ -230,7 +230,7 @@ def by_volume(found: Findings) -> pd.DataFrame:
 
 
 def time_and_money(found: Findings) -> pd.DataFrame:
-    """What each arm that is as good as the best one takes on this machine, the first time, for numbers of questions."""
+    """What each arm that is not measurably worse than the best one takes on this machine, the first time."""
     seconds = with_search(found).groupby("arm")[SECONDS].mean()
     price = found.experiment.params.price_an_hour
 
@@ -240,7 +240,7 @@ def time_and_money(found: Findings) -> pd.DataFrame:
         return f"{_lasting(hours)}" + ("" if price is None else f", {hours * price:,.2f}")
 
     named = {count: f"{count:,} question{'s' * (count != 1)}" for count in VOLUMES}
-    return pd.DataFrame({"arm": arm, **{named[n]: taken(arm, n) for n in VOLUMES}} for arm in found.good)
+    return pd.DataFrame({"arm": arm, **{named[n]: taken(arm, n) for n in VOLUMES}} for arm in found.not_worse)
 
 
 def _lasting(hours: float) -> str:
@@ -250,10 +250,10 @@ def _lasting(hours: float) -> str:
 
 
 def break_even_lines(found: Findings) -> list[str]:
-    """After how many questions each tuned arm has cost less than the context."""
+    """After how many questions each tuned arm that is not measurably worse has cost less than the context."""
     context = next((arm for arm in found.arms if found.specs[arm].context and not found.specs[arm].train), None)
     lines = []
-    for arm in found.tuned if context else ():
+    for arm in (arm for arm in found.tuned if context and arm in found.not_worse):
         ways = []
         for cached, way in CACHING.items():
             even = break_even(found.costs, arm, context or "", found.statistics, kept=cached)
@@ -293,7 +293,7 @@ def _by_volume_lines(found: Findings) -> list[str]:
         "change all else is done again:",
         _table(by_volume(found)),
         " ".join(break_even_lines(found)),
-        f"What they take on this machine, the first time and with a cached prefix{money}:",
+        f"What those not measurably worse take on this machine, the first time and with a cached prefix{money}:",
         _table(time_and_money(found)),
     ]
 
