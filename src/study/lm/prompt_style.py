@@ -2,7 +2,6 @@
 
 import json
 from functools import cache
-from pathlib import Path
 
 from study.lm.hub import model_folder, settings_in, tokenizer_in
 from study.lm.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
@@ -11,16 +10,13 @@ from study.params import Model
 MOST_TOKENS = 2**32  # of any vocabulary
 
 
+@cache
 def speaks(params: Model) -> str:
     """The style of prompts: the bundled model's own language, chat for a chat model, or plain text.
 
     A template alone does not make a chat model: it must also end its texts as the template ends a turn.
     """
-    return _speaks(model_folder(params, weights=False))
-
-
-@cache
-def _speaks(folder: Path) -> str:
+    folder = model_folder(params, weights=False)
     file = folder / "tokenizer.json"
     tokenizer = tokenizer_in(file) if file.is_file() else None
     if tokenizer and tokenizer.token_to_id(CONSIDER) is not None:

@@ -142,10 +142,11 @@ def _of_one_model(studies: Sequence[Params], store: Store, seen: set[str]) -> Fo
     for study in studies:
         runs = {key: run for key, run in waiting(study, store).items() if key not in seen}
         seen |= runs.keys()
-        own = {place: Workload(study, *place, size) for place in {(run.world, run.seed) for run in runs.values()}}
+        first = {run.world: run.seed for run in reversed(runs.values())}  # every seed draws as much
+        own = {world: Workload(study, world, seed, size) for world, seed in first.items()}
         for load in own.values():
             load.refuse_what_is_too_long(positions(model))
-        flops += sum(own[run.world, run.seed].flops(run) for run in _one_training_each(runs.values()))
+        flops += sum(own[run.world].flops(run) for run in _one_training_each(runs.values()))
         loads += own.values()
     jobs = at_once(params)
     rate, faster = measured_rate(params, store), 1.0

@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finishe
 
 PUBLISHED = RESULTS / "first_edition"  # what `make verify` and the site show, and others are compared with
 HELD = "STUDY_RESULTS_HELD"  # names the results folder that a parent process keeps others out of
+SETTLED_NS, FRESH_NS = 10 * 10**9, 10**9  # after its last change, and since it was listed
 ROWS, RECORD = "rows.parquet", "record.json"
 # What a file system says of what it cannot do; a network share may.
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EPERM, errno.EBADF)
@@ -162,23 +164,33 @@ def key_in(name: str) -> str:
 
 
 def _folder_of(runs: Path, key: str) -> Path | None:
-    """The folder of a key; the cached listing is used if it has it, else a fresh one."""
+    """The folder of a key; where the last listing has none it is listed again, unless that is sure to be in vain."""
     try:
-        known = _listed(runs, runs.stat().st_mtime_ns)
+        modified = runs.stat().st_mtime_ns
+        found = _listings.get(runs)
+        if not found or found.modified != modified or (key not in found.names and not found.holds()):
+            names = {key_in(place.name): place.name for place in runs.iterdir() if not place.name.startswith(".")}
+            found = _listings[runs] = _Listing(modified, time.time_ns(), names)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if key not in known:  # it may have appeared within one tick of the folder's time of change
-        known = _names(runs)
-    return runs / known[key] if key in known else None
+    return runs / found.names[key] if key in found.names else None
 
 
-@cache
-def _listed(runs: Path, modified_ns: int) -> dict[str, str]:
-    return _names(runs)
+class _Listing(NamedTuple):
+    modified: int
+    listed: int
+    names: dict[str, str]
+
+    def holds(self) -> bool:
+        """Whether nothing has come since.
+
+        A folder that had just changed may change again within a tick of its clock, and a network share may show an old
+        time for a while.
+        """
+        return self.listed - self.modified > SETTLED_NS and 0 <= time.time_ns() - self.listed < FRESH_NS
 
 
-def _names(runs: Path) -> dict[str, str]:
-    return {key_in(place.name): place.name for place in runs.iterdir() if not place.name.startswith(".")}
+_listings: dict[Path, _Listing] = {}
 
 
 def whole(folder: Path) -> bool:
