@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.evidence.cost import break_even, cost_lines, recommended
+from study.evidence.cost import UNCACHED, break_even, cost_lines, recommended
 from study.params import Statistics
 
 STATISTICS = Statistics()
@@ -32,17 +32,17 @@ def test_the_costs_of_a_trial_are_those_of_its_text_training_context_and_questio
     }
     line = cost_lines({"arm": "a"}, record, [{"flops": 4e9, "seconds": 10.0}, {"flops": 1e9, "seconds": 1.0}])
     assert (line["writing"], line["tuning"], line["context"]) == (5, 5, 2)
-    assert (line["once"], line["query"], line["query, context read anew"]) == (12, 1, 3)
+    assert (line["once"], line["query"], line[UNCACHED]) == (12, 1, 3)
     assert (line["seconds writing"], line["seconds tuning"], line["seconds a query"]) == (11, 3, 0.5)
     assert line["peak GB"] == 3
 
 
 def test_tuning_breaks_even_where_the_two_costs_meet():
     costs = pd.DataFrame([trial("ft", 90, 1), trial("icl", 0, 3, context=10)])
-    kept = break_even(costs, "ft", "icl", STATISTICS)
-    assert kept.questions == pytest.approx(40) and np.isnan(kept.low)  # 90 + n = 10 + 3 n, of one run
-    anew = break_even(costs, "ft", "icl", STATISTICS, kept=False)
-    assert anew.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
+    cached = break_even(costs, "ft", "icl", STATISTICS)
+    assert cached.questions == pytest.approx(40) and np.isnan(cached.low)  # 90 + n = 10 + 3 n, of one run
+    uncached = break_even(costs, "ft", "icl", STATISTICS, cached=False)
+    assert uncached.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
     assert break_even(costs, "icl", "ft", STATISTICS).questions == 0  # it is cheaper from the first question on
     dear = pd.DataFrame([trial("hybrid", 90, 3, context=10), trial("icl", 0, 3, context=10)])
     assert np.isinf(break_even(dear, "hybrid", "icl", STATISTICS).questions)

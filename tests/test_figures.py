@@ -12,6 +12,7 @@ import pytest
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study.arms import ARMS, Source
+from study.evidence.cost import CACHING, UNCACHED
 from study.evidence.stats import accuracy_table, difference_table
 from study.figures import captions, comparisons
 from study.figures import curves as figures
@@ -50,7 +51,7 @@ def costs() -> pd.DataFrame:
     for arm in ANSWERED:
         once, context = 100.0 * bool(ARMS[arm].train), 10.0 * bool(ARMS[arm].context)
         line = {"writing": 0.0, "tuning": once, "once": once + context, "query": 1 + context / 10}
-        line["query, context read anew"] = line["query"] + context
+        line[UNCACHED] = line["query"] + context
         lines += [{"world": "family", "seed": seed, "arm": arm, **line} for seed in (0, 1)]
     return pd.DataFrame(lines)
 
@@ -177,12 +178,12 @@ def test_what_a_figure_shows_is_told_with_its_numbers():
     pairs = difference_table(answers(), draw.PAIRS, PARAMS.statistics)
     assert all(name in captions.differences(pairs) for name in {*pairs["difference"], "reversals", "family"})
     said = captions.cost_accuracy(spent(100), "icl")
-    assert "context kept: base from 0, ft from 90" in said and "hybrid never" in said
+    assert "with cached prefix: base from 0, ft from 90" in said and "hybrid never" in said
 
 
 def test_an_arm_pays_where_its_cost_a_question_falls_below_the_other_s():
     table = spent(89, 91)
-    cost = table[table["context"] == "kept"].set_index(["arm", "questions"])["GFLOP a question"]
+    cost = table[table["context"] == CACHING[True]].set_index(["arm", "questions"])["GFLOP a question"]
     assert cost["ft", 89] > cost["icl", 89] and cost["ft", 91] < cost["icl", 91]
     assert set(table["items"]) == {32}  # facts as stated are no deduction
 

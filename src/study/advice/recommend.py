@@ -17,7 +17,7 @@ from study.data.questions import Document
 from study.data.retrieval import Retriever
 from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
-from study.evidence.cost import COSTS, break_even, cheapest
+from study.evidence.cost import CACHING, COSTS, UNCACHED, break_even, cheapest
 from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.paths import ROOT
@@ -28,7 +28,6 @@ VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents ch
 FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
 PASSAGES, EXCERPT = 2, 300  # of an answer, and most characters of each
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
-CACHING = {False: "without prompt caching", True: "with a cached prefix"}  # ways to have a context
 SECONDS = ["seconds writing", "seconds tuning", "seconds a query"]
 TITLE = "In context, or by fine-tuning?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
@@ -198,7 +197,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
             "seconds once": f"{costs.loc[arm, SECONDS[:2]].sum():.0f}",
             "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
             "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",
-            CACHING[False]: f"{costs.loc[arm, 'query, context read anew']:.3g}",
+            CACHING[False]: f"{costs.loc[arm, UNCACHED]:.3g}",
         }
         for arm in found.arms
     )
@@ -223,7 +222,7 @@ def by_volume(found: Findings) -> pd.DataFrame:
     """
     times = {"first": with_search(found), "after a change": found.costs}
     return pd.DataFrame(
-        {"documents": time, "context": way, **cheapest(costs, found.good, VOLUMES, kept=cached)}
+        {"documents": time, "context": way, **cheapest(costs, found.good, VOLUMES, cached=cached)}
         for time, costs in times.items()
         for cached, way in CACHING.items()
     )
@@ -256,9 +255,9 @@ def break_even_lines(found: Findings) -> list[str]:
     for arm in (arm for arm in found.tuned if context and arm in found.not_worse):
         ways = []
         for cached, way in CACHING.items():
-            even = break_even(found.costs, arm, context or "", found.statistics, kept=cached)
+            even = break_even(found.costs, arm, context or "", found.statistics, cached=cached)
             count = "never" if np.isinf(even.questions) else "after {:,.0f} [{:,.0f}, {:,.0f}] questions".format(*even)
-            ways.append(f"{count} {way}")
+            ways.append(f"{count} with {way}")
         lines.append(f"*{arm}* has cost less than *{context}* {', '.join(ways)}.")
     return lines
 

@@ -13,7 +13,9 @@ from study.params import Statistics
 from study.sums import added
 from study.worlds.world import Split
 
-COSTS = ["once", "query", "query, context read anew"]
+UNCACHED = "query without prompt caching"
+COSTS = ["once", "query", UNCACHED]
+CACHING = {True: "cached prefix", False: "no prompt caching"}  # ways to have a context
 STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits about stated facts; the others need inference
 
 
@@ -31,7 +33,7 @@ def cost_lines(
     """The costs of one finished run, from its record and those of its generation runs.
 
     GFLOP: *once*, for generation, fine-tuning and the context; for each *query* with a cached prefix, and without
-    prompt caching (*read anew*). Seconds likewise.
+    prompt caching. Seconds likewise.
     """
     training = record.get("training", {})
     generated, tuning = sum(generation["flops"] for generation in generation_runs), training.get("flops", 0.0)
@@ -42,7 +44,7 @@ def cost_lines(
         "context": record["context_flops"] / 1e9,
         "once": (generated + tuning + record["context_flops"]) / 1e9,
         "query": record["query_flops"] / 1e9,
-        "query, context read anew": (record["context_flops"] + record["query_flops"]) / 1e9,
+        UNCACHED: (record["context_flops"] + record["query_flops"]) / 1e9,
         "seconds writing": added(generation["seconds"] for generation in generation_runs),
         "seconds tuning": training.get("seconds", 0.0),
         "seconds a query": record["scoring_seconds"] / record["questions"],
@@ -51,7 +53,7 @@ def cost_lines(
     }
 
 
-def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics, *, kept: bool = True) -> BreakEven:
+def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics, *, cached: bool = True) -> BreakEven:
     """Questions after which `arm`, which costs more once, has cost less than `other`.
 
     The interval is Fieller's (1954), over whole runs, paired by dataset and seed; of one run there is none.
@@ -61,10 +63,10 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
         arm: the one that costs more once.
         other: the one it is compared with.
         statistics: confidence.
-        kept: whether the prefix is cached between questions.
+        cached: whether the prefix is cached between questions.
     """
-    per_query = "query" if kept else "query, context read anew"
-    once = "once" if kept else "without context"
+    per_query = "query" if cached else UNCACHED
+    once = "once" if cached else "without context"
     table = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
     sides = [table[table["arm"] == name].set_index(["world", "seed"])[[once, per_query]] for name in (arm, other)]
     more = (sides[0] - sides[1]).dropna().to_numpy(float)
@@ -114,11 +116,11 @@ def is_as_good(one: pd.DataFrame, best: pd.DataFrame, statistics: Statistics) ->
 
 
 def cheapest(
-    costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], *, kept: bool = True
+    costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], *, cached: bool = True
 ) -> dict[str, str]:
-    """The arm that costs least for each number of questions, with a cached prefix (`kept`) or without."""
-    per_query = "query" if kept else "query, context read anew"
-    table = costs.assign(before=costs["once"] if kept else costs["writing"] + costs["tuning"])
+    """The arm that costs least for each number of questions, with a cached prefix or without prompt caching."""
+    per_query = "query" if cached else UNCACHED
+    table = costs.assign(before=costs["once"] if cached else costs["writing"] + costs["tuning"])
     means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
     named = {count: f"for {count:,} question{'s' * (count != 1)}" for count in questions}
     return {named[count]: (means["before"] + count * means[per_query]).idxmin() for count in questions}
@@ -151,13 +153,19 @@ def cost_accuracy(
     lines = []
     for arm in (arm for arm in arms if arm in set(inferred["arm"]) and arm in means.index):
         found, spent = accuracy(inferred[inferred["arm"] == arm], statistics)._asdict(), means.loc[arm]
-        kept_costs = (True, "kept", spent["once"], spent["query"])
-        anew_costs = (False, "read anew", spent["without context"], spent["query, context read anew"])
-        for kept, way, before, query in (kept_costs, anew_costs):
-            even = break_even(costs, arm, other, statistics, kept=kept)
+        ways = ((True, spent["once"], spent["query"]), (False, spent["without context"], spent[UNCACHED]))
+        for cached, before, query in ways:
+            even = break_even(costs, arm, other, statistics, cached=cached)
             pays = {"pays from": even.questions, "pays low": even.low, "pays high": even.high}
             lines += [
-                {"context": way, "arm": arm, "questions": n, "GFLOP a question": before / n + query, **pays, **found}
+                {
+                    "context": CACHING[cached],
+                    "arm": arm,
+                    "questions": n,
+                    "GFLOP a question": before / n + query,
+                    **pays,
+                    **found,
+                }
                 for n in questions
             ]
     return pd.DataFrame(lines)

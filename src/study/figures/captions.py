@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from study.evidence.cost import STATED
+from study.evidence.cost import STATED, UNCACHED
 from study.figures.curves import ON_THE_WAY
 
 
@@ -119,10 +119,10 @@ def models_by_facts(table: pd.DataFrame) -> str:
 def costs(table: pd.DataFrame) -> str:
     """Of `figures.costs_figure`."""
     return (
-        "Operations in all against the number of questions, both logarithmic, a line for each arm, with the context "
-        "kept and with it read anew. Billions of operations before the first question: "
-        f"{_means(table, 'arm', 'once', ',.0f')}; for each question: {_means(table, 'arm', 'query')}, with the context "
-        f"read anew: {_means(table, 'arm', 'query, context read anew')}."
+        "Total GFLOP against the number of questions, both logarithmic, a line for each arm, with a cached prefix and "
+        "without prompt caching. GFLOP before the first question: "
+        f"{_means(table, 'arm', 'once', ',.0f')}; for each question: {_means(table, 'arm', 'query')}, without prompt "
+        f"caching: {_means(table, 'arm', UNCACHED)}."
     )
 
 
@@ -134,10 +134,10 @@ def cost_accuracy(table: pd.DataFrame, other: str) -> str:
             f"{line['arm']} never" if np.isinf(line["pays from"]) else f"{line['arm']} from {line['pays from']:,.0f}"
             for line in part.to_dict("records")
         ]
-        said.append(f"with the context {way}: {', '.join(pays)} questions on")
+        said.append(f"with {way}: {', '.join(pays)} questions on")
     arms = table.drop_duplicates("arm")
     return (
-        f"Accuracy on what documents do not state against operations a question, a panel for each of "
+        f"Accuracy on inferences against GFLOP per question, a panel for each of "
         f"{_listed(f'{n:,}' for n in dict.fromkeys(table['questions']))} questions. Accuracies: "
         f"{_means(arms, 'arm', 'value')}. Cheaper than {other} {'; '.join(said)}."
     )

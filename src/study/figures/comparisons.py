@@ -197,11 +197,11 @@ def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> F
             axis.set_xscale("log")
             axis.set_ylim(-0.03, 1.03)
             style.level_chance(axis, here["chance"].mean())
-        row[0].set_ylabel(f"context {way}\naccuracy")
+        row[0].set_ylabel(f"{way}\naccuracy")
         row[-1].legend(
             loc="center left", bbox_to_anchor=(1, 0.5), title=f"costs less than {other}", title_fontsize=8, fontsize=8
         )
-    figure.supxlabel("10$^9$ operations a question, with what was spent before the first (logarithmic)")
+    figure.supxlabel("GFLOP per question, costs before the first one included (logarithmic)")
     return figure
 
 

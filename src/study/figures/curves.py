@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from study.arms import Arm
+from study.evidence.cost import CACHING, UNCACHED
 from study.figures import style
 from study.worlds.world import Split, Status
 
@@ -29,13 +30,13 @@ ON_THE_WAY = (str(Split.STATED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(S
 
 
 def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Of `cost.cost_lines`, one row for each trial: operations in all against the number of questions."""
+    """Of `cost.cost_lines`, one row for each trial: total GFLOP against the number of questions."""
     questions = np.logspace(0, 6, 61)
     costs = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
     means, looks = costs.groupby("arm").mean(numeric_only=True), style.looks_in(costs, arms)
     ways = {
-        "context kept between questions": ("once", "query"),
-        "context read anew for each": ("without context", "query, context read anew"),
+        CACHING[True]: ("once", "query"),
+        CACHING[False]: ("without context", UNCACHED),
     }
     figure, axes = style.subplots(1, 2, style.WIDTH, 4, sharex=True, sharey=True)
     for axis, (title, (once, query)) in zip(axes[0], ways.items(), strict=True):
@@ -48,7 +49,7 @@ def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_title(title)
         axis.minorticks_off()
         axis.grid(color="0.92", linewidth=0.8)
-    axes[0, 0].set_ylabel("10$^9$ operations in all\n(mean of worlds and seeds)")
+    axes[0, 0].set_ylabel("total GFLOP\n(mean of datasets and seeds)")
     style.legend_above(figure, looks, columns=6)
     return figure
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
-from study.evidence.cost import break_even, recommended
+from study.evidence.cost import CACHING, break_even, recommended
 from study.evidence.power import power_table
 from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
@@ -314,15 +314,15 @@ def gaps(experiment: Experiment) -> pd.DataFrame:
 
 
 def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
-    """Questions after which each arm has cost less than another one, with the context kept and read anew."""
+    """Questions after which each arm has cost less than another one, with and without prompt caching."""
     costs = experiment.costs()
 
-    def pays(arm: str, kept: bool) -> str:
-        found = break_even(costs, arm, other, experiment.params.statistics, kept=kept)
+    def pays(arm: str, cached: bool) -> str:
+        found = break_even(costs, arm, other, experiment.params.statistics, cached=cached)
         return "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
 
     return pd.DataFrame(
-        {"arm": arm, "against": other, "context kept": pays(arm, True), "context read anew": pays(arm, False)}
+        {"arm": arm, "against": other, **{way: pays(arm, cached) for cached, way in CACHING.items()}}
         for arm in arms
         if arm != other and len(costs)
     )
