@@ -66,7 +66,7 @@ def test_the_help_of_a_notebook_shows_its_parameters_its_settings_and_how_to_run
     monkeypatch.setenv("COLUMNS", "90")
     assert cli.main(["help-nb", "03"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("3. What does the model infer from facts in its weights?")
+    assert lines[0].startswith("3. Fine-tuned: what does the model infer?")
     assert any(re.match(r" ?PARAMS_FILE +\"params/default.yaml\" +settings: differences", line) for line in lines)
     assert any(re.match(r" ?finetuning\.epochs +whole number,.* 5 +passes over", line) for line in lines)
     assert lines[-1].strip() == "make nb NB=03 PARAMS=mine.yaml"
