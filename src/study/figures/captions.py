@@ -148,7 +148,7 @@ def losses(table: pd.DataFrame) -> str:
     ends = table.sort_values("step").groupby(["world", "arm", "seed"], sort=False).tail(1)
     return (
         f"Training loss against steps, a panel for each world ({_listed(dict.fromkeys(table['world']))}), a line "
-        f"for each trial. Mean last losses: {_means(ends, 'arm', 'loss')}."
+        f"for each run. Mean last losses: {_means(ends, 'arm', 'loss')}."
     )
 
 
@@ -164,7 +164,9 @@ def family(facts: pd.DataFrame) -> str:
     """Of `pictures.family_tree`."""
     kin = facts[facts["relation"] != "gender"]
     people = set(kin["subject"]) | set(kin["object"])
-    return f"A family tree of {len(people)} people, men and women told apart, lines from each couple to its children."
+    return (
+        f"A family tree of {len(people)} people, men and women distinguished, lines from each couple to its children."
+    )
 
 
 def hierarchy(facts: pd.DataFrame) -> str:

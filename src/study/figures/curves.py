@@ -30,7 +30,7 @@ ON_THE_WAY = (str(Split.STATED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(S
 
 
 def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Of `cost.cost_lines`, one row for each trial: total GFLOP against the number of questions."""
+    """Of `cost.cost_lines`, one row for each run: total GFLOP against the number of questions."""
     questions = np.logspace(0, 6, 61)
     costs = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
     means, looks = costs.groupby("arm").mean(numeric_only=True), style.looks_in(costs, arms)
@@ -70,8 +70,8 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
                 axis.plot(points.index, points, color=look.color, linewidth=0.7, alpha=0.6)
                 axis.plot(points.index, points.mean(axis=1), **look.line())
             style.level_chance(axis, here["chance"].mean())
-            told = here.drop_duplicates("seed")
-            counts = f"{style.counted(told['items'].sum(), 'item')}, {style.counted(told['facts'].sum(), 'fact')}"
+            counted = here.drop_duplicates("seed")
+            counts = f"{style.counted(counted['items'].sum(), 'item')}, {style.counted(counted['facts'].sum(), 'fact')}"
             style.heading(axis, split, counts, size=8)
         for axis in column[len(splits[world]) :]:
             axis.set_visible(False)
@@ -161,13 +161,13 @@ def _of_accuracy(count: int, columns: int, height: float, along: str) -> tuple[F
 
 
 def training_losses(losses: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Of world, arm, seed, step, loss (nats per token): a line for each trial, a panel for each world."""
+    """Of world, arm, seed, step, loss (nats per token): a line for each run, a panel for each world."""
     looks, worlds = style.looks_in(losses, arms), losses.groupby("world", sort=False)
     figure, axes = style.panels(len(worlds), min(3, len(worlds)), 2.2, 0.9)
     for axis, (world, here) in zip(axes, worlds, strict=True):
         for arm, look in looks.items():
-            for _, trial in here[here["arm"] == arm].groupby("seed"):
-                axis.plot(trial["step"], trial["loss"], markevery=[-1], **look.line(5) | {"linewidth": 1})
+            for _, run in here[here["arm"] == arm].groupby("seed"):
+                axis.plot(run["step"], run["loss"], markevery=[-1], **look.line(5) | {"linewidth": 1})
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")

@@ -1,4 +1,4 @@
-"""The look of all figures: legible at 900 pixels, told apart without colour, and the same bytes each time."""
+"""The look of all figures: legible at 900 pixels, distinguishable without colour, and the same bytes each time."""
 
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from study.worlds.world import Split
 
 WIDTH = 9.0  # inches, shown as 900 pixels or so: 7.5 points are 10 pixels then, and nothing is smaller
 SMALL, MIDDLE, LARGE = 7.5, 8.5, 9.5  # points
-# Okabe and Ito's palette, told apart by colour-blind readers, without its yellow, which is too light for lines.
+# Okabe and Ito's palette, which colour-blind readers can distinguish, without its yellow, which is too light for lines.
 GREY, BLUE, RED, ORANGE = "#6E6E6E", "#0072B2", "#D55E00", "#E69F00"
 SKY, GREEN, PINK, BLACK = "#56B4E9", "#009E73", "#CC79A7", "#000000"
 CHANCE: dict[str, Any] = {"color": "black", "linestyle": ":", "linewidth": 1.1, "zorder": 1}
@@ -194,12 +194,12 @@ def save(figure: Figure, file: Path) -> None:
     """Save a figure as PNG or SVG, by the ending; nothing in it tells when or by what it was made."""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.set_layout_engine(SteadyLayout())
-    told = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
-    figure.savefig(file, dpi=160, bbox_inches="tight", pad_inches=0.06, metadata=told[file.suffix])
+    metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+    figure.savefig(file, dpi=160, bbox_inches="tight", pad_inches=0.06, metadata=metadata[file.suffix])
 
 
 def heading(axis: Axes, title: str, counts: str = "", width: int = 40, size: float = LARGE) -> None:
-    """A title of as many lines as it takes, and in small what the panel rests on."""
+    """A title of as many lines as it takes, and smaller what the panel rests on."""
     axis.set_title("\n".join(textwrap.wrap(title, width)), pad=14 if counts else 4, fontsize=size)
     axis.annotate(
         counts, (0.5, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", ha="center", va="bottom", **NOTE
