@@ -89,5 +89,5 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     few = rows[rows["item_id"].astype(int) < 12]  # too few to say that it is as good
     (line,) = recommended(few, costs, list(right), (1000,), STATISTICS).to_dict("records")
     assert line["as good"] == "" and line["for 1,000 questions"] == "icl"
-    (line,) = recommended(rows[rows["arm"] == "ft"], costs, ["ft"], (1000,), STATISTICS).to_dict("records")
-    assert line["for 1,000 questions"] == "none is above chance"
+    (line,) = recommended(rows[rows["arm"] == "ft"], costs, ["ft"], (1, 1000), STATISTICS).to_dict("records")
+    assert line["for 1 question"] == line["for 1,000 questions"] == "none is above chance"

@@ -290,11 +290,11 @@ def test_the_search_for_a_rate_is_paid_the_first_time():
     first, changed = (cheapest(costs, found.good, [20]) for costs in (recommend.with_search(found), found.costs))
     assert (first["for 20 questions"], changed["for 20 questions"]) == ("icl", "ft")
     table = recommend.time_and_money(found).set_index("arm")
-    assert table.loc["ft", "100 questions"] == "55 s, 0.55" and table.loc["icl", "1 question"] == "1.5 s, 0.02"
+    assert table.loc["ft", "for 100 questions"] == "55 s, 0.55" and table.loc["icl", "for 1 question"] == "1.5 s, 0.02"
     one = {"finetuning": {"learning_rates": [1e-3]}}
     found.experiment.params = handbook(**one, price_an_hour=None)
     assert recommend.with_search(found).equals(found.costs)
-    assert recommend.time_and_money(found).set_index("arm").loc["ft", "1,000,000 questions"] == "139 h"
+    assert recommend.time_and_money(found).set_index("arm").loc["ft", "for 1,000,000 questions"] == "139 h"
 
 
 def test_a_price_below_nothing_is_refused():

@@ -17,7 +17,7 @@ from study.data.questions import Document
 from study.data.retrieval import Retriever
 from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
-from study.evidence.cost import CACHING, COSTS, UNCACHED, break_even, cheapest
+from study.evidence.cost import CACHING, COSTS, UNCACHED, break_even, cheapest, for_so_many
 from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.paths import ROOT
@@ -238,8 +238,7 @@ def time_and_money(found: Findings) -> pd.DataFrame:
         hours = (sum(once) + questions * query) / 3600
         return f"{_lasting(hours)}" + ("" if price is None else f", {hours * price:,.2f}")
 
-    named = {count: f"{count:,} question{'s' * (count != 1)}" for count in VOLUMES}
-    return pd.DataFrame({"arm": arm, **{named[n]: taken(arm, n) for n in VOLUMES}} for arm in found.not_worse)
+    return pd.DataFrame({"arm": arm, **{for_so_many(n): taken(arm, n) for n in VOLUMES}} for arm in found.not_worse)
 
 
 def _lasting(hours: float) -> str:

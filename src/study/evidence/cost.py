@@ -102,12 +102,17 @@ def recommended(
         best = max(found, key=lambda arm: found[arm].value)
         line = {"split": split, "best": best, "accuracy": found[best].value}
         if found[best].low <= found[best].chance:
-            nothing = {f"for {count:,} questions": "none is above chance" for count in questions}
+            nothing = {for_so_many(count): "none is above chance" for count in questions}
             lines.append({**line, "as good": "", **nothing})
             continue
         good = [arm for arm in found if arm == best or is_as_good(of_arm[arm], of_arm[best], statistics)]
         lines.append({**line, "as good": ", ".join(a for a in good if a != best), **cheapest(costs, good, questions)})
     return pd.DataFrame(lines)
+
+
+def for_so_many(questions: int) -> str:
+    """The name of a column about a number of questions."""
+    return f"for {questions:,} question{'s' * (questions != 1)}"
 
 
 def is_as_good(one: pd.DataFrame, best: pd.DataFrame, statistics: Statistics) -> bool:
@@ -122,8 +127,7 @@ def cheapest(
     per_query = "query" if cached else UNCACHED
     table = costs.assign(before=costs["once"] if cached else costs["writing"] + costs["tuning"])
     means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
-    named = {count: f"for {count:,} question{'s' * (count != 1)}" for count in questions}
-    return {named[count]: (means["before"] + count * means[per_query]).idxmin() for count in questions}
+    return {for_so_many(count): (means["before"] + count * means[per_query]).idxmin() for count in questions}
 
 
 def cost_accuracy(
