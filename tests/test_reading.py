@@ -62,11 +62,11 @@ def test_letters_are_made_even_and_nothing_else():
         assert even(kept) == unicodedata.normalize("NFC", kept)
 
 
-def test_two_words_of_a_text_that_it_has_nowhere_as_one_keep_their_hyphen():
-    text = "One option of two is two-\noption. A base-\nball is round. Of base and ball no baseball is made."
-    assert (
-        rejoined(text) == "One option of two is two-option. A baseball is round. Of base and ball no baseball is made."
-    )
+def test_a_compound_that_shares_a_part_with_another_keeps_its_hyphen():
+    text = "A two-\noption question, a two-word one. With or with-\nout it; how-\never over-\nall some-\nthing is out."
+    said = "A two-option question, a two-word one. With or without it; however overall something is out."
+    assert rejoined(text) == said
+    assert rejoined("A two-lane road, and two-\nsome, or twosome.") == "A two-lane road, and twosome, or twosome."
 
 
 def test_words_cut_by_a_lines_end_are_joined(tmp_path):

@@ -75,8 +75,8 @@ class _Row(NamedTuple):
 def read_questions(file: Path, documents: Collection[str], options: int) -> list[UserQuestion]:
     """The questions of a file, with the columns or keys of `COLUMNS`; option_1, option_2, ... may stand for options.
 
-    A question without options gets other questions' answers as false ones, first those of as many words. They are
-    assumed to be false; the answers of a question that occurs more than once are not used for it.
+    A question without options gets other questions' answers as false ones, first those of the same kind and as many
+    words. They are assumed to be false; the answers of a question that occurs more than once are not used for it.
 
     Args:
         file: CSV (separated by commas, semicolons or tabs; options by " | ") or JSONL.
@@ -223,40 +223,53 @@ def _once(rows: Sequence[_Row]) -> list[_Row]:
     return list(first.values())
 
 
+class _Answer(NamedTuple):
+    """A true option, and of what kind it is.
+
+    Attributes:
+        asks: what the question asks for: who, how many, ...
+        number: whether it has one.
+        name: whether it begins with a capital.
+        words: how many.
+    """
+
+    text: str
+    asks: str
+    number: bool
+    name: bool
+    words: int
+
+    def unlike(self, other: "_Answer") -> tuple[int, int]:
+        """In how many ways its kind is another one, and by how many words it is longer or shorter."""
+        kinds = (self.asks != other.asks) + (self.number != other.number) + (self.name != other.name)
+        return kinds, abs(self.words - other.words)
+
+
 def _questions(rows: Sequence[_Row], options: int) -> Iterator[UserQuestion]:
     """Checked rows as questions; false options do not depend on the order of the file."""
-    kinds: dict[str, _Row] = {}
+    answers: dict[str, _Answer] = {}
     true: dict[str, set[str]] = defaultdict(set)
     for row in sorted(rows, key=lambda row: (row.true_option, row.question)):
-        kinds.setdefault(_bare(row.true_option), row)
-        true[_bare(row.question)].add(_bare(row.true_option))
+        bare = _bare(row.true_option)
+        true[_bare(row.question)].add(bare)
+        answers.setdefault(bare, _answer(row))
     for row in rows:
         given = row.options
         if not given:
-            rng = random.Random(f"options/{row.id}")
-            others = [other for bare, other in kinds.items() if bare not in true[_bare(row.question)]]
-            false = [other.true_option for other in _most_alike(row, others, rng)[: options - 1]]
-            given = tuple(rng.sample([row.answer, *false], len(false) + 1))
+            rng, own = random.Random(f"options/{row.id}"), true[_bare(row.question)]
+            others = [answer for bare, answer in answers.items() if bare not in own]
+            alike = sorted(rng.sample(others, len(others)), key=_answer(row).unlike)
+            both = [row.answer, *(other.text for other in alike[: options - 1])]
+            given = tuple(rng.sample(both, len(both)))
         answer = given.index(row.true_option)
         yield UserQuestion(row.id, row.question, given, answer, row.document, row.line, bool(row.options))
 
 
-def _most_alike(row: _Row, others: Sequence[_Row], rng: random.Random) -> list[_Row]:
-    """Rows by how alike their answers are to a row's: in kind, then in the number of words."""
-    kind, words = _kind(row), len(row.true_option.split())
-
-    def unlike(other: _Row) -> tuple[int, int]:
-        differences = sum(one != another for one, another in zip(kind, _kind(other), strict=True))
-        return differences, abs(len(other.true_option.split()) - words)
-
-    return sorted(rng.sample(others, len(others)), key=unlike)
-
-
-def _kind(row: _Row) -> tuple[str, bool, bool]:
-    """What is asked for, and whether the answer has a number, or begins with a capital, as a name does."""
-    asked = _ASKS.search(row.question.casefold())
-    word = asked[0] if asked else row.question.casefold().partition(" ")[0]
-    return word, bool(re.search(r"\d", row.true_option)), row.true_option[:1].isupper()
+def _answer(row: _Row) -> _Answer:
+    question, text = row.question.casefold(), row.true_option
+    found = _ASKS.search(question)
+    asks = found[0] if found else question.partition(" ")[0]
+    return _Answer(text, asks, bool(re.search(r"\d", text)), text[:1].isupper(), len(text.split()))
 
 
 def _bare(text: str) -> str:

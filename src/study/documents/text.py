@@ -9,7 +9,6 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 SURE = 0.8  # probability from which a language is believed; short and invented texts look like any
 ENGLISH = "en"
-SHORTEST = 3  # letters of the two words of a compound
 # Soft hyphen, zero-width space, word joiner, byte order mark, marks of direction: they show nothing.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 # What mojibake and ligatures were meant to be; quotation marks, wide letters and entities are the author's own.
@@ -27,22 +26,24 @@ def even(text: str) -> str:
 def rejoined(text: str) -> str:
     """A text without the hyphens of words that a line's end cuts in two.
 
-    A hyphen stays in a word that the text has with it elsewhere, between two words of the text that it has nowhere as
-    one, after a first part like "self", and before an "and".
+    A hyphen stays in a word that the text has with it in another place, in one that shares a part with another compound
+    of the text, after a first part like "self", and before an "and".
     """
     unbroken = _BROKEN.sub(" ", text)
     words = set(re.findall(r"\w+", unbroken.lower()))
+    compounds = {
+        part for pair in re.findall(r"\b(\w+-)(?=(\w+))", unbroken.lower()) for part in (pair[0], f"-{pair[1]}")
+    }
 
     def whole(match: re.Match[str]) -> str:
         one, other = match.groups()
         if other in _JOINING:
             return f"{one}- {other}"
-        parts = {one.lower(), other}
         hyphenated = (
             one.lower() in _APART
             or not other[0].islower()
             or re.search(rf"\b{re.escape(f'{one}-{other}')}\b", unbroken)
-            or (parts <= words and f"{one.lower()}{other}" not in words and min(map(len, parts)) >= SHORTEST)
+            or (f"{one.lower()}{other}" not in words and {f"{one.lower()}-", f"-{other}"} & compounds)
         )
         return f"{one}-{other}" if hyphenated else f"{one}{other}"
 

@@ -3,19 +3,23 @@
 import json
 from functools import cache
 
-from study.lm.hub import model_folder, settings_in, tokenizer_in
+from study.lm.hub import Pin, model_folder, pin_of, settings_in, tokenizer_in
 from study.lm.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
 from study.params import Model
 
 MOST_TOKENS = 2**32  # of any vocabulary
 
 
-@cache
 def speaks(params: Model) -> str:
     """The style of prompts: the bundled model's own language, chat for a chat model, or plain text.
 
     A template alone does not make a chat model: it must also end its texts as the template ends a turn.
     """
+    return _speaks(params, pin_of(params))
+
+
+@cache
+def _speaks(params: Model, _pin: Pin | None) -> str:
     folder = model_folder(params, weights=False)
     file = folder / "tokenizer.json"
     tokenizer = tokenizer_in(file) if file.is_file() else None
