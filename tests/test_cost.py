@@ -33,7 +33,9 @@ def test_the_costs_of_a_trial_are_those_of_its_text_training_context_and_questio
     line = cost_lines({"arm": "a"}, record, [{"flops": 4e9, "seconds": 10.0}, {"flops": 1e9, "seconds": 1.0}])
     assert (line["writing"], line["tuning"], line["context"]) == (5, 5, 2)
     assert (line["once"], line["query"], line[UNCACHED]) == (12, 1, 3)
-    assert (line["seconds writing"], line["seconds tuning"], line["seconds a query"]) == (11, 3, 0.5)
+    assert (line["seconds writing"], line["seconds tuning"]) == (11, 3)
+    # Of 2 s for a context of 2 GFLOP and four questions of 1 each.
+    assert (line["seconds context"], line["seconds a query"]) == pytest.approx((2 / 3, 1 / 3))
     assert line["peak GB"] == 3
 
 

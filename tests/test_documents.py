@@ -184,17 +184,39 @@ def test_a_study_of_documents_ends_in_a_page(experiment):
     assert file.endswith("report.html") and "<table>" in html and "://" not in html and "<script" not in html
     table = recommend.answers(found)
     assert len(table) == 58 and set(table["question"]) == {" ".join(query.split()) for query in found.rows["query"]}
-    right = found.rows[(found.rows["arm"] == found.best) & (found.rows["seed"] == 0)].set_index("query")["correct"]
+    right = found.rows[found.rows["arm"] == found.best].groupby("item_id")["correct"].all()
     agree = table["answer"] == table[f"{found.best} prefers"]
     assert list(agree) == sorted(agree) == sorted(right)  # what it gets wrong comes first
     assert table.loc[agree, "right"].str.contains("icl").any() and (table["passages"].str.len() > 20).all()
-    assert "Every answer" in html and table["question"].iloc[0] in html
+    assert "Every answer" in html and html.count("<tr>") > 58
+
+
+def test_every_answer_is_shown_as_text_with_what_a_training_prefers_that_is_wrong(experiment):
+    found = findings(experiment)
+    first = found.rows.iloc[0]
+    wrong = next(k for k in range(len(first["options"])) if k not in first["answers"])
+    right = [0.0 if k in first["answers"] else -9.0 for k in range(len(first["options"]))]
+    other = [0.0 if k == wrong else -9.0 for k in range(len(first["options"]))]
+    rows = found.rows.copy()
+    here = rows[(rows["item_id"] == first["item_id"]) & (rows["arm"] == found.best)]
+    rows["option_log_probs"] = pd.Series({**rows["option_log_probs"], here.index[0]: right, here.index[1]: other})
+    rows["correct"] = pd.Series({**rows["correct"], here.index[0]: True, here.index[1]: False})
+    table = recommend.answers(replace(found, rows=rows))
+    (line,) = table[table["question"] == first["query"]].to_dict("records")
+    assert line[f"{found.best} prefers"] == first["options"][wrong].strip()
+    assert found.best not in line["right"].split(", ")
+    html = recommend.answer_table(replace(found, rows=rows))
+    assert html.count("<tr") == len(table) + 1
 
 
 def test_what_documents_hold_never_becomes_markup():
     html = recommend.as_html("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z)", "<title>")
     assert "<script>" not in html and "&lt;script&gt;" in html and 'href="javascript' not in html
     assert "<title>&lt;title&gt;</title>" in html
+
+
+def searched(*lines: tuple[str, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=["arm", "GFLOP", "seconds"])
 
 
 def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> Findings:
@@ -211,10 +233,14 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> F
                 rows.append(row | {"cluster": f"q{k}", "correct": marks[seed, k], "chance": 0.25, "kind": Kind.GIVEN})
                 rows[-1]["correct_by_token_mean"] = marks[seed, k]
     table = pd.DataFrame(rows)
-    prices = pd.DataFrame(costs).assign(**{"seconds writing": 0.0, "seconds tuning": 1.0, "seconds a query": 0.5})
+    prices = pd.DataFrame(costs).assign(
+        **{"seconds writing": 0.0, "seconds tuning": 1.0, "seconds context": 0.25, "seconds a query": 0.5}
+    )
     prices[UNCACHED] = prices["query"] + 5.0 * prices["arm"].isin(["icl", "hybrid"])
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
-    experiment = SimpleNamespace(params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame())
+    experiment = SimpleNamespace(
+        params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame(), search_costs=searched
+    )
     asked = table["split"] == Split.ASKED
     return Findings(experiment, table[asked], table[~asked], prices)
 
@@ -282,17 +308,17 @@ def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
 
 def test_the_search_for_a_rate_is_paid_the_first_time():
     found = answered({"icl": 1.0, "ft": 1.0}, questions=200)
-    finetuning = {"learning_rates": [1e-3, 3e-3], "selection_seeds": [1000, 1001]}
-    found.experiment.params = handbook(finetuning=finetuning, price_an_hour=36)
+    found.experiment.params, found.experiment.search_costs = handbook(price_an_hour=36), lambda: searched(("ft", 36, 4))
     ft = recommend.with_search(found).set_index("arm").loc["ft"].iloc[0]
-    assert (ft["once"], ft["tuning"], ft["seconds tuning"]) == (10 + 36, 9 + 36, 1 + 4)  # two seeds at two rates
+    assert (ft["once"], ft["tuning"], ft["seconds tuning"]) == (10 + 36, 9 + 36, 1 + 4)
     # With a cached prefix ft costs 46 + n the first time and 10 + n after a change, in context 1 + 2 n.
     first, changed = (cheapest(costs, found.good, [20]) for costs in (recommend.with_search(found), found.costs))
     assert (first["for 20 questions"], changed["for 20 questions"]) == ("icl", "ft")
     table = recommend.time_and_money(found).set_index("arm")
-    assert table.loc["ft", "for 100 questions"] == "55 s, 0.55" and table.loc["icl", "for 1 question"] == "1.5 s, 0.02"
-    one = {"finetuning": {"learning_rates": [1e-3]}}
-    found.experiment.params = handbook(**one, price_an_hour=None)
+    assert table.loc["ft", "for 100 questions"] == "55 s, 0.55" and table.loc["icl", "for 1 question"] == "1.8 s, 0.02"
+    found.experiment.params = handbook(price_an_hour=0.1)
+    assert recommend.time_and_money(found).set_index("arm").loc["ft", "for 100 questions"] == "55 s, below 0.01"
+    found.experiment.params, found.experiment.search_costs = handbook(price_an_hour=None), searched
     assert recommend.with_search(found).equals(found.costs)
     assert recommend.time_and_money(found).set_index("arm").loc["ft", "for 1,000,000 questions"] == "139 h"
 

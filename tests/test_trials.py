@@ -99,6 +99,11 @@ def test_the_rate_of_each_arm_is_the_gentlest_that_is_as_good_on_stated_facts_of
         table = selection.selection_table(candidates, store)
         assert rates[label] == selection.gentlest_as_good(table[table["splitting"] == "sentences"])
     assert rates["ft augmented strict"] == rates["ft augmented"] and rates["ft augmented fast"] == 3e-3
+    search = Experiment(params, store.folder.parent, "rates").search_costs().set_index("arm")
+    assert list(search.index) == list(selection.selection_runs(params))
+    trainings = [store.record(trial.key)["training"] for trial in selection.selection_runs(params)["ft"]]
+    assert search.loc["ft", "GFLOP"] == pytest.approx(sum(training["flops"] for training in trainings) / 1e9)
+    assert search.loc["ft augmented", "GFLOP"] > search.loc["ft", "GFLOP"]  # its text is generated for it
     # A page tells the rates of its own arms, whatever else is finished.
     table = Experiment(params, store.folder.parent, "rates").learning_rates(["ft", "base"])
     assert set(table["arm"]) == {"ft"}

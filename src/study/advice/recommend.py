@@ -2,7 +2,6 @@
 
 import base64
 import math
-import textwrap
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -13,29 +12,31 @@ from markdown_it import MarkdownIt
 
 from study.advice.findings import Findings, of_arm
 from study.arms import Arm, Context
-from study.data.questions import Document
 from study.data.retrieval import Retriever
 from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
 from study.evidence.cost import CACHING, COSTS, UNCACHED, break_even, cheapest, for_so_many
 from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
+from study.params import Score
 from study.paths import ROOT
 from study.runs.run import DIVERGED
 from study.worlds.world import Kind, Split
 
 VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents change
 FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
-PASSAGES, EXCERPT = 2, 300  # of an answer, and most characters of each
+PASSAGES = 2  # beside an answer
+CENT = 0.01
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
-SECONDS = ["seconds writing", "seconds tuning", "seconds a query"]
+SECONDS = ["seconds writing", "seconds tuning", "seconds context", "seconds a query"]
 TITLE = "In context, or by fine-tuning?"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # no script, and nothing fetched
 STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
 th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
-td { white-space: nowrap; } img { max-width: 100%; height: auto; background: #fff; }
+td { white-space: nowrap; } .answers td { white-space: normal; min-width: 6rem; vertical-align: top; }
+.answers td:last-child { min-width: 24rem; } img { max-width: 100%; height: auto; background: #fff; }
 @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
 """
 
@@ -194,7 +195,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
             "arm": arm,
             "right": _shown(found.estimates[arm]),
             "points to the best": "" if arm == found.best else _points(*found.interval(arm, found.best)),
-            "seconds once": f"{costs.loc[arm, SECONDS[:2]].sum():.0f}",
+            "seconds once": f"{costs.loc[arm, SECONDS[:-1]].sum():.2g}",
             "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
             "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",
             CACHING[False]: f"{costs.loc[arm, UNCACHED]:.3g}",
@@ -205,14 +206,9 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
 
 def with_search(found: Findings) -> pd.DataFrame:
     """The costs of the first time: of every tuned arm with its search for a learning rate, on the selection seeds."""
-    settings, costs = found.experiment.params.finetuning, found.costs
-    rates = len(settings.learning_rates)
-    seeds = len(settings.selection_seeds) if rates > 1 else 0
-    tuned = costs["tuning"] > 0
-    search = seeds * tuned * (costs["writing"] + rates * costs["tuning"])
-    seconds = seeds * tuned * (costs["seconds writing"] + rates * costs["seconds tuning"])
-    added = {"once": search, "tuning": search, "seconds tuning": seconds}
-    return costs.assign(**{name: costs[name] + more for name, more in added.items()})
+    search = found.experiment.search_costs().set_index("arm").reindex(found.costs["arm"]).astype(float).fillna(0.0)
+    more = {"once": "GFLOP", "tuning": "GFLOP", "seconds tuning": "seconds"}
+    return found.costs.assign(**{name: found.costs[name] + search[of].to_numpy() for name, of in more.items()})
 
 
 def by_volume(found: Findings) -> pd.DataFrame:
@@ -236,9 +232,13 @@ def time_and_money(found: Findings) -> pd.DataFrame:
     def taken(arm: str, questions: int) -> str:
         *once, query = seconds.loc[arm]
         hours = (sum(once) + questions * query) / 3600
-        return f"{_lasting(hours)}" + ("" if price is None else f", {hours * price:,.2f}")
+        return _lasting(hours) + ("" if price is None else f", {_money(hours * price)}")
 
     return pd.DataFrame({"arm": arm, **{for_so_many(n): taken(arm, n) for n in VOLUMES}} for arm in found.not_worse)
+
+
+def _money(price: float) -> str:
+    return f"{price:,.2f}" if price >= CENT else "below 0.01"
 
 
 def _lasting(hours: float) -> str:
@@ -255,9 +255,10 @@ def break_even_lines(found: Findings) -> list[str]:
         ways = []
         for cached, way in CACHING.items():
             even = break_even(found.costs, arm, context or "", found.statistics, cached=cached)
-            count = "never" if np.isinf(even.questions) else "after {:,.0f} [{:,.0f}, {:,.0f}] questions".format(*even)
+            interval = "" if np.isnan(even.low) else f" [{even.low:,.0f}, {even.high:,.0f}]"
+            count = "never" if np.isinf(even.questions) else f"after {even.questions:,.0f}{interval} questions"
             ways.append(f"{count} with {way}")
-        lines.append(f"*{arm}* has cost less than *{context}* {', '.join(ways)}.")
+        lines.append(f"After a change *{arm}* has cost less than *{context}* {', '.join(ways)}.")
     return lines
 
 
@@ -284,7 +285,7 @@ def page(found: Findings, figure: Path | None = None) -> str:
 
 def _by_volume_lines(found: Findings) -> list[str]:
     price = found.experiment.params.price_an_hour
-    money = "" if price is None else f", and in money at {price:,.2f} an hour"
+    money = "" if price is None else f", and in money at {price:,.2f} an hour (price_an_hour in the settings)"
     return [
         f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest in GFLOP by "
         "the number of questions before the documents change. The first time a learning rate is searched; after a "
@@ -316,39 +317,44 @@ def write_report(found: Findings, markdown: str) -> str:
     """Write the page, with every answer behind it, as report.html beside the notebook's figures; returns its path."""
     file = found.experiment.output / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    appendix = f"## Every answer\n\n{_table(answers(found))}"
-    file.write_text(as_html(f"{markdown}\n\n{appendix}", TITLE), encoding="utf-8")
+    about = f"What *{found.best}* prefers, the ways that are right in every training, and passages that a search finds."
+    html = as_html(f"{markdown}\n\n## Every answer\n\n{about} What it gets wrong comes first.", TITLE)
+    file.write_text(html.replace("</body>", f"{answer_table(found)}\n</body>"), encoding="utf-8")
     return str(file)
+
+
+def answer_table(found: Findings) -> str:
+    """`answers` as HTML, in which what users wrote is text."""
+    with pd.option_context("display.max_colwidth", None):
+        return str(answers(found).to_html(index=False, border=0, classes="answers"))
 
 
 def answers(found: Findings) -> pd.DataFrame:
     """Every question with what the best arm prefers, the arms that are right, and passages that a search finds.
 
-    Questions that the best arm gets wrong come first; arms that are right in some trainings only are not named.
+    Questions that the best arm gets wrong in any training come first, with what it prefers there; arms that are right
+    in some trainings only are not named.
     """
     ((_, _, material),) = found.experiment.materials(seeds=1)
     search = Retriever(material.documents)
     asked = {question.item_id: question for question in material.questions if question.split is Split.ASKED}
-    lines = []
+    by_mean, lines = found.experiment.params.prompts.score is Score.MEAN, []
     for item, rows in found.rows.groupby("item_id", sort=False):
         question = asked[item]
-        chosen = rows[rows["arm"] == found.best].iloc[0]
         always = rows.groupby("arm")["correct"].all()
+        chosen = rows[rows["arm"] == found.best].sort_values("correct").iloc[0]
+        scores = np.divide(chosen["option_log_probs"], chosen["option_tokens"] if by_mean else 1)
         lines.append(
             {
-                "question": " ".join(question.query.split()),
+                "question": question.query,
                 "answer": " / ".join(question.true_options),
-                f"{found.best} prefers": question.options[int(np.argmax(chosen["option_log_probs"]))].strip(),
+                f"{found.best} prefers": question.options[int(np.argmax(scores))].strip(),
                 "right": ", ".join(arm for arm in found.arms if always.get(arm)),
-                "passages": " … ".join(_excerpt(document) for document in search.best(question, PASSAGES)[::-1]),
-                "_wrong": not chosen["correct"],
+                "passages": " | ".join(f"{d.file}: {d.text}" for d in search.best(question, PASSAGES)[::-1]),
+                "_wrong": not always[found.best],
             }
         )
     return pd.DataFrame(lines).sort_values("_wrong", ascending=False, kind="stable").drop(columns="_wrong")
-
-
-def _excerpt(document: Document) -> str:
-    return f"{document.file}: {textwrap.shorten(document.text, EXCERPT, placeholder=' …')}"
 
 
 def document_table(experiment: Experiment) -> pd.DataFrame:

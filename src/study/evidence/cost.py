@@ -33,8 +33,10 @@ def cost_lines(
     """The costs of one finished run, from its record and those of its generation runs.
 
     GFLOP: *once*, for generation, fine-tuning and the context; for each *query* with a cached prefix, and without
-    prompt caching. Seconds likewise.
+    prompt caching. Seconds: those of scoring are divided between the context and the questions as their GFLOP are.
     """
+    context, queries = record["context_flops"], record["questions"] * record["query_flops"]
+    share = context / (context + queries) if context else 0.0
     training = record.get("training", {})
     generated, tuning = sum(generation["flops"] for generation in generation_runs), training.get("flops", 0.0)
     return {
@@ -47,7 +49,8 @@ def cost_lines(
         UNCACHED: (record["context_flops"] + record["query_flops"]) / 1e9,
         "seconds writing": added(generation["seconds"] for generation in generation_runs),
         "seconds tuning": training.get("seconds", 0.0),
-        "seconds a query": record["scoring_seconds"] / record["questions"],
+        "seconds context": record["scoring_seconds"] * share,
+        "seconds a query": record["scoring_seconds"] * (1 - share) / record["questions"],
         "tokens learned": training.get("learned_tokens", 0),
         "peak GB": record["peak_memory_bytes"] / 1e9,
     }

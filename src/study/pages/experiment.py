@@ -33,6 +33,7 @@ from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
+from study.sums import added
 from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
@@ -204,6 +205,24 @@ class Experiment:
             for trial, record in self.finished(arms)
             if record["status"] == FINISHED
         )
+
+    def search_costs(self) -> pd.DataFrame:
+        """What the search for its learning rate cost each arm that has one: GFLOP and seconds, generation included."""
+        lines = []
+        for arm, trials in selection.selection_runs(self.params).items():
+            generations = {run.key: run for trial in trials for run in trial.generation_runs}
+            records = [
+                self.store.record(run.key) for run in (*trials, *generations.values()) if self.store.has(run.key)
+            ]
+            spent = [record.get("training", record) for record in records]
+            lines.append(
+                {
+                    "arm": arm,
+                    "GFLOP": added(each.get("flops", 0.0) for each in spent) / 1e9,
+                    "seconds": added(each.get("seconds", 0.0) for each in spent),
+                }
+            )
+        return pd.DataFrame(lines, columns=["arm", "GFLOP", "seconds"])
 
     def coverage(self, other: str) -> pd.DataFrame:
         """Questions by what the arm's text says of them: its accuracy there, and that of another arm on the same."""
