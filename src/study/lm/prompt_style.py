@@ -3,7 +3,7 @@
 import json
 from functools import cache
 
-from study.lm.hub import Pin, model_folder, pin_of, settings_in, tokenizer_in
+from study.lm.hub import model_folder, pin_of, settings_in, tokenizer_in
 from study.lm.prompts import BUNDLED, CHAT, CONSIDER, PLAIN
 from study.params import Model
 
@@ -15,11 +15,12 @@ def speaks(params: Model) -> str:
 
     A template alone does not make a chat model: it must also end its texts as the template ends a turn.
     """
-    return _speaks(params, pin_of(params))
+    pin = pin_of(params)
+    return _speaks(params, pin.model_dump_json() if pin else "")
 
 
 @cache
-def _speaks(params: Model, _pin: Pin | None) -> str:
+def _speaks(params: Model, _pin: str) -> str:
     folder = model_folder(params, weights=False)
     file = folder / "tokenizer.json"
     tokenizer = tokenizer_in(file) if file.is_file() else None
