@@ -14,6 +14,8 @@ from study.config import ParamsError
 from study.lm import fetch, hub
 from study.lm.gguf import pieces_in
 from study.lm.loading import load
+from study.lm.prompt_style import speaks
+from study.lm.prompts import PLAIN
 from study.params import Model
 from tests.conftest import english_tokenizer
 
@@ -103,6 +105,7 @@ def test_the_weights_are_those_of_the_file(pinned, written):
         load(pinned)
     said = quiet(pinned, written[0])
     assert any("unpacking" in line for line in said) and hub.verified_folder(pinned).is_dir()
+    assert speaks(pinned) == PLAIN
     model, tokenizer = load(pinned)
     found = model.get_output_embeddings().weight.detach().numpy()
     np.testing.assert_allclose(found, written[1]["output.weight"], atol=2e-3)  # of bfloat16
