@@ -35,8 +35,8 @@ STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
 th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
-td { white-space: nowrap; } .answers td { white-space: normal; min-width: 6rem; vertical-align: top; }
-.answers td:last-child { min-width: 24rem; } img { max-width: 100%; height: auto; background: #fff; }
+td { white-space: nowrap; } .answers { font-size: .8rem; }
+.answers td { white-space: normal; min-width: 5rem; vertical-align: top; } .answers td:last-child { min-width: 18rem; } img { max-width: 100%; height: auto; background: #fff; }
 @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
 """
 
@@ -195,7 +195,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
             "arm": arm,
             "right": _shown(found.estimates[arm]),
             "points to the best": "" if arm == found.best else _points(*found.interval(arm, found.best)),
-            "seconds once": f"{costs.loc[arm, SECONDS[:-1]].sum():.2g}",
+            "seconds once": f"{costs.loc[arm, SECONDS[:-1]].sum():,.0f}",
             "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
             "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",
             CACHING[False]: f"{costs.loc[arm, UNCACHED]:.3g}",
@@ -278,7 +278,7 @@ def page(found: Findings, figure: Path | None = None) -> str:
         "## Before you rely on it",
         "\n".join(f"- {line}" for line in checks(found)),
         f"Asked of `{model}`, by the likelihood of each option. Another model, other questions or longer documents may "
-        "turn the order round: run it again with yours.",
+        "change the order: run it again with yours.",
     )
     return "\n\n".join(part for part in parts if part)
 

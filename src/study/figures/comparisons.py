@@ -32,8 +32,9 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         _named_line(axis, part["chance"].mean(), "chance", rows)
         axis.set_xlim(-0.04, 1.04)
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-    diamonds = "; diamonds: documents in context" if "D" in {look.marker for look in looks.values()} else ""
-    figure.supxlabel(f"accuracy, with intervals over seeds ({_seeds(table)}){diamonds}")
+    shapes = {"D": "; diamonds: documents in context", "p": "; pentagons: retrieved"}
+    said = "".join(meaning for marker, meaning in shapes.items() if marker in {look.marker for look in looks.values()})
+    figure.supxlabel(f"accuracy, with intervals over seeds ({_seeds(table)}){said}")
     return figure
 
 

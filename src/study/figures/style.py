@@ -61,7 +61,8 @@ class Look(NamedTuple):
 def arm_look(arm: Arm) -> Look:
     """What an arm trains on decides colour, fill and dashes: its left half for local text, its right one for global.
 
-    How it does so and what it has in context decide the marker: a diamond for documents in context.
+    How it does so and what it has in context decide the marker: a diamond for documents in context, a
+    pentagon for retrieved ones.
     """
     added = set(arm.train) - {Source.DOCUMENTS, Source.REPLAY}
     text = "several" if len(added) > 1 else next(iter(added or arm.train), None)
@@ -80,6 +81,7 @@ def arm_look(arm: Arm) -> Look:
         letter_of(arm): letter_of(arm),
         "P": arm.retention,
         "X": arm.context is Context.IRRELEVANT,
+        "p": arm.context is Context.RETRIEVED,
         f"${arm.shots}$": arm.shots,
         "D": arm.context,
         "^": arm.method == "lora",
@@ -96,7 +98,6 @@ def arm_look(arm: Arm) -> Look:
 def letter_of(arm: Arm) -> str:
     """The marker of a variant: a letter, with a hat where there is a context as well, with a bar for retention."""
     letters = {
-        "b": arm.context is Context.RETRIEVED,
         "o": arm.context is Context.SUPPORTING,
         "f": arm.context is Context.FALSE,
         "s": Keep.STRICT in arm.keep and Source.ORACLE not in arm.train,
