@@ -35,8 +35,11 @@ STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
 th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: bottom; }
-td { white-space: nowrap; } .answers { font-size: .8rem; }
-.answers td { white-space: normal; min-width: 5rem; vertical-align: top; } .answers td:last-child { min-width: 18rem; } img { max-width: 100%; height: auto; background: #fff; }
+td { white-space: nowrap; }
+.answers { font-size: .8rem; }
+.answers td { white-space: normal; min-width: 5rem; vertical-align: top; }
+.answers td:last-child { min-width: 18rem; }
+img { max-width: 100%; height: auto; background: #fff; }
 @media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
 """
 
