@@ -209,6 +209,14 @@ def test_every_answer_is_shown_as_text_with_what_a_training_prefers_that_is_wron
     assert html.count("<tr") == len(table) + 1
 
 
+def test_a_question_is_shown_as_it_was_written(experiment, params):
+    found = findings(experiment)
+    plain = Experiment(small(params, prompts={"style": "plain"}), experiment.results, experiment.notebook)
+    assert plain.material("documents", 0).questions[-1].query.startswith("Question: ")
+    shown = recommend.answers(replace(found, experiment=plain))
+    assert list(shown["question"]) == list(recommend.answers(found)["question"])
+
+
 def test_what_documents_hold_never_becomes_markup():
     html = recommend.as_html("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z)", "<title>")
     assert "<script>" not in html and "&lt;script&gt;" in html and 'href="javascript' not in html

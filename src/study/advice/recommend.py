@@ -20,7 +20,7 @@ from study.evidence.stats import Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.params import Score
 from study.paths import ROOT
-from study.runs.run import DIVERGED
+from study.runs.run import DIVERGED, prompts_of
 from study.worlds.world import Kind, Split
 
 VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents change
@@ -341,7 +341,9 @@ def answers(found: Findings) -> pd.DataFrame:
     ((_, _, material),) = found.experiment.materials(seeds=1)
     search = Retriever(material.documents)
     asked = {question.item_id: question for question in material.questions if question.split is Split.ASKED}
-    by_mean, lines = found.experiment.params.prompts.score is Score.MEAN, []
+    params = found.experiment.params
+    before, after = prompts_of(params).asking("\0").split("\0")  # what the prompt adds to a question
+    by_mean, lines = params.prompts.score is Score.MEAN, []
     for item, rows in found.rows.groupby("item_id", sort=False):
         question = asked[item]
         always = rows.groupby("arm")["correct"].all()
@@ -349,7 +351,7 @@ def answers(found: Findings) -> pd.DataFrame:
         scores = np.divide(chosen["option_log_probs"], chosen["option_tokens"] if by_mean else 1)
         lines.append(
             {
-                "question": question.query,
+                "question": question.query.removeprefix(before).removesuffix(after.rstrip()),
                 "answer": " / ".join(question.true_options),
                 f"{found.best} prefers": question.options[int(np.argmax(scores))].strip(),
                 "right": ", ".join(arm for arm in found.arms if always.get(arm)),
