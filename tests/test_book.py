@@ -70,6 +70,7 @@ def test_no_number_in_prose_is_a_result(path):
     assert not re.findall(r"\b[01]\.\d+", text)
 
 
+@pytest.mark.nightly
 def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     file, params, results = study
     run = Page(notebook_path("02"), file, params, results)

@@ -117,6 +117,7 @@ def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, 
     assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
 
 
+@pytest.mark.nightly
 def test_a_job_whose_process_is_killed_is_begun_again_and_takes_no_other_with_it(params, tmp_path, monkeypatch):
     few = params.model_copy(update={"arms": {arm: params.arms[arm] for arm in ("base", "irrelevant")}})
     store = Store(tmp_path / "runs")

@@ -40,6 +40,7 @@ def published(scratch: Scratch) -> dict[str, str]:
     return {file.name: file.read_text() for file in files if file.is_file() and file.name != ".lock"}
 
 
+@pytest.mark.nightly
 def test_other_settings_go_to_a_folder_of_their_own(scratch):
     before = published(scratch)
     out = scratch.folder / "out.ipynb"

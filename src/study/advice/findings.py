@@ -54,7 +54,7 @@ class Findings:
         """Accuracy on the user's questions, by arm."""
         return {arm: accuracy(of_arm(self.rows, arm), self.statistics) for arm in self.arms}
 
-    @property
+    @cached_property
     def best(self) -> str:
         """The most accurate arm; of equal ones the first, which needs the least."""
         return max(self.arms, key=lambda arm: self.estimates[arm].value)
@@ -70,7 +70,7 @@ class Findings:
         best = self.estimates[self.best]
         return self.no_gain or best.low <= best.chance
 
-    @property
+    @cached_property
     def no_gain(self) -> bool:
         """Whether no arm is measurably better than the one without documents."""
         floor = self.untouched
