@@ -242,6 +242,7 @@ def test_a_layout_that_differs_in_its_last_digits_gives_the_same_bytes(tmp_path,
     assert "clip-path" in files[0].read_text() and files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.nightly
 def test_to_draw_again_says_what_changed(finished, monkeypatch):
     monkeypatch.setattr(draw, "drawings", lambda params: {"05_compare": [(draw.accuracy, list(ANSWERED))]})
     assert set(draw.redraw(PARAMS, finished.results).values()) == {True}

@@ -86,6 +86,7 @@ def test_true_and_agreed_text_are_what_they_say(comparisons):
     assert set(agreed["sentence"]) == {false}  # twice from one prompt is once
 
 
+@pytest.mark.nightly
 def test_half_of_the_facts_is_taught_and_nothing_is_told_of_the_other_half():
     for name in ("reversals", "semantic", "family", "syllogisms", "process"):
         material = dataset(name)
