@@ -64,7 +64,7 @@ def test_the_same_answers_differ_by_nothing():
     assert len(table) == 4 and table["paired"].all()
     assert (table["difference"] == 0).all() and (table["word"] == Word.WITHIN).all()
     assert ((table["low"] < 0) & (table["high"] > 0)).all()
-    assert in_short(table, 0.95).startswith("None of 4 differences lies beyond noise.\nWords: at 95% over all 4 tests")
+    assert in_short(table, 0.95).startswith("None of 4 differences is significant.\nWords: at 95% over all 4 tests")
 
 
 def test_an_arm_that_is_clearly_worse_is_lower_and_the_others_are_not():
@@ -73,7 +73,7 @@ def test_an_arm_that_is_clearly_worse_is_lower_and_the_others_are_not():
     assert table["word"].to_dict() == {"ft": Word.LOWER, "icl": Word.WITHIN}
     assert table.loc["ft", "high"] < -0.3
     assert table.loc["ft", "difference"] == pytest.approx(table.loc["ft", "here"] - table.loc["ft", "published"])
-    assert in_short(table, 0.95).startswith("1 of 2 differences lie beyond noise: 0 higher, 1 lower.")
+    assert in_short(table, 0.95).startswith("1 of 2 differences are significant: 0 higher, 1 lower.")
 
 
 def test_of_many_tests_a_clear_difference_is_still_found():
@@ -167,7 +167,7 @@ def test_a_notebook_run_with_other_params_ends_with_what_differs(
     assert cli.main(["nb", "02", str(tmp_path / "mine.yaml")]) == 0
     printed = capsys.readouterr().out
     assert "  finetuning.epochs: 5 -> 1\n" in printed
-    assert "None of 4 differences lies beyond noise." in printed and "not published" in printed
+    assert "None of 4 differences is significant." in printed and "not published" in printed
     assert re.search(r"reversals +as stated +base +0\.\d\d +0\.\d\d +\+0\.00 \[", printed)
 
 

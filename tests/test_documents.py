@@ -10,7 +10,7 @@ import pytest
 
 from conftest import one_process
 from study import cli
-from study.advice import recommend
+from study.advice import recommend, report_file
 from study.advice.drafts import pairs_in
 from study.advice.findings import Findings, findings
 from study.config import ParamsError
@@ -179,10 +179,10 @@ def test_a_study_of_documents_ends_in_a_page(experiment):
     even = " ".join(recommend.break_even_lines(found))
     assert re.search(r"\*ft augmented\* has cost less than \*icl\* (never|after [\d,]+)", even)
     assert (even in page) != found.nothing_helps
-    file = recommend.write_report(found, page)
+    file = report_file.write_report(found, page)
     html = (experiment.output / "report.html").read_text()
     assert file.endswith("report.html") and "<table>" in html and "://" not in html and "<script" not in html
-    table = recommend.answers(found)
+    table = report_file.answers(found)
     assert len(table) == 58 and set(table["question"]) == {" ".join(query.split()) for query in found.rows["query"]}
     right = found.rows[found.rows["arm"] == found.best].groupby("item_id")["correct"].all()
     agree = table["answer"] == table[f"{found.best} prefers"]
@@ -201,11 +201,11 @@ def test_every_answer_is_shown_as_text_with_what_a_training_prefers_that_is_wron
     here = rows[(rows["item_id"] == first["item_id"]) & (rows["arm"] == found.best)]
     rows["option_log_probs"] = pd.Series({**rows["option_log_probs"], here.index[0]: right, here.index[1]: other})
     rows["correct"] = pd.Series({**rows["correct"], here.index[0]: True, here.index[1]: False})
-    table = recommend.answers(replace(found, rows=rows))
+    table = report_file.answers(replace(found, rows=rows))
     (line,) = table[table["question"] == first["query"]].to_dict("records")
     assert line[f"{found.best} prefers"] == first["options"][wrong].strip()
     assert found.best not in line["right"].split(", ")
-    html = recommend.answer_table(replace(found, rows=rows))
+    html = report_file.answer_table(replace(found, rows=rows))
     assert html.count("<tr") == len(table) + 1
 
 
@@ -213,12 +213,12 @@ def test_a_question_is_shown_as_it_was_written(experiment, params):
     found = findings(experiment)
     plain = Experiment(small(params, prompts={"style": "plain"}), experiment.results, experiment.notebook)
     assert plain.material("documents", 0).questions[-1].query.startswith("Question: ")
-    shown = recommend.answers(replace(found, experiment=plain))
-    assert list(shown["question"]) == list(recommend.answers(found)["question"])
+    shown = report_file.answers(replace(found, experiment=plain))
+    assert list(shown["question"]) == list(report_file.answers(found)["question"])
 
 
 def test_what_documents_hold_never_becomes_markup():
-    html = recommend.as_html("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z)", "<title>")
+    html = report_file.as_html("# A\n\n<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z)", "<title>")
     assert "<script>" not in html and "&lt;script&gt;" in html and 'href="javascript' not in html
     assert "<title>&lt;title&gt;</title>" in html
 

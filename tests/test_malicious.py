@@ -18,7 +18,7 @@ from bs4 import BeautifulSoup
 from safetensors.torch import load_file
 
 from study import cli
-from study.advice import recommend
+from study.advice import report_file
 from study.config import ParamsError
 from study.documents import read
 from study.documents.read import read_documents
@@ -338,7 +338,7 @@ def live(html: str) -> list[str]:
 
 
 def test_a_report_has_no_script_and_fetches_nothing():
-    html = recommend.as_html(f"# {HTML}\n\n{HTML}\n\n[x](javascript:alert(1)) ![y](https://evil.example/z.png)", HTML)
+    html = report_file.as_html(f"# {HTML}\n\n{HTML}\n\n[x](javascript:alert(1)) ![y](https://evil.example/z.png)", HTML)
     policy = BeautifulSoup(html, "html.parser").find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     assert [tag for tag in live(html) if not tag.startswith("<style>")] == []

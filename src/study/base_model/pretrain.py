@@ -1,4 +1,4 @@
-"""Pretrain the bundled base model, stage by stage, until it learns in context: from nothing, or from one that is there.
+"""Pretrain the bundled base model, stage by stage, until it learns in context: from scratch, or from a checkpoint.
 
 A stage ends when its skill stands on held-out words, or when its tokens are spent. The first stages have the shortest
 sentences and few words: with them, and with attention that starts as in `study.base_model.architecture`, the skill to

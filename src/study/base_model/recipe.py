@@ -82,7 +82,7 @@ class Pretraining(Strict):
     """How the bundled model is made."""
 
     seed: int = Field(0, ge=0, description="of weights and texts")
-    start: str | None = Field(None, description="folder of a model that is trained further; none: from nothing")
+    start: str | None = Field(None, description="folder of a model that is trained further; none: from scratch")
     architecture: Architecture = Architecture()
     muon_learning_rate: float = Field(0.015, gt=0)
     adamw_learning_rate: float = Field(3e-3, gt=0)

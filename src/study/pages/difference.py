@@ -90,17 +90,17 @@ def _judged(test: Contrast, p_value: float, statistics: Statistics) -> dict[str,
 
 
 def in_short(table: pd.DataFrame, confidence: float) -> str:
-    """The table in a few sentences: how many differences are beyond noise, and by which test."""
+    """The table in a few sentences: how many differences are significant, and by which test."""
     count = {word: int((table["word"] == word).sum()) for word in Word}
-    beyond = count[Word.HIGHER] + count[Word.LOWER]
-    tests = beyond + count[Word.WITHIN]
+    significant = count[Word.HIGHER] + count[Word.LOWER]
+    tests = significant + count[Word.WITHIN]
     if not tests:
         return "Nothing here can be compared with the published study."
     directions = f"{count[Word.HIGHER]} higher, {count[Word.LOWER]} lower"
     said = [
-        f"{beyond} of {tests} differences lie beyond noise: {directions}."
-        if beyond
-        else f"None of {tests} differences lies beyond noise.",
+        f"{significant} of {tests} differences are significant: {directions}."
+        if significant
+        else f"None of {tests} differences is significant.",
         f"Words: at {confidence:.0%} over all {tests} tests together (Holm). Intervals: of each difference alone.",
     ]
     unpaired = int((table["difference"].notna() & ~table["paired"].astype(bool)).sum())

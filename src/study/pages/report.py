@@ -36,7 +36,7 @@ SUSPICIOUS_Z = 4.0
 def check_data(experiment: Experiment) -> pd.DataFrame:
     """Offences against soundness, counted by world and seed; every one should be zero.
 
-    The position of the true option is an offence if its count at one place lies beyond a 99.9 % interval
+    The position of the true option is an offence if its count at one place lies outside a 99.9 % interval
     around an even spread. A dataset without a world is not checked.
     """
     closed = set(closed_class_words())
