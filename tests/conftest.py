@@ -23,6 +23,7 @@ from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.base_model.tokenizer import build_tokenizer
 from study.evidence.claims import claims_of, effect_table, judge
+from study.evidence.headline import headline_table
 from study.evidence.verify import PAGE
 from study.lm.loading import attention_of
 from study.params import Params
@@ -234,6 +235,7 @@ def published(params, tmp_path_factory):
     pd.DataFrame(trials).to_csv(results / PAGE / "runs.csv", index=False)
     effects = effect_table(claims_of(small), rows, small.statistics)
     judge(claims_of(small), effects, small.statistics).to_csv(results / PAGE / "claims.csv", index=False)
+    headline_table(rows, small.statistics).assign(parameters=1e6).to_csv(results / PAGE / "headline.csv", index=False)
     return small, results
 
 

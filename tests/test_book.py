@@ -13,6 +13,8 @@ from study.advice.ask import page_about
 from study.arms import ARMS
 from study.config import ParamsError
 from study.lm.hub import model_folder
+from study.lm.scoring import score_options
+from study.pages import report
 from study.pages.execute import execute
 from study.pages.experiment import open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
@@ -68,6 +70,32 @@ def test_a_split_or_an_arm_that_a_cell_names_exists(path):
 def test_no_number_in_prose_is_a_result(path):
     text = " ".join(cell.source for cell in cells(path, "markdown"))
     assert not re.findall(r"\b[01]\.\d+", text)
+
+
+def by_hand(path) -> dict:
+    """What the cells of a notebook that load the bundled model themselves compute."""
+    found: dict = {"report": report}
+    numbers = [k for k, cell in enumerate(cells(path, "code")) if "load(Model(" in cell.source]
+    for cell in cells(path, "code")[numbers[0] : numbers[0] + 2]:
+        exec(cell.source, found)  # noqa: S102
+    return found
+
+
+def test_scores_by_hand_are_the_study_s(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = by_hand(notebook_path("02"))
+    question = found["question"]
+    (scores,) = score_options(
+        found["model"], found["tokenizer"], found["context"], [(question.query, question.options)]
+    )
+    assert list(found["scores"].values()) == pytest.approx(scores.log_probs, abs=1e-3)
+    assert max(found["scores"], key=found["scores"].get) == question.options[question.answers[0]]
+
+
+def test_steps_by_hand_teach_a_sentence(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    steps = by_hand(notebook_path("03"))["steps"]
+    assert steps[0][0] < 0.1 and steps[-1][0] > 0.9
 
 
 @pytest.mark.nightly

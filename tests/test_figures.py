@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study.arms import ARMS, Source
 from study.evidence.cost import CACHING, UNCACHED
+from study.evidence.headline import headline_table
 from study.evidence.stats import accuracy_table, difference_table
 from study.figures import captions, comparisons
 from study.figures import curves as figures
@@ -159,6 +160,22 @@ def test_the_points_drawn_are_the_numbers_published(finished):
         ]
         assert sorted(points) == pytest.approx(sorted(table["value"]))
         assert len(points) == len(table)
+
+
+def test_the_headline_has_a_bar_for_each_number_and_takes_the_strict_arm():
+    rows = answers(("icl", "ft", "ft augmented", "ft augmented strict"))
+    table = headline_table(rows, PARAMS.statistics).assign(parameters=5e6)
+    assert list(table["arm"]) == ["icl", "ft", "ft augmented strict"] * 2
+    assert list(table["question"].unique()) == ["facts as stated", "reversals"]
+    figure = comparisons.headline_figure(table, ARMS)
+    heights = [bar.get_height() for axis in figure.axes for bar in axis.patches]
+    assert heights == pytest.approx(list(table["value"]))
+    written = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert written == [f"{100 * value:.0f}" for value in table["value"]]
+    assert all(
+        f"{name} {number}" in captions.headline(table) for name, number in zip(table["method"], written, strict=True)
+    )
+    assert headline_table(rows.assign(retention=True), PARAMS.statistics).empty
 
 
 def test_a_difference_stands_on_the_side_of_the_better_arm(finished):

@@ -9,61 +9,52 @@ import pandas as pd
 import pytest
 
 from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, claims_of
+from study.evidence.headline import METHODS, shares
 from study.evidence.verify import rows_listed
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
 from study.runs.store import PUBLISHED
-from study.worlds.world import Split
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
-METHODS = ["icl", "ft", "ft augmented", "hybrid"]  # in the order of the table's columns
-QUESTIONS = {
-    "facts as stated": [Split.STATED],
-    "reversals": [Split.REVERSAL],
-    "two-step inferences": [Split.TWO_HOPS],
-    "process steps": [Split.ONE_STEP, Split.TWO_STEPS],
-}
+COLUMNS = [*dict.fromkeys(METHODS.values())]
 
 
 def percent(share: float) -> int:
     return math.floor(100 * float(share) + 0.5)
 
 
-def table_of(rows: pd.DataFrame) -> dict[str, list[int]]:
-    """Accuracy of each method on each kind of question, over all datasets and seeds, then chance; in percent."""
-    table = {}
-    for question, splits in QUESTIONS.items():
-        here = rows[rows["split"].isin(splits)]
-        accuracy = here["correct"].astype(float).groupby(here["arm"]).mean()
-        table[question] = [*(percent(accuracy[method]) for method in METHODS), percent(here["chance"].mean())]
-    return table
+def table_of(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Accuracy of each method on each kind of question, over all datasets and seeds, then chance."""
+    statistics = load_params(PARAMS / f"{PUBLISHED.name}.yaml").statistics
+    return {line[0]: line[1:] for line in shares(rows, METHODS, statistics).to_numpy().tolist()}
 
 
-def table_in(text: str) -> dict[str, list[int]]:
-    lines = re.findall(r"^\| ([a-z -]+) ((?:\| \d+ % )+)\|$", text, re.MULTILINE)
-    return {name: [int(number) for number in re.findall(r"\d+", cells)] for name, cells in lines}
+def table_in(text: str) -> dict[str, list[str]]:
+    lines = re.findall(r"^\| ([a-z ,-]+) ((?:\| \d+ % )+)\|$", text, re.MULTILINE)
+    return {name: re.findall(r"\d+%", cells.replace(" %", "%")) for name, cells in lines}
 
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    return rows_listed(PUBLISHED, METHODS)
+    return rows_listed(PUBLISHED, list(METHODS))
 
 
-def test_the_table_is_that_of_the_rows(rows):
+def test_the_table_is_that_of_the_rows_and_of_the_figure(rows):
     assert table_in(README) == table_of(rows)
+    drawn = pd.read_csv(PUBLISHED / "05_compare" / "headline.csv")
+    named = [name for name in COLUMNS if name in set(drawn["method"])]
+    assert f"| accuracy on | {' | '.join(named)} | chance |" in README
+    shown = {
+        question: [f"{value:.0%}" for value in [*part["value"], part["chance"].mean()]]
+        for question, part in drawn.groupby("question")
+    }
+    assert shown == table_in(README)
 
 
 def test_another_answer_would_change_the_table(rows):
     flipped = rows.assign(correct=~rows["correct"].astype(bool))
     assert table_in(README) != table_of(flipped)
-
-
-def test_two_step_inferences_by_dataset_are_those_of_the_rows(rows):
-    here = rows[(rows["arm"] == "ft augmented") & (rows["split"] == Split.TWO_HOPS)]
-    accuracy = here["correct"].astype(float).groupby(here["world"]).mean()
-    said = re.search(r"gets (\d+) % in syllogisms, (\d+) % in families and (\d+) % in hierarchies", PROSE)
-    assert list(map(int, said.groups())) == [percent(accuracy[name]) for name in ("syllogisms", "family", "semantic")]
 
 
 def test_verdicts_are_counted_as_published():
@@ -92,11 +83,11 @@ def test_costs_are_those_of_the_published_table():
 def test_the_size_of_the_study_and_of_its_model():
     params = load_params(PARAMS / f"{PUBLISHED.name}.yaml")
     assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 22, 3)
-    assert "Six datasets" in README and "three seeds" in README and "22 methods" in README
+    assert "Six datasets with nonsense names, three seeds, 22 methods" in PROSE
     core, full = (load_params(PARAMS / f"{name}.yaml") for name in ("default", "full"))
     assert (len(core.arms), len(core.seeds)) == (10, 3) and "six datasets, ten methods, three seeds" in README
     assert (len(full.arms), len(full.seeds)) == (44, 12) and README.count("44 methods") == 2
-    assert "twenty claims" in README and len(claims_of(full)) == 20 and "twelve fresh seeds" in README
+    assert "twenty claims" in PROSE and len(claims_of(full)) == 20 and "twelve fresh seeds" in README
     assert set(core.seeds) < set(full.seeds) and all(full.arms[name] == arm for name, arm in core.arms.items())
     assert core.finetuning == full.finetuning
     with (RESULTS / "base_model" / "model.safetensors").open("rb") as file:

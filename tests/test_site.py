@@ -77,6 +77,15 @@ def test_a_row_that_changes_changes_the_page(site):
         parts.claims_table(fresh)
 
 
+def test_the_headline_is_that_of_the_rows_or_none(site):
+    shown = parts.headline(site)
+    assert "**" in shown and "million parameters" in parts.model(site)
+    for arm in ("icl", "ft"):
+        change_a_row(site, arm)
+    with pytest.raises(ParamsError, match=r"headline\.csv: the rows give other numbers"):
+        parts.headline(Published(site.params, site.results))
+
+
 def test_a_verdict_that_does_not_follow_is_not_shown(site):
     file = site.results / PAGE / "claims.csv"
     file.write_text(file.read_text().replace(",inconclusive", ",supported", 1))

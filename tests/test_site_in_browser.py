@@ -100,8 +100,8 @@ def test_a_page_can_be_read_on_a_phone(name, open_page):
     assert serious(page) == []
 
 
-@pytest.mark.parametrize("width", [700, 1011, 1073, 1135, 1331, 1385, 1438])
-@pytest.mark.parametrize("name", ["index.html", *(name for name in PAGES if name.endswith("05_compare.html"))])
+@pytest.mark.parametrize("width", [320, 360, 412, 700, 1011, 1073, 1135, 1331, 1385, 1438, 1920, 2560])
+@pytest.mark.parametrize("name", ["index.html", "calculator.html", "claims.html", "notebooks/05_compare.html"])
 def test_a_page_is_no_wider_than_the_window(name, width, open_page):
     page = open_page(name, {"width": width, "height": 900})
     box = page.locator(".content").bounding_box()
@@ -119,7 +119,7 @@ def test_the_search_finds_pages(open_page):
 
 
 def test_a_table_sorts_by_a_click_or_a_key(open_page):
-    page = open_page("index.html")
+    page = open_page("claims.html")
     table = page.locator("table", has_text="what is claimed")
     column = "td:first-child"
     assert [int(text) for text in table.locator(column).all_inner_texts()] == list(range(1, 18))
@@ -131,10 +131,50 @@ def test_a_table_sorts_by_a_click_or_a_key(open_page):
     assert verdicts == sorted(verdicts)
 
 
-def test_the_front_page_shows_the_verdicts_of_the_rows(open_page):
-    published = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")
-    shown = [text.strip() for text in open_page("index.html").locator("td .verdict").all_inner_texts()]
-    assert shown == list(published["verdict"])
+def test_the_verdicts_are_those_of_the_rows(open_page):
+    published = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
+    table = open_page("claims.html").locator("table", has_text="what is claimed")
+    assert [text.strip() for text in table.locator(".verdict").all_inner_texts()] == list(published)
+    said = open_page("index.html").locator("p", has_text="claims:").inner_text()
+    assert all(f"{count} {name}" in said for name, count in published.value_counts().items())
+
+
+def test_the_front_page_begins_with_the_figure_the_model_and_the_table(open_page):
+    page = open_page("index.html", NARROW)
+    assert page.locator("figure img").first.bounding_box()["y"] < 1.2 * NARROW["height"]
+    headline = pd.read_csv(PUBLISHED / "05_compare" / "headline.csv")
+    assert f"{headline['parameters'].max() / 1e6:.3g} million parameters" in page.locator("article").inner_text()
+    cells = page.locator("table", has_text="facts as stated").locator("td strong").all_inner_texts()
+    assert cells == [f"{100 * value:.0f}" for value in headline["value"]]
+
+
+def test_the_calculator_says_what_the_prices_come_to(open_page):
+    page = open_page("calculator.html")
+
+    def row(method: str) -> list[str]:
+        cells = page.locator(".calculator tr", has=page.locator(f"th:text-is('{method}')")).locator("td")
+        return cells.all_inner_texts()
+
+    given = {"documents": 1000, "document": 100, "question": 10, "answer": 1, "questions": 2000, "updates": 3}
+    prices = {"read": 2, "cached": 1, "written": 4, "trained": 8}  # for a million tokens
+    for name, value in (given | prices).items():
+        page.fill(f".calculator input[name={name}]", str(value))
+    each = (1000 * 1 + 10 * 2 + 1 * 4) / 1e6
+    once = 1000 * 2 / 1e6
+    assert [float(text.strip("$")) for text in row("in context")[1:4]] == pytest.approx(
+        [once, 1000 * each, 3 * once + 2000 * each], rel=0.01
+    )
+    page.uncheck(".calculator input[name=caching]")
+    assert float(row("in context")[1].strip("$")) == 0 and row("in context")[4] == ""
+    each_uncached, tuned = (1010 * 2 + 4) / 1e6, (10 * 2 + 4) / 1e6
+    assert float(row("in context")[2].strip("$")) == pytest.approx(1000 * each_uncached, rel=0.01)
+    training = 5 * 1000 * 8 / 1e6  # five passes
+    assert [float(text.strip("$")) for text in row("fine-tuned")[1:3]] == pytest.approx(
+        [training, 1000 * tuned], rel=0.01
+    )
+    assert float(row("fine-tuned")[4].removeprefix("from ")) == pytest.approx(
+        training / (each_uncached - tuned), rel=0.1
+    )
 
 
 def test_the_explorer_shows_the_rows(open_page):

@@ -3,10 +3,11 @@
 import html
 import inspect
 import json
+import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 import yaml
+from study_calculator import calculator
 from study_explorer import described
 from study_published import Published
 
@@ -28,8 +30,10 @@ from study.evidence.claims import (
     Claim,
     claims_of,
 )
+from study.evidence.headline import METHODS
 from study.help import settings_of
 from study.pages.page import notebook_path
+from study.params import BUNDLED
 from study.paths import ROOT
 from study.runs.run import prepare
 from study.worlds.world import Split, World
@@ -70,6 +74,12 @@ def escaped(value: object) -> str:
 def interval(value: float, low: float, high: float) -> str:
     """A signed effect with its interval, with true minus signs."""
     return f"{value:+.2f} [{low:+.2f},{_NO_BREAK}{high:+.2f}]".replace("-", "\N{MINUS SIGN}")
+
+
+def percent(line: Mapping[Hashable, Any] | pd.Series) -> str:
+    """An accuracy with its interval, in percent."""
+    value, low, high = (f"{100 * line[name]:.0f}" for name in ("value", "low", "high"))
+    return f"**{value}** [{low},{_NO_BREAK}{high}]"
 
 
 def table(lines: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
@@ -205,6 +215,61 @@ def verdicts(published: Published) -> str:
     return table(lines, ["verdict", "meaning", f"of {len(published.claims)} claims"])
 
 
+def verdict_counts(published: Published) -> str:
+    """How many claims got which verdict, in a sentence."""
+    counts = published.claims["verdict"].value_counts()
+    said = ", ".join(f"{counts.get(name, 0)} {verdict(name)}" for name in MEANINGS if counts.get(name, 0))
+    return f"Of {len(published.claims)} claims: {said}."
+
+
+def model(published: Published) -> str:
+    """Which model the numbers are from, on how many datasets and seeds."""
+    size = published.headline["parameters"].max() / 1e6
+    params = published.params
+    name = "a model pretrained here on synthetic data" if params.model.name == BUNDLED else escaped(params.model.name)
+    return (
+        f"All numbers are from {name}, of **{size:,.3g} million parameters**, on {len(params.world_names)} datasets, "
+        f"{len(params.seeds)} seeds and {len(params.arms)} methods."
+    )
+
+
+def headline(published: Published) -> str:
+    """The main methods on the main kinds of questions, with intervals."""
+    found = published.headline
+    methods = list(dict.fromkeys(found["method"]))
+    cells = {(line["question"], line["method"]): percent(line) for line in found.to_dict("records")}
+    lines = [
+        [question, *(cells.get((question, method), "") for method in methods), f"{100 * part['chance'].mean():.0f}"]
+        for question, part in found.groupby("question", sort=False)
+    ]
+    return table(lines, ["accuracy in % on", *methods, "chance"])
+
+
+def which(published: Published) -> str:
+    """Accuracy of each method on inferences, and from how many questions on it costs less than all in context."""
+    found = published.table("06_mechanism_and_cost/cost_accuracy").drop_duplicates(["arm", "context"])
+    lines = []
+    for arm, part in found[found["arm"].isin(list(METHODS))].groupby("arm", sort=False):
+        lines.append([METHODS[arm], percent(part.iloc[0]), *map(_pays, part["pays from"])])
+    ways = [f"costs less than in context, {way}" for way in dict.fromkeys(found["context"])]
+    return table(lines, ["method", "accuracy in % on inferences", *ways])
+
+
+def _pays(questions: float) -> str:
+    if pd.isna(questions) or questions == math.inf:
+        return "never"
+    return f"from {float(f'{questions:.2g}'):,.0f} questions on" if questions else ""
+
+
+def citation(published: Published) -> str:
+    """How to cite the repository, in BibTeX."""
+    about = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = " and ".join(f"{{{author['name']}}}" for author in about["authors"])
+    lines = {"title": about["title"], "author": authors, "version": about["version"]}
+    fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in lines.items())
+    return f"```bibtex\n@software{{in_context_or_finetuning,\n{fields}\n}}\n```"
+
+
 def datasets(published: Published) -> str:
     """What each dataset is, with a link to its page."""
     lines = [[f"[{name}]({DATASETS}/{name}.md)", escaped(_about(name)[0])] for name in published.params.world_names]
@@ -318,7 +383,9 @@ def _cost_table(name: str, published: Published) -> str:
     return plain_table(published.table(f"06_mechanism_and_cost/{name}"))
 
 
+_FRONT = (headline, model, verdict_counts, which)
+_PARTS = (*_FRONT, claims_table, claim_sections, verdicts, calculator, citation, datasets, settings, arms)
 PARTS: dict[str, Callable[[Published], str]] = {
-    **{part.__name__: part for part in (claims_table, claim_sections, verdicts, datasets, settings, arms)},
+    **{part.__name__: part for part in _PARTS},
     **{name: partial(_cost_table, name) for name in ("mean_costs", "break_even", "decisions")},
 }

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from study.config import ParamsError
 from study.evidence.claims import CONTRADICTED
-from study.evidence.stats import accuracy_table
-from study.evidence.verify import published_rows, verify
+from study.evidence.headline import headline_table
+from study.evidence.stats import Estimate, accuracy_table
+from study.evidence.verify import PAGE, published_rows, verify
 from study.params import Params
 from study.paths import shown
 
@@ -66,6 +68,19 @@ class Published:
     def effects(self) -> pd.DataFrame:
         """Every test of every claim, as `claims.effect_table` gives it."""
         return self.judged[0]
+
+    @cached_property
+    def headline(self) -> pd.DataFrame:
+        """The main methods on the main kinds of questions, computed from the rows.
+
+        Raises:
+            ParamsError: if the published figure shows other numbers.
+        """
+        found, drawn = headline_table(self.rows, self.params.statistics), self.table(f"{PAGE}/headline")
+        ours, theirs = (table[list(Estimate._fields)].to_numpy(float) for table in (found, drawn))
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
+            raise ParamsError(f"{PAGE}/headline.csv: the rows give other numbers; `make reproduce` makes it again")
+        return drawn
 
     def accuracy(self, world: str) -> pd.DataFrame:
         """Accuracy with interval and chance of every arm on a dataset, by split."""

@@ -19,7 +19,7 @@ from study.config import ParamsError, named_file, refuse_another_checkout
 from study.lm.fetch import ensure
 from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
-from study.pages.terminal import TO_RUN, accuracy_summary, show_cautions, show_pages, show_units
+from study.pages.terminal import TO_RUN, show_accuracy, show_cautions, show_pages, show_units
 from study.params import Model, Params, load_params
 from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runs.run import DIVERGED, Run
@@ -151,7 +151,7 @@ def reproduce(study: Study = "default") -> int:
         executed += 1
     if executed:
         print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
-        print(accuracy_summary(runs[0].params, runs[0].results))
+        show_accuracy(runs[0].params, runs[0].results)
         _beside_the_published(runs[0].params, runs[0].results)
     else:
         folder = shown(runs[0].results)

@@ -26,6 +26,19 @@ def _deduced(table: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     return ("what documents do not state", part) if len(part) else ("all splits", table)
 
 
+def headline(table: pd.DataFrame) -> str:
+    """Of `comparisons.headline_figure`."""
+    said = [
+        f"{question}: " + ", ".join(f"{line.method} {100 * line.value:.0f}" for line in part.itertuples())
+        for question, part in table.groupby("question", sort=False)
+    ]
+    return (
+        f"Accuracy in % of each method (bars, with intervals) on each kind of question (panels), for a model of "
+        f"{table['parameters'].max() / 1e6:,.3g} million parameters. {'; '.join(said)}. "
+        f"Chance is {100 * table['chance'].mean():.0f} on average."
+    )
+
+
 def accuracy(table: pd.DataFrame) -> str:
     """Of `comparisons.accuracy_by_arm`."""
     of, part = _deduced(table)

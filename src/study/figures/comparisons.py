@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from study.arms import Arm
 from study.figures import style
@@ -22,6 +23,36 @@ GROUPS = {
     (False, False): "neither",
     (False, True): "a false one\nalone",
 }
+
+
+def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
+    """Of `headline.headline_table`: a panel for each kind of question, a bar for each method; to be read on a phone."""
+    methods = dict(zip(table["method"], table["arm"], strict=True))
+    questions = list(dict.fromkeys(table["question"]))
+    columns = min(3, len(questions))
+    rows = -(-len(questions) // columns)
+    figure, axes = style.subplots(rows, columns, 5.6, 0.8 + 1.75 * rows, sharey=True)
+    for axis in axes.flat[len(questions) :]:
+        axis.set_visible(False)
+    for axis, question in zip(axes.flat, questions, strict=False):
+        here = table[table["question"] == question]
+        for line in here.to_dict("records"):
+            place = list(methods).index(line["method"])
+            axis.bar(place, line["value"], 0.84, **style.bar(arms[line["arm"]]))
+            axis.plot([place, place], [line["low"], line["high"]], color=style.BLACK, linewidth=1)
+            axis.text(place, line["high"] + 0.03, f"{100 * line['value']:.0f}", ha="center", fontsize=style.LARGE)
+        axis.axhline(here["chance"].mean(), **style.CHANCE)
+        axis.set_title(question.replace(", ", ",\n"), fontsize=style.LARGE, pad=4)
+        axis.set_xticks([])
+        axis.set_xlim(-0.6, len(methods) - 0.4)
+        axis.set_ylim(0, 1.17)
+        axis.set_yticks([0, 0.5, 1], ["0", "50", "100 %"])
+    handles = [Patch(label=name, **style.bar(arms[arm])) for name, arm in methods.items()]
+    columns = 2 + len(methods) % 2
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.2, fontsize=style.LARGE)
+    model = f"a model of {table['parameters'].max() / 1e6:,.3g} million parameters, {_seeds(table)}"
+    figure.supxlabel(f"accuracy in % with intervals, chance dotted: {model}", fontsize=style.MIDDLE)
+    return figure
 
 
 def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:

@@ -95,6 +95,14 @@ def arm_look(arm: Arm) -> Look:
     return Look(color, next((marker for marker, holds in marks.items() if holds), "o"), fill, dash)
 
 
+def bar(arm: Arm) -> dict[str, Any]:
+    """How an arm's bar is filled: hollow without training, hatched with a context besides."""
+    look = arm_look(arm)
+    hatch = "////" if arm.train and arm.context else "...." if arm.context is Context.RETRIEVED else ""
+    solid = arm.train and not hatch
+    return {"facecolor": look.color if solid else "white", "edgecolor": look.color, "hatch": hatch, "linewidth": 1.5}
+
+
 def letter_of(arm: Arm) -> str:
     """The marker of a variant: a letter, with a hat where there is a context as well, with a bar for retention."""
     letters = {

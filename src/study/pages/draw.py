@@ -13,6 +13,8 @@ from study.base_model.history import has_history, shipped_checks
 from study.digest import sha256_of
 from study.evidence.claims import claims_of, effect_table, judge
 from study.evidence.cost import cost_accuracy as cost_accuracy_table
+from study.evidence.headline import METHODS as HEADLINE
+from study.evidence.headline import headline_table
 from study.evidence.stats import difference_table
 from study.figures import captions, comparisons, pictures
 from study.figures import curves as figures
@@ -72,6 +74,16 @@ def _draw(
     if len(table):
         figure = picture(table, experiment.params.arms, *other)
         experiment.publish(name, figure, table, caption(table, *other))
+
+
+def headline(experiment: Experiment) -> None:
+    """The main methods on the main kinds of questions."""
+    arms = [arm for arm in HEADLINE if arm in experiment.params.arms]
+    rows = experiment.rows(arms)
+    table = headline_table(rows, experiment.params.statistics) if len(rows) else rows
+    if len(table):
+        table["parameters"] = max(record.get("parameters", 0) for _, record in experiment.finished(arms))
+        _draw(experiment, "headline", table, comparisons.headline_figure, captions.headline)
 
 
 def accuracy(experiment: Experiment, arms: list[str], name: str = "accuracy") -> None:
@@ -188,6 +200,7 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
         "03_finetune": [(losses, tuned), (accuracy, [*in_context_arms(params), *tuned])],
         "04_augmented_finetune": [(augmentation,), (accuracy, [*tuned, *augmented]), (losses, augmented)],
         "05_compare": [
+            (headline,),
             (accuracy, main_arms(params)),
             (accuracy, ["ft", "ft augmented", *control_arms(params)], "controls"),
             (accuracy, ["icl", "hybrid", *context_arms(params)], "contexts"),

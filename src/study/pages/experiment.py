@@ -15,7 +15,7 @@ import pandas as pd
 from datasets import Dataset as Table
 from filelock import BaseFileLock
 from IPython.core.getipython import get_ipython
-from IPython.display import publish_display_data
+from IPython.display import HTML, publish_display_data
 from matplotlib.figure import Figure
 
 from study.config import ParamsError, refuse_another_checkout
@@ -28,6 +28,7 @@ from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
 from study.pages.page import own_results
+from study.pages.tables import folded, show_plainly
 from study.params import Params, load_params
 from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
@@ -69,8 +70,8 @@ class Experiment:
         """The arms that this notebook runs."""
         return arms_of(self.notebook, self.params)
 
-    def provenance(self) -> pd.DataFrame:
-        """What is about to be run, as a table."""
+    def provenance(self) -> HTML:
+        """What is about to be run, as a table that a click opens."""
         model, tuning, told = self.params.model, self.params.finetuning, self.params.prompts
         rows = {
             "worlds": ", ".join(self.params.world_names),
@@ -85,7 +86,7 @@ class Experiment:
             "params SHA-256": content_hash(self.params.plain())[:16],
             "results": shown(self.results),
         }
-        return pd.DataFrame({"value": rows})
+        return folded(f"Model, settings and seeds: {shown(self.results)}", pd.DataFrame({"value": rows}))
 
     def material(self, world: str, seed: int) -> Dataset:
         """The documents and questions of one seed."""
@@ -344,7 +345,8 @@ def open_experiment(params_file: str, results: str, notebook: str) -> Experiment
     """
     refuse_another_checkout(Path.cwd())
     os.chdir(ROOT)
-    pd.set_option("display.max_colwidth", None)  # sentences are shown whole
+    if shell := get_ipython():
+        show_plainly(shell)
     file, folder = (Path(os.path.normpath(ROOT / given)) for given in (params_file, results))
     params = load_params(file)
     if os.environ.get(HELD) != str(folder):

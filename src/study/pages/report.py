@@ -5,15 +5,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
 from study.evidence.cost import CACHING, break_even, recommended
+from study.evidence.headline import shares
 from study.evidence.power import power_table
 from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
-from study.runs.run import prompts_of
+from study.pages.tables import folded
+from study.params import Params
+from study.runs.run import prepare, prompts_of
 from study.sums import added
 from study.worlds import closed_class_words
 from study.worlds.logic import Derivation, Fact
@@ -31,6 +35,34 @@ OFFENCES = [
 PLANNED = 12  # seeds of the published study
 # The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
 SUSPICIOUS_Z = 4.0
+
+
+def in_short(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
+    """Accuracy of some arms, those in the study, on the main kinds of questions, in percent, with chance beside it."""
+    rows = experiment.rows([arm for arm in arms if arm in experiment.params.arms])
+    return shares(rows, arms, experiment.params.statistics)
+
+
+def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.DataFrame:
+    """What a fine-tuned arm gains where its text has the answer, loses on other documents, and when it pays."""
+    rows, lines = experiment.rows(), []
+    coverage = experiment.coverage("ft")
+    for has, word in ((True, "has"), (False, "lacks")):
+        here = (
+            coverage[(coverage["arm"] == arm) & (coverage["text has the answer"] == has)] if len(coverage) else coverage
+        )
+        if len(here):
+            mine, plain = (np.average(here[column], weights=here["items"]) for column in ("value", "accuracy of ft"))
+            said = f"accuracy on inferences whose answer its text {word}"
+            lines.append([said, f"{mine:.0%}", f"ft: {plain:.0%}"])
+    retention = rows[rows["retention"]].groupby("arm")["correct"].mean() if len(rows) else pd.Series()
+    if {f"{arm} retention", "icl retention"} <= set(retention.index):
+        mine, untuned = retention[f"{arm} retention"], retention["icl retention"]
+        lines.append(["accuracy with other documents in context", f"{mine:.0%}", f"icl: {untuned:.0%}"])
+    if {arm, "icl"} <= set(rows["arm"]):
+        even = break_evens(experiment, [arm], "icl").iloc[0]
+        lines += [[f"questions after which it has cost less, {way}", even[way], "icl"] for way in CACHING.values()]
+    return pd.DataFrame(lines, columns=["", arm, "compared with"])
 
 
 def check_data(experiment: Experiment) -> pd.DataFrame:
@@ -218,13 +250,23 @@ def example_prompt(experiment: Experiment) -> str:
     return f"{context.rstrip()} {question.query}\n" + "\n".join(f"   {option.strip()}" for option in question.options)
 
 
-def against_chance(experiment: Experiment, rows: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """Accuracy of one arm with its interval, and whether that holds chance."""
+def example() -> tuple[str, Question, str]:
+    """In the bundled model's wording: documents as a context, a reversal, and the sentence that it reverses."""
+    params = Params()
+    material = prepare(params, "reversals", 0)
+    question = next(q for q in material.questions if q.split is Split.REVERSAL)
+    texts = [document.text for document in material.documents]
+    return f"{prompts_of(params).in_context(texts)} ", question, question.supports[0]
+
+
+def against_chance(experiment: Experiment, rows: pd.DataFrame, arm: str) -> HTML:
+    """In how many splits the interval of one arm holds chance; the accuracies folded away."""
     if arm not in set(rows["arm"]):
-        return pd.DataFrame({"note": [f"the arm {arm!r} is not in this study"]})
+        return HTML(f"The arm {arm} is not in this study.")
     table = experiment.accuracy(rows[rows["arm"] == arm])
     table["holds chance"] = (table["low"] <= table["chance"]) & (table["chance"] <= table["high"])
-    return table.round(3)
+    said = f"{arm}: the interval holds chance in {table['holds chance'].sum()} of {len(table)} splits"
+    return folded(said, table.round(3))
 
 
 def example_inferences(experiment: Experiment) -> pd.DataFrame:
@@ -344,12 +386,3 @@ def decisions(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
         return rows
     volumes = (1, 100, 10_000, 1_000_000)  # questions
     return recommended(rows, experiment.costs(), arms, volumes, experiment.params.statistics).round(3)
-
-
-def wide_accuracy(experiment: Experiment, rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy with interval, arms as columns."""
-    table = experiment.accuracy(rows)
-    table["text"] = _with_intervals(table[["value", "low", "high"]], ".2f")
-    wide = table.pivot_table("text", ["world", "split"], "arm", aggfunc="first", sort=False)
-    wide["chance"] = table.groupby(["world", "split"])["chance"].first().round(3)
-    return wide[[*(arm for arm in experiment.params.arms if arm in wide), "chance"]]

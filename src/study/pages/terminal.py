@@ -118,15 +118,15 @@ def show_cautions(params: Params) -> None:
         )
 
 
-def accuracy_summary(params: Params, results: Path) -> str:
-    """Accuracy by arm and split as text."""
+def show_accuracy(params: Params, results: Path) -> None:
+    """Print the accuracy of the main methods on the main kinds of questions, and where the rest is."""
+    from study.evidence.headline import METHODS, shares
     from study.runs.runner import evaluation_runs_of, rows_of
 
     store = store_of(results)
-    rows = rows_of(evaluation_runs_of(params, store), store)
-    if rows.empty:
-        return "no finished runs"
-    mean = rows.pivot_table("correct", ["world", "split"], "arm", sort=False)
-    table = mean.reindex(columns=[arm for arm in params.arms if arm in mean.columns])
-    table["chance"] = rows.groupby(["world", "split"])["chance"].mean()
-    return f"\naccuracy, seeds {', '.join(map(str, params.seeds))}\n{table.round(2).to_string()}"
+    rows = rows_of(evaluation_runs_of(params, store, [arm for arm in METHODS if arm in params.arms]), store)
+    table = shares(rows, METHODS, params.statistics)
+    if len(table):
+        title = f"accuracy, seeds {', '.join(map(str, params.seeds))}"
+        show_table(list(table.columns), table.fillna("").to_numpy().tolist(), title=title)
+    print(f"all of it, with intervals: {shown(results / '05_compare.ipynb')}")

@@ -1,0 +1,69 @@
+"""The study in one table: accuracy of the main methods on the main kinds of questions."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pandas as pd
+
+from study.evidence.stats import Estimate, accuracy
+from study.params import Statistics
+from study.sums import added
+from study.worlds.world import Split
+
+METHODS = {  # by arm; of an arm and its strict form the strict one, whose text holds no test question
+    "icl": "in context",
+    "retrieved": "retrieved passages",
+    "ft": "fine-tuned",
+    "ft augmented strict": "fine-tuned + inferences",
+    "ft augmented": "fine-tuned + inferences",
+    "hybrid": "both",
+}
+# Of each kind of question its splits, and its datasets where it is not of all.
+QUESTIONS: dict[str, tuple[Sequence[Split], Sequence[str]]] = {
+    "facts as stated": ([Split.STATED], ()),
+    "reversals": ([Split.REVERSAL], ()),
+    "process steps": ([Split.ONE_STEP, Split.TWO_STEPS], ()),
+    "two steps, syllogisms": ([Split.TWO_HOPS], ["syllogisms"]),
+    "two steps, families": ([Split.TWO_HOPS], ["family"]),
+    "two steps, hierarchies": ([Split.TWO_HOPS], ["semantic"]),
+}
+
+
+def headline_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
+    """One line for each kind of question and method that has rows, in the order of both.
+
+    Returns:
+        columns question, method, arm, and those of `stats.Estimate`.
+    """
+    lines = (
+        {"question": question, "method": METHODS[arm], "arm": arm, **accuracy(part, statistics)._asdict()}
+        for question, here in kinds_of(rows)
+        for arm, part in here.groupby("arm", sort=False)
+        if arm in METHODS
+    )
+    table = pd.DataFrame(lines, columns=["question", "method", "arm", *Estimate._fields])
+    table = table.sort_values("arm", key=lambda arms: arms.map(list(METHODS).index), kind="stable")
+    table = table.drop_duplicates(["question", "method"])
+    order = table["question"].map(list(QUESTIONS).index)
+    return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def shares(rows: pd.DataFrame, arms: Iterable[str], statistics: Statistics) -> pd.DataFrame:
+    """Accuracy of those of some arms that have rows, in percent: a line for each kind of question, with chance."""
+    lines = []
+    for question, here in kinds_of(rows):
+        parts = dict(iter(here.groupby("arm")))
+        found = {arm: accuracy(parts[arm], statistics) for arm in arms if arm in parts}
+        if found:
+            values = {arm: estimate.value for arm, estimate in found.items()}
+            values["chance"] = added(estimate.chance for estimate in found.values()) / len(found)
+            lines.append({"accuracy on": question, **{name: f"{value:.0%}" for name, value in values.items()}})
+    return pd.DataFrame(lines)
+
+
+def kinds_of(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each kind of question that has any; questions about another dataset (retention) are none."""
+    for question, (splits, worlds) in QUESTIONS.items():
+        here = rows[rows["split"].isin(splits) & ~rows["retention"]]
+        here = here[here["world"].isin(worlds)] if worlds else here
+        if len(here):
+            yield question, here
