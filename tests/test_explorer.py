@@ -8,7 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
-from study_explorer import write_explorer
+from study_explorer import start_of, write_explorer
 
 from study.arms import Source
 from study.config import ParamsError
@@ -224,3 +224,13 @@ def test_the_page_has_every_part_that_its_script_fills():
     assert re.findall(r'"(\w+)"', parts) and all(f'class="explorer-{p}"' in page for p in re.findall(r'"(\w+)"', parts))
     fields = re.search(r"FIELDS = \[(.*)\]", script)[1]
     assert set(re.findall(r'name="(\w+)"', page)) == set(re.findall(r'"(\w+)"', fields)) - {"item"}
+
+
+def test_it_opens_on_a_reversal_that_inferences_teach():
+    def answered(item, *right):
+        common = {"world": "family", "seed": 3, "item_id": item, "split": "reversal", "retention": False}
+        return [{**common, "arm": arm, "correct": ok} for arm, ok in zip(("ft", "ft augmented"), right, strict=True)]
+
+    rows = [*answered("a", True, True), *answered("b", False, False), *answered("c", False, True)]
+    start = {"world": "family", "seed": "3", "arm": "ft", "split": "reversal", "item": "c"}
+    assert start_of(pd.DataFrame(rows)) == start and start_of(pd.DataFrame(rows[:4])) == {}

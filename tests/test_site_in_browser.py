@@ -177,6 +177,16 @@ def test_the_calculator_says_what_the_prices_come_to(open_page):
     )
 
 
+def test_the_explorer_opens_on_a_reversal_that_inferences_teach(open_page):
+    page = open_page("explorer.html")
+    page.wait_for_selector(".explorer-question td")
+    assert page.locator("select[name=arm]").input_value() == "ft"
+    assert page.locator("select[name=split]").input_value() == "reversal"
+    assert "wrong" in page.locator(".explorer-question p").first.inner_text()
+    taught = page.locator(".explorer-question tr", has=page.get_by_role("button", name="ft augmented", exact=True))
+    assert taught.get_by_label("right:").count() == 1
+
+
 def test_the_explorer_shows_the_rows(open_page):
     rows = published_rows(PUBLISHED)
     row = rows[(rows["world"] == "family") & (rows["seed"] == 1) & (rows["arm"] == "icl")].iloc[7]

@@ -22,7 +22,7 @@ from study.runs.run import FINISHED, GENERATED, generation_keys, likeliest, prep
 from study.runs.store import Store
 from study.runs.training_text import SAME_DIRECTION, answers_in_text
 from study.worlds.logic import Fact
-from study.worlds.world import World
+from study.worlds.world import Split, World
 
 TEXTS = {
     Source.DOCUMENTS: "documents",
@@ -84,10 +84,24 @@ def columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def index_of(params: Params, rows: pd.DataFrame) -> dict[str, Any]:
-    """What there is: worlds with their seeds, and what each arm is."""
+    """What there is, worlds with their seeds and arms, and what is shown first."""
     seeds = rows.groupby("world", sort=False)["seed"].unique()
     worlds = [{"name": world, "seeds": sorted(map(int, found))} for world, found in seeds.items()]
-    return {"worlds": worlds, "arms": {name: described(arm) for name, arm in params.arms.items()}}
+    arms = {name: described(arm) for name, arm in params.arms.items()}
+    return {"worlds": worlds, "arms": arms, "start": start_of(rows)}
+
+
+def start_of(rows: pd.DataFrame) -> dict[str, str]:
+    """What is shown first: a reversal that fine-tuning on documents fails and fine-tuning on inferences gets."""
+    question = ["world", "seed", "item_id"]
+    asked = rows[(rows["split"] == Split.REVERSAL) & ~rows["retention"]].set_index(question)
+    right = {arm: asked[asked["arm"] == arm]["correct"].astype(bool) for arm in ("ft", "ft augmented")}
+    telling = pd.concat(right, axis=1).dropna()
+    telling = telling[~telling["ft"].astype(bool) & telling["ft augmented"].astype(bool)]
+    if telling.empty:
+        return {}
+    world, seed, item = telling.index[0]
+    return {"world": world, "seed": str(seed), "arm": "ft", "split": str(Split.REVERSAL), "item": item}
 
 
 def described(arm: Arm) -> dict[str, Any]:

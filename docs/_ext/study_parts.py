@@ -172,7 +172,8 @@ def _claim_section(claim: Claim, declared: dict[str, object], judged: pd.Series,
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
             f"{verdict(judged['verdict'])} {_corrected(judged)}Contradicted if {escaped(claim.contradicted_if)}. "
             f"Shown in notebook {section_of(claim.number)}.",
-            table([_effect(line) for line in part.to_dict("records")], columns)
+            f"<details><summary>{len(part)} effects</summary>\n\n"
+            f"{table([_effect(line) for line in part.to_dict('records')], columns)}\n\n</details>"
             if len(part)
             else "No method of this study tests it.",
             f"<details><summary>As it was declared before the run</summary>\n\n````yaml\n{text}````\n\n</details>",

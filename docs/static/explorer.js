@@ -97,6 +97,7 @@ var explorerData = {};
   async function show() {
     try {
       await load("index.js");
+      if (!state.world) state = { ...explorerIndex.start, ...state };
       const worlds = explorerIndex.worlds;
       state.world = among(
         worlds.map((world) => world.name),
@@ -291,7 +292,7 @@ var explorerData = {};
         const best = Math.max(...question.answers.map((answer) => logProbs[question.number][answer]));
         const button = make("button", { type: "button" }, name);
         button.addEventListener("click", async () => {
-          await change({ arm: name }); // the table is made anew
+          await change({ arm: name }); // the table is made again
           article.querySelector("[aria-current] button")?.focus();
         });
         return make(
