@@ -52,6 +52,7 @@ TAKES_soak := MINUTES STUDY REFERENCE EXECUTOR
 TAKES_fuzz := TARGET SECONDS
 TAKES_site := STUDY
 TAKES_site-test := ONLY
+TAKES_article := STUDY
 GOALS := $(or $(MAKECMDGOALS),$(.DEFAULT_GOAL))
 TAKEN := $(sort $(TAKES) $(foreach goal,$(GOALS),$(TAKES_$(goal))))
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -90,7 +91,7 @@ OF_STUDY := $(if $(filter command line environment,$(origin STUDY)),--study "$(S
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
 export EXECUTOR REMOTE_STORE
 
-.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify pack documents fetch base-model base-report bench chaos soak fuzz site site-test lab lock licences audit lint clean
+.PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify pack documents fetch base-model base-report bench chaos soak fuzz site site-test article lab lock licences audit lint clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -110,7 +111,7 @@ $(READY): requirements/main.lock requirements/torch.lock pyproject.toml | $(BIN)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The others: audit, bench, fuzz, ray, site. Three packages of the benchmark are published as sources only.
+# The others: article, audit, bench, fuzz, ray, site. Three packages of the benchmark are published as sources only.
 $(READY).%: requirements/%.lock $(READY)
 	$(LOCKED) --no-binary rouge_score,sqlitedict,word2number --requirement $<
 	@touch $@
@@ -179,6 +180,10 @@ site: $(READY).site ## make the site from the published results, without a netwo
 
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
 	@$(BIN)/python -m pytest -m browser -n 2 $(if $(ONLY),-k "$(ONLY)")
+
+article: $(READY).article ## make the article from the published results: build/article.pdf
+	@PYTHONPATH="docs/_ext:$$PYTHONPATH" $(BIN)/python -m study_article "$(if $(OF_STUDY),$(STUDY))"
+	@echo "open build/article.pdf"
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks

@@ -21,6 +21,7 @@ nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["attrs_block", "attrs_inline"]
 myst_heading_anchors = 3
+exclude_patterns = ["article"]  # `make article` makes it
 html_theme = "furo"
 html_title = project
 html_static_path = ["static"]

@@ -53,7 +53,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def test_every_pin_is_exact_and_given_once():
-    assert set(LOCKS) == {MAIN, TORCH, "audit", "bench", "fuzz", "ray", "site"}
+    assert set(LOCKS) == {MAIN, TORCH, "article", "audit", "bench", "fuzz", "ray", "site"}
     assert len(PINS) == len(RUNS_ON) and PINS["torch"] == "2.13.0"
     for packages in LOCKS.values():
         assert packages and len({normal(package.name) for package in packages}) == len(packages)

@@ -9,13 +9,16 @@ import sys
 import nbformat
 import pandas as pd
 import pytest
+import study_article
 import study_parts as parts
+from study_article import ARTICLE
 from study_parts import escaped, interval, plain_table
 from study_published import Published
 
 from study.config import ParamsError
 from study.evidence.verify import PAGE
-from study.paths import ROOT
+from study.params import load_params
+from study.paths import PARAMS, ROOT
 from study.runs.store import PUBLISHED, Store
 
 DOCS = ROOT / "docs"
@@ -162,3 +165,19 @@ def test_a_study_that_there_is_not_ends_in_one_line(tmp_path):
     given = [sys.executable, "-m", "sphinx", "-q", "-d", tmp_path / "doctrees", DOCS, tmp_path / "site"]
     done = subprocess.run(given, env={**os.environ, "STUDY": "nope"}, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and re.fullmatch(r"STUDY = 'nope': no params/nope.yaml; there are: .*\n", done.stderr)
+
+
+def test_the_article_is_filled_from_the_rows():
+    text = study_article.filled(Published(load_params(PARAMS / f"{PUBLISHED.name}.yaml"), PUBLISHED))
+    assert "[[" not in text and "](" not in re.sub(r"!\[[^\]]*\]\(/results/[^)]*\.svg\)|\]\(http[^)]*\)", "", text)
+    verdicts = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
+    assert [line.split("|")[3].strip() for line in re.findall(r"^\| \d+ \|.*", text, re.M)] == list(verdicts)
+    assert set(re.findall(r"@(\w+)", text)) <= set(
+        re.findall(r"@\w+{(\w+)", (ARTICLE.parent / "references.bib").read_text())
+    )
+
+
+def test_columns_of_the_article_s_tables_are_as_wide_as_their_text():
+    table = "| a | bb |\n| --- | --- |\n| some long text | b |\n"
+    rule = study_article.in_proportion(table).splitlines()[1].strip("|").split("|")
+    assert [len(part) for part in rule] == [len(" some long text "), len(" bb ")]

@@ -140,9 +140,9 @@ def reproduce(study: Study = "default") -> int:
         for model in models_of(run.params):
             ensure(model)
         if not executed:
-            from study.runs.forecast import refuse_what_cannot_fit
+            from study.runs.forecast import show_time
 
-            refuse_what_cannot_fit(run.params, store_of(run.results))
+            show_time(run.params, store_of(run.results))
         from study.pages.execute import execute
 
         begun = time.monotonic()

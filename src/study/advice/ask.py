@@ -17,7 +17,7 @@ from study.pages.execute import execute
 from study.pages.page import Page, notebook_path, place_about
 from study.params import Params
 from study.paths import PARAMS, ROOT, shown
-from study.runs.forecast import refuse_what_cannot_fit
+from study.runs.forecast import show_time
 from study.runs.run import prepare
 from study.runs.store import store_of
 
@@ -51,7 +51,7 @@ def ask(docs: str, questions: str, study: str, base: Params, place: Path) -> int
     ensure(params.model)
     if not file:
         return _draft(params, folder, study, results, documents)
-    refuse_what_cannot_fit(params, store_of(results))
+    show_time(params, store_of(results))
     results.mkdir(parents=True, exist_ok=True)
     if docs:
         run.params_file.write_text(json.dumps(params.plain(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML, too

@@ -38,7 +38,7 @@ from study.lm.loading import (
 )
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
-from study.params import BUNDLED, Params
+from study.params import Params
 from study.runs.executors import at_once, available_cores
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, waves_of
@@ -82,14 +82,18 @@ class Forecast(NamedTuple):
     seconds: float
     faster: float = 1.0  # how many times as many products a second the device computes in float32
 
+    @property
+    def long(self) -> str:
+        """How long it takes, in words."""
+        return f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
+
     def lines(self) -> list[str]:
         """The forecast as text."""
         memory = ", ".join(f"{kind} {size / 1e9:.2f} GB" for kind, size in self.memory._asdict().items())
-        long = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
         lines = [
             f"memory on {self.device}: {memory}; {self.free / 1e9:.1f} GB are free",
             f"disk: {self.disk / 1e9:.2f} GB; {self.free_disk / 1e9:.1f} GB are free",
-            f"time: about {long} for {self.flops / 1e9:,.0f} GFLOP",
+            f"time: about {self.long} for {self.flops / 1e9:,.0f} GFLOP",
         ]
         if self.faster >= WORTH_SAYING:
             lines.append(
@@ -180,14 +184,17 @@ def waiting(params: Params, store: Store) -> dict[str, Run]:
     return {run.key: run for wave in waves_of(params, store) for run in wave if not store.has(run.key)}
 
 
-def refuse_what_cannot_fit(params: Params, store: Store) -> None:
-    """Refuse a study whose unfinished runs cannot fit; the bundled model fits wherever this runs.
+def show_time(params: Params, store: Store) -> None:
+    """Say how long a study's unfinished runs will take, if that is more than a minute.
 
     Raises:
-        ParamsError: with what would help.
+        ParamsError: if they cannot fit, with what would help.
     """
-    if params.model.name != BUNDLED and waiting(params, store):
-        forecast(params, store).refuse_what_cannot_fit()
+    if any(waiting(study, store) for study in (params, *params.other_models)):
+        found = forecast(params, store)
+        found.refuse_what_cannot_fit()
+        if found.seconds > 60:
+            print(f"about {found.long} on {found.device}", flush=True)
 
 
 def _one_training_each(runs: Iterable[Run]) -> list[Run]:

@@ -135,7 +135,10 @@ def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[
             for run in job:
                 count += 1
                 ending = "FAILED" if run.label in why else _ending(store, run)
-                say(f"{count:3d}/{len(waiting)}  {time.monotonic() - started:6.0f} s  {run.label}  {ending}")
+                spent = time.monotonic() - started
+                left = spent / count * (len(waiting) - count) / 60
+                said = f", {left:.0f} min left" if left >= 1 else ""
+                say(f"{count:3d}/{len(waiting)}  {spent:6.0f} s{said}  {run.label}  {ending}")
             failed += [f"{label}: {reason}" for label, reason in why.items()]
     if failed:
         heading = f"{len(failed)} of {len(waiting)} runs failed; the others are stored:"
