@@ -9,7 +9,7 @@ all there is: its interval tells nothing of other trainings. Differences are pai
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -130,28 +130,40 @@ def contrast(one: pd.DataFrame, other: pd.DataFrame) -> Contrast:
     Raises:
         ValueError: if they share no panel.
     """
-    panel = ["seed", *(name for name in PANEL if name in one)]
-    place = [*panel, "cluster"]
-    sides = [rows.groupby(place, sort=False)["value"].agg(["sum", "count"]) for rows in (one, other)]
-    table = pd.concat(sides, axis=1, keys=["one", "other"]).fillna(0.0).sort_index()
-    sums = table.groupby(level=panel).transform("sum")
-    shared = (sums["one", "count"] > 0) & (sums["other", "count"] > 0)
-    table, sums = table[shared], sums[shared]
-    if table.empty:
+    names = ["seed", *(name for name in PANEL if name in one), "cluster"]
+    keys = {name: pd.factorize(pd.concat([one[name], other[name]]), sort=True)[0] for name in names}
+    side = np.repeat([0, 1], [len(one), len(other)])
+    panels, panel = np.unique([keys[name] for name in names[:-1]], axis=1, return_inverse=True)
+    # A cell is a fact in a panel; sums and counts of both sides, (2, cells) and (2, panels).
+    (panel_of, cluster), cell = np.unique([panel, keys["cluster"]], axis=1, return_inverse=True)
+    value = pd.concat([one["value"], other["value"]]).to_numpy(float)
+    sums, counts = (_binned(side, cell, len(panel_of), weights) for weights in (value, np.ones_like(value)))
+    totals, sizes = (_binned([[0], [1]], panel_of, len(panels[0]), both) for both in (sums, counts))
+    shared: np.ndarray = np.all(sizes > 0, axis=0)
+    if not shared.any():
         raise ValueError(f"{len(one)} and {len(other)} items share no seed with a dataset and split; none to compare")
-    means = {side: sums[side, "sum"] / sums[side, "count"] for side in ("one", "other")}
-    panels = (means["one"] - means["other"]).groupby(level=panel).first()
-    by_seed = panels.groupby(level="seed").mean()
+    means = totals / np.maximum(sizes, 1)
+    seeds, seed = np.unique(panels[0][shared], return_inverse=True)
+    in_seed = np.bincount(seed)
+    by_seed = np.bincount(seed, (means[0] - means[1])[shared]) / in_seed
     # How much each fact moves the estimate of its seed.
-    moves = sum(
-        sign * (table[side, "sum"] - table[side, "count"] * means[side]) / sums[side, "count"]
-        for side, sign in (("one", 1), ("other", -1))
-    )
-    moves = moves / panels.groupby(level="seed").size().reindex(moves.index.get_level_values("seed")).to_numpy()
-    facts = [name for name in place if name not in ("seed", "split")]  # a fact may have questions of several splits
-    moved = moves.groupby(level=["seed", *facts]).sum().unstack("seed").to_numpy(float)
-    items = int(table["one", "count"].sum())
-    return Contrast(float(by_seed.mean()), *spread(by_seed.to_numpy(), moved), by_seed.to_numpy(), items, *moved.shape)
+    here = shared[panel_of]
+    panel_of, cluster, sums, counts = panel_of[here], cluster[here], sums[:, here], counts[:, here]
+    moves = np.subtract(*(sums - counts * means[:, panel_of]) / sizes[:, panel_of])
+    seed_of = np.searchsorted(seeds, panels[0][panel_of])
+    world = panels[names.index("world")][panel_of] if "world" in names else np.zeros_like(cluster)
+    facts, fact = np.unique([world, cluster], axis=1, return_inverse=True)  # one may have questions of several splits
+    moved = np.full((len(facts[0]), len(seeds)), np.nan)
+    moved[fact, seed_of] = 0.0
+    np.add.at(moved, (fact, seed_of), moves / in_seed[seed_of])
+    return Contrast(float(by_seed.mean()), *spread(by_seed, moved), by_seed, int(counts[0].sum()), *moved.shape)
+
+
+def _binned(rows: Any, columns: np.ndarray, width: int, weights: np.ndarray) -> np.ndarray:
+    """Sums of weights in two rows of so many columns, (2, width)."""
+    table = np.zeros((2, width))
+    np.add.at(table, (rows, columns), weights)
+    return table
 
 
 def spread(by_seed: np.ndarray, moves: np.ndarray) -> tuple[float, float]:
