@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import yaml
 from study_calculator import calculator
+from study_compare import comparison
 from study_explorer import described
 from study_published import Published
 
@@ -385,7 +386,7 @@ def _cost_table(name: str, published: Published) -> str:
 
 
 _FRONT = (headline, model, verdict_counts, which)
-_PARTS = (*_FRONT, claims_table, claim_sections, verdicts, calculator, citation, datasets, settings, arms)
+_PARTS = (*_FRONT, claims_table, claim_sections, verdicts, calculator, comparison, citation, datasets, settings, arms)
 PARTS: dict[str, Callable[[Published], str]] = {
     **{part.__name__: part for part in _PARTS},
     **{name: partial(_cost_table, name) for name in ("mean_costs", "break_even", "decisions")},

@@ -1,0 +1,44 @@
+"""The comparison that readers filter: accuracy and cost of each method, by model, dataset and kind of question."""
+
+import html
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from study_published import Published
+
+from study.evidence.cost import UNCACHED
+from study.evidence.stats import accuracy_table
+from study.pages.experiment import Experiment
+from study.paths import RESULTS
+
+DEVELOPMENT = RESULTS / "development" / "qwen" / "accuracy.csv"  # of real models, on a development seed
+NUMBERS = ["value", "low", "high", "chance"]
+
+
+def comparison(published: Published) -> str:
+    """The place of the comparison, with all it shows."""
+    data = html.escape(json.dumps(list(points(published)), separators=(",", ":")))
+    return f'<div class="compare" data-compare="{data}"></div>\n<script src="_static/compare.js" defer></script>'
+
+
+def points(published: Published) -> Iterator[dict[str, Any]]:
+    """A point for each model, dataset, split and method; costs in GFLOP where they are published."""
+    params = published.params
+    size = f"{published.headline['parameters'].max() / 1e6:,.3g} M parameters, {len(params.seeds)} seeds"
+    costs = Experiment(params, published.results, "06_mechanism_and_cost").costs()
+    costs["without context"] = costs["writing"] + costs["tuning"]
+    spent = costs.groupby(["world", "arm"])[["once", "query", "without context", UNCACHED]].mean()
+    rows = published.rows
+    for line in accuracy_table(rows[~rows["retention"]], params.statistics).to_dict("records"):
+        cost = spent.loc[(line["world"], line["arm"])] if (line["world"], line["arm"]) in spent.index else None
+        yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
+    for line in pd.read_csv(DEVELOPMENT).to_dict("records"):
+        name = line["model"].rpartition("/")[2].removesuffix("-GGUF")
+        yield _point(f"{name}, one development seed", line)
+
+
+def _point(model: str, line: dict[Any, Any]) -> dict[str, Any]:
+    names = {"model": model, "dataset": line["world"], "questions": line["split"], "method": line["arm"]}
+    return names | {name: round(float(line[name]), 3) for name in NUMBERS}
