@@ -305,6 +305,11 @@ def test_what_the_untouched_model_does_as_well_is_not_learned():
     assert all("hardly taken" in line for line in recommend.checks(found) if line.startswith("Learned"))
 
 
+def test_at_the_ceiling_a_tuning_has_taken_however_well_the_untouched_model_guesses():
+    found = answered({"base": 0.9, "icl": 0.9, "ft": 1.0, "ft augmented": 1.0, "hybrid": 0.9})
+    assert not any("hardly taken" in line for line in recommend.checks(found))
+
+
 def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)

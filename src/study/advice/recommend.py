@@ -23,6 +23,7 @@ VOLUMES = (1, 100, 10_000, 1_000_000)  # questions asked before the documents ch
 FEWEST = 6  # questions that can tell anything: of five, all different by luck has p = 2 / 2 ** 5 = 0.06
 CENT = 0.01
 LEARNED = 0.8  # accuracy on the documents' own sentences, below which fine-tuning has hardly worked
+ALL_LEARNED = 0.95  # from here on it has, however well the untouched model guesses them
 SECONDS = ["seconds writing", "seconds tuning", "seconds context", "seconds a query"]
 TITLE = "In context, or by fine-tuning?"
 
@@ -133,7 +134,7 @@ def _learned(found: Findings) -> Iterator[str]:
         if len(before):
             gain = contrast(after, before).interval(found.statistics.confidence)[0]
             untouched = f", untouched {accuracy(before, found.statistics).value:.0%}"
-        taken = told.value >= LEARNED and gain > 0
+        taken = told.value >= LEARNED and (gain > 0 or told.value >= ALL_LEARNED)
         yield (
             f"Learned: after *{arm}* it ends the documents' own sentences right in {_shown(told)} of {told.items} "
             f"cases, chance {told.chance:.0%}{untouched}."
