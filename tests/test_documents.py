@@ -310,6 +310,15 @@ def test_at_the_ceiling_a_tuning_has_taken_however_well_the_untouched_model_gues
     assert not any("hardly taken" in line for line in recommend.checks(found))
 
 
+def test_where_questions_cannot_tell_the_way_that_needs_less_is_recommended():
+    found = answered({"base": 0.2, "icl": 0.72, "ft": 0.3, "ft augmented": 0.74, "hybrid": 0.5}, questions=200, seeds=2)
+    assert (found.top, found.best) == ("ft augmented", "icl")
+    said = recommend.headline(found)
+    assert said.startswith("**Put the documents in the context** (*icl*)") and "cannot tell from that" in said
+    far = answered({"base": 0.2, "icl": 0.6, "ft": 0.3, "ft augmented": 0.74, "hybrid": 0.5}, questions=200, seeds=2)
+    assert far.top == far.best == "ft augmented" and "cannot tell" not in recommend.headline(far)
+
+
 def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)
@@ -372,6 +381,12 @@ def test_no_finished_trial_is_no_recommendation(experiment, tmp_path):
         ("1. Question: Who flies it?\n   Answer: Anna Lind.\n", [("Who flies it?", "Anna Lind")]),
         ("- **Q: Who flies it?** A: Anna\n- When? At noon.", [("Who flies it?", "Anna"), ("When?", "At noon")]),
         ("Who flies it?\nAnna Lind\n", [("Who flies it?", "Anna Lind")]),
+        (
+            "Who flies it? Answer? Anna Lind.\nWhen? Answer? At noon.",
+            [("Who flies it?", "Anna Lind"), ("When?", "At noon")],
+        ),
+        ("Who flies it?", []),
+        ("Who flies it? ...", []),
         ("No question here.", []),
     ],
 )

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import yaml
 from study_calculator import calculator
-from study_compare import comparison
+from study_compare import DEVELOPMENT, comparison
 from study_explorer import described
 from study_published import Published
 
@@ -31,6 +31,7 @@ from study.evidence.claims import (
     Claim,
     claims_of,
 )
+from study.evidence.cost import UNCACHED
 from study.evidence.headline import METHODS
 from study.help import settings_of
 from study.pages.page import notebook_path
@@ -42,8 +43,8 @@ from study.worlds.world import Split, World
 DATASETS, NOTEBOOKS = "datasets", "notebooks"  # folders of pages that are written when the site is made
 COLOURS = {SUPPORTED: "good", CONTRADICTED: "bad", INCONCLUSIVE: "open", NOT_TESTED: "open"}
 MEANINGS = {
-    SUPPORTED: "as many effects as it needs lie inside their bounds",
-    CONTRADICTED: "so many lie outside that it cannot hold",
+    SUPPORTED: "all its effects, or as many as it needs, lie inside their bounds",
+    CONTRADICTED: "too many lie outside their bounds for the claim to hold",
     INCONCLUSIVE: "neither is certain",
     NOT_TESTED: "no method of this study tests it",
 }
@@ -64,6 +65,7 @@ CARD = {
     "licence": "Apache-2.0, as the repository",
 }
 EXAMPLES = 3
+EXTRA = ("ft local", "ft global", "ft oracle")  # whose costs are shown besides
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -139,13 +141,19 @@ def claims_table(published: Published) -> str:
             escaped(claim["claim"]),
             "this study" if claim["origin"] == "ours" else "source",
             verdict(claim["verdict"]),
-            interval(claim["effect"], claim["low"], claim["high"]) if claim["tests"] else "",
+            interval(claim["effect"], claim["low"], claim["high"]) + _unit(claim) if claim["tests"] else "",
             _where(claim) if claim["tests"] else "",
             section_of(claim["number"]),
         ]
         for claim in published.claims.to_dict("records")
     ]
-    return table(lines, ["claim", "what is claimed", "of", "verdict", "effect that decides", "where", "notebook"])
+    return table(
+        lines, ["claim", "what is claimed", "claimed by", "verdict", "effect that decides", "where", "notebook"]
+    )
+
+
+def _unit(line: Mapping[Hashable, Any]) -> str:
+    return "" if line["unit"] == "accuracy" else f" {line['unit']}"
 
 
 def _where(line: dict[Hashable, Any]) -> str:
@@ -173,7 +181,7 @@ def _claim_section(claim: Claim, declared: dict[str, object], judged: pd.Series,
             f"(claim-{claim.number})=\n## {claim.number}. {escaped(claim.claim)}",
             f"{verdict(judged['verdict'])} {_corrected(judged)}Contradicted if {escaped(claim.contradicted_if)}. "
             f"Shown in notebook {section_of(claim.number)}.",
-            f"<details><summary>{len(part)} effects</summary>\n\n"
+            f"<details><summary>{len(part)} effect{'s' * (len(part) != 1)}</summary>\n\n"
             f"{table([_effect(line) for line in part.to_dict('records')], columns)}\n\n</details>"
             if len(part)
             else "No method of this study tests it.",
@@ -195,12 +203,10 @@ def _effect(line: dict[Hashable, Any]) -> list[str]:
 
 
 def _corrected(judged: pd.Series) -> str:
-    """The p-value of the claim as a whole, which its verdict rests on."""
+    """The p-values of the claim as a whole, which its verdict rests on."""
     if not judged["tests"]:
         return ""
-    against = judged["verdict"] == CONTRADICTED
-    column, of = ("p beyond", "effects outside their bounds") if against else ("p", "effects inside their bounds")
-    return f"(Corrected p of {of}: {judged[column]:.2g}.) "
+    return f"(Corrected p: inside its bounds {judged['p']:.2g}, outside {judged['p beyond']:.2g}.) "
 
 
 def _rows_link(line: dict[Hashable, Any]) -> str:
@@ -381,13 +387,57 @@ def _card(published: Published, name: str, material: Dataset) -> str:
     return table([[name, escaped(value)] for name, value in (CARD | lines).items()], ["", ""])
 
 
+def edition(published: Published) -> str:
+    """Whether the claims were declared before their seeds were seen."""
+    if published.params.claims != "first_edition":
+        return "Each claim was declared, with the bounds that its effects must lie in, before its seeds were run."
+    return (
+        "The claims shown are of the first edition: its seeds had been seen while methods and claims were made, and "
+        "most test questions stand in the generated text. The claims of the second edition are declared before its "
+        "seeds are run."
+    )
+
+
+def names(published: Published) -> str:
+    """Short names of the main methods."""
+    said = ", ".join(f"*{arm}* = {name}" for arm, name in METHODS.items() if arm in published.params.arms)
+    return f"{said}. Others: [methods](methods.md), [glossary](glossary.md)."
+
+
+def real_models(published: Published) -> str:
+    """What real models did with reversals of comparisons on a development seed."""
+    found = pd.read_csv(DEVELOPMENT)
+    found = found[(found["world"] == "reversals") & (found["split"] == "reversal")]
+    parts = []
+    for model, lines in found.groupby("model", sort=False):
+        shown = {line["arm"]: percent(line) for line in lines.to_dict("records")}
+        said = ", ".join(f"{arm} {shown[arm]}" for arm in ("icl", "ft", "ft local") if arm in shown)
+        parts.append(f"{model.rpartition('/')[2].removesuffix('-GGUF')} {said}")
+    items = found["items"].max()
+    return f"on {items} reversals in English, one development seed, accuracy in % of {'; of '.join(parts)}."
+
+
+def mean_costs(published: Published) -> str:
+    """GFLOP of each main method, averaged over datasets and seeds."""
+    found = published.table("06_mechanism_and_cost/mean_costs")
+    columns = {
+        "arm": "method",
+        "writing": "generating text",
+        "tuning": "fine-tuning",
+        "context": "reading the context",
+        "query": "each question, cached prefix",
+        UNCACHED: "each question, no prompt caching",
+    }
+    return plain_table(found[found["arm"].isin([*METHODS, *EXTRA])][list(columns)].rename(columns=columns))
+
+
 def _cost_table(name: str, published: Published) -> str:
     return plain_table(published.table(f"06_mechanism_and_cost/{name}"))
 
 
-_FRONT = (headline, model, verdict_counts, which)
+_FRONT = (headline, model, real_models, verdict_counts, edition, names, which, mean_costs)
 _PARTS = (*_FRONT, claims_table, claim_sections, verdicts, calculator, comparison, citation, datasets, settings, arms)
 PARTS: dict[str, Callable[[Published], str]] = {
     **{part.__name__: part for part in _PARTS},
-    **{name: partial(_cost_table, name) for name in ("mean_costs", "break_even", "decisions")},
+    **{name: partial(_cost_table, name) for name in ("break_even", "decisions")},
 }

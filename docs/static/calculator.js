@@ -14,10 +14,10 @@
     ["answer", "tokens of an answer", 50],
     ["questions", "questions a month", 10000],
     ["updates", "times a month that the documents change", 1],
-    ["read", "price of a million tokens read", 0.1],
-    ["cached", "price of a million tokens read from a cached prefix", 0.025],
-    ["written", "price of a million tokens generated", 0.4],
-    ["trained", "price of a million tokens trained on", 1],
+    ["read", "$ for a million tokens read", 0.1],
+    ["cached", "$ for a million tokens read from a cached prefix", 0.025],
+    ["written", "$ for a million tokens generated", 0.4],
+    ["trained", "$ for a million tokens trained on", 1],
     ["points", "points of accuracy that you would give up", 10],
   ];
   const money = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });

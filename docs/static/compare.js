@@ -76,6 +76,9 @@
       svg.append(make("text", { x: LEFT - 6, y: up(share) + 4, "text-anchor": "end" }, percent(share)));
     svg.append(make("line", { x1: LEFT, x2: WIDTH, y1: up(known[0].chance), y2: up(known[0].chance), "stroke-dasharray": "2 4", ...axis }));
     svg.append(make("text", { x: WIDTH / 2, y: HEIGHT - 8, "text-anchor": "middle" }, "GFLOP for a question, logarithmic"));
+    svg.append(make("text", { x: LEFT, y: 10 }, "accuracy in %"));
+    for (const [log, x] of [[low, LEFT + 20], [high, WIDTH - 20]])
+      svg.append(make("text", { x, y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, (10 ** log).toPrecision(2)));
     for (const point of known) {
       const [x, y] = [across(point), up(point.value)];
       const best = !dominated(point);
@@ -97,6 +100,7 @@
     make("label", { class: "check" }, make("input", { name: "caching", type: "checkbox", checked: "" }), "the prefix is cached"),
   );
   fill(form.elements.volume, VOLUMES);
+  form.elements.questions.replaceChildren(make("option", { value: "reversal" }, "reversal")); // shown first, where there are any
   form.addEventListener("input", show);
   form.addEventListener("submit", (event) => event.preventDefault());
   const HEADS = ["method", "accuracy in %", "GFLOP for a question", "no method is cheaper and as accurate"];

@@ -13,6 +13,9 @@ from study.runs.run import prompts_of
 from study.runs.with_vllm import generator_of
 
 TOKENS = 160
+_ANSWER = re.compile(
+    r"\?\W*\banswer\s*\d*\s*[?:.)]\**\s*", re.IGNORECASE
+)  # some models write the form as they were shown it
 _PAIR = re.compile(
     r"^(?:(?:q|question)\s*\d*\s*[:.)]\s*)?(?P<question>[^?]{3,}\?)\s*(?:(?:a|answer)\s*\d*\s*[:.)]\s*)?(?P<answer>[^?]+)$",
     re.IGNORECASE,
@@ -21,19 +24,26 @@ _PAIR = re.compile(
 
 def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
     """Questions with their answers, on one line or on two; what was cut off at the end is left out."""
-    lines = re.sub(r"\?[*_\"]*\s*\n+\s*", "? ", text).splitlines()
+    lines = re.sub(r"\?[*_\"]*\s*\n+\s*", "? ", _ANSWER.sub("? ", text)).splitlines()
     for line in lines if ended or text.rstrip().endswith(".") else lines[:-1]:
         for sentence in generated_sentences(line if line.rstrip().endswith((".", "!", ":")) else f"{line}."):
             found = _PAIR.match(sentence)
-            if found:
-                yield found["question"].strip(), found["answer"].strip().rstrip(".").strip()
+            answer = found["answer"].strip(" .") if found else ""
+            if found and answer:
+                yield found["question"].strip(), answer
 
 
 def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQuestion]:
     """Questions that the model generates about each passage, each once, if the passage has the answer it gives."""
     prompts, generator = prompts_of(params), generator_of(params, seed=0)
     given = [
-        framed(generator.tokenizer, prompts.drafting(document.text), prompts, params.prompts.thinking)
+        framed(
+            generator.tokenizer,
+            prompts.drafting(document.text),
+            prompts,
+            params.prompts.thinking,
+            prompts.turns("draft"),
+        )
         for document in documents
     ]
     generation = generator.write(given, TOKENS, not prompts.chat)

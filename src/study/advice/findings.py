@@ -55,9 +55,16 @@ class Findings:
         return {arm: accuracy(of_arm(self.rows, arm), self.statistics) for arm in self.arms}
 
     @cached_property
-    def best(self) -> str:
+    def top(self) -> str:
         """The most accurate arm; of equal ones the first, which needs the least."""
         return max(self.arms, key=lambda arm: self.estimates[arm].value)
+
+    @cached_property
+    def best(self) -> str:
+        """The arm that needs the least of those within the margin of the most accurate one and not measurably worse."""
+        enough = self.estimates[self.top].value - self.statistics.margin
+        near = [arm for arm in self.arms if self.estimates[arm].value >= enough]
+        return next(arm for arm in near if arm == self.top or self.interval(arm, self.top)[2] >= 0)
 
     @property
     def untouched(self) -> str | None:

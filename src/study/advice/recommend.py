@@ -67,6 +67,11 @@ def headline(found: Findings) -> str:
         f"**{advice(found.specs[best])}** (*{best}*). So the model answers {_shown(estimate)} of your questions; a "
         f"guess would be right in {estimate.chance:.0%}."
     )
+    if found.top != best:
+        first += (
+            f" *{found.top}* answers {_shown(found.estimates[found.top])}, which these questions cannot tell from "
+            f"that; *{best}* needs less."
+        )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
     rest = {arm: f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in found.good}
@@ -92,13 +97,14 @@ def certainty(found: Findings) -> str:
         return f"{rests}; there is no other way to compare it with."
     rival = max(rivals, key=lambda arm: found.estimates[arm].value)
     least = found.difference(found.best, rival).smallest_detectable(confidence)
-    ahead = _points(*found.interval(found.best, rival))
+    apart = _points(*found.interval(rival, found.best))
     power = f"a difference of {100 * least:.0f} points would have been found in four of five such studies"
     if estimate.facts < FEWEST or not least < 1:
         power = "**so few questions cannot tell the ways apart, whatever the difference**"
     return (
-        f"{rests}. The best is ahead of the next, *{rival}*, by {ahead} points; {power}. Intervals hold the true value "
-        f"in {confidence:.0%}. The best of several is a little flattered by being chosen on the same questions."
+        f"{rests}. The most accurate other way, *{rival}*, differs from it by {apart} points; {power}. Intervals hold "
+        f"the true value in {confidence:.0%}. The best of several is a little flattered by being chosen on the same "
+        "questions."
     )
 
 
@@ -166,7 +172,7 @@ def _options(found: Findings) -> Iterator[str]:
     if others:
         yield f"Options: {others} questions had none of their own and took those of other questions' answers."
     by_token = found.rows.groupby("arm")["correct_by_token_mean"].mean().reindex(found.arms)
-    if by_token[found.best] < by_token.max():
+    if by_token[found.best] < by_token.max() - found.statistics.margin:
         yield (
             f"**Lengths**: by the mean likelihood of a token, instead of the whole option's, *{by_token.idxmax()}* "
             f"would be best ({by_token.max():.0%}, *{found.best}* {by_token[found.best]:.0%}); options of like length "
@@ -181,7 +187,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
         {
             "arm": arm,
             "right": _shown(found.estimates[arm]),
-            "points to the best": "" if arm == found.best else _points(*found.interval(arm, found.best)),
+            f"points to {found.best}": "" if arm == found.best else _points(*found.interval(arm, found.best)),
             "seconds once": f"{costs.loc[arm, SECONDS[:-1]].sum():,.0f}",
             "GFLOP once": f"{costs.loc[arm, 'once']:,.0f}",
             "GFLOP a question": f"{costs.loc[arm, 'query']:.3g}",

@@ -19,7 +19,7 @@ PROMPTS = PARAMS / "prompts" / "english.yaml"
 BUNDLED, PLAIN, CHAT = "bundled", "plain", "chat"
 FULL, BARE = "full", "bare"
 ANSWER = "answer"
-EXAMPLES = {"local_examples": "local", "global_examples": "global"}  # of which prompt
+EXAMPLES = {f"{prompt}_examples": prompt for prompt in ("local", "global", "draft")}
 
 
 Examples = tuple[tuple[tuple[str, str], ...], ...]  # of each example its slots by name, and its answer
@@ -37,8 +37,9 @@ class Prompts(NamedTuple):
         draft: given a {target}, what can be asked about it?
         ends_at: generated text is cut here; "" for never.
         chat: whether prompts are put into the tokenizer's chat template.
-        local_examples: what `local` and `global_` are filled with, and the answer, as turns of the chat before.
+        local_examples: what `local` is filled with, and the answer, as turns of the chat before.
         global_examples: likewise.
+        draft_examples: likewise.
     """
 
     between: str
@@ -51,6 +52,7 @@ class Prompts(NamedTuple):
     chat: bool = False
     local_examples: Examples = ()
     global_examples: Examples = ()
+    draft_examples: Examples = ()
 
     def in_context(self, documents: Sequence[str]) -> str:
         """Documents in context; nothing if there are none."""
@@ -68,9 +70,10 @@ class Prompts(NamedTuple):
         """The whole-corpus prompt."""
         return _filled(self.global_, documents=self.between.join(documents), target=target)
 
-    def turns(self, *, local: bool) -> list[tuple[str, str]]:
-        """Prompts and answers that come before a per-statement prompt, or else before a whole-corpus prompt."""
-        wording, examples = (self.local, self.local_examples) if local else (self.global_, self.global_examples)
+    def turns(self, prompt: str) -> list[tuple[str, str]]:
+        """Prompts and answers that come before a prompt: local, global or draft."""
+        wordings = {"local": self.local, "global": self.global_, "draft": self.draft}
+        wording, examples = wordings[prompt], getattr(self, f"{prompt}_examples")
         return [(_filled(wording, **dict(example)), dict(example)[ANSWER]) for example in examples]
 
     def drafting(self, target: str) -> str:

@@ -144,7 +144,7 @@ def augment(
     """
     prompts, how, view = prompts_of(params), params.augmentation, tuple(documents)
 
-    turns = prompts.turns(local=source is Source.LOCAL)
+    turns = prompts.turns(source.value)
 
     def given(text: str) -> str:
         return framed(generator.tokenizer, text, prompts, params.prompts.thinking, turns)

@@ -153,7 +153,7 @@ class GenerationRun(Run):
         """The prompt that the model generates from, and how."""
         prompts = prompts_of(self.params)
         prompt = prompts.local if self.source is Source.LOCAL else prompts.global_ + prompts.between
-        turns = prompts.turns(local=self.source is Source.LOCAL)
+        turns = prompts.turns(self.source.value)
         how = {"prompt": prompt, "chat": prompts.chat, "ends_at": prompts.ends_at, "turns": turns}
         return {**how, "thinking": self.params.prompts.thinking, "augmentation": self.params.augmentation.plain()}
 
