@@ -11,9 +11,11 @@ import pytest
 from conftest import one_process
 from study import cli
 from study.advice import recommend, report_file
+from study.advice.data_quality import quality
 from study.advice.drafts import pairs_in
 from study.advice.findings import Findings, findings
 from study.config import ParamsError
+from study.data.questions import Dataset, Document, Question
 from study.documents.dataset import cut
 from study.documents.questions import read_questions
 from study.evidence.cost import UNCACHED, cheapest
@@ -247,8 +249,9 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> F
     prices[UNCACHED] = prices["query"] + 5.0 * prices["arm"].isin(["icl", "hybrid"])
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(
-        params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame(), search_costs=searched
-    )
+        params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame(), search_costs=searched,
+        materials=lambda seeds: iter(()),
+    )  # fmt: skip
     asked = table["split"] == Split.ASKED
     return Findings(experiment, table[asked], table[~asked], prices)
 
@@ -303,6 +306,26 @@ def test_a_tuning_that_has_not_taken_is_told():
 def test_what_the_untouched_model_does_as_well_is_not_learned():
     found = answered({"base": 0.9, "icl": 0.9, "ft": 0.9, "ft augmented": 0.9, "hybrid": 0.9})
     assert all("hardly taken" in line for line in recommend.checks(found) if line.startswith("Learned"))
+
+
+def test_the_quality_of_documents_and_questions_is_told_with_what_to_change():
+    documents = (Document((), ("Owls hunt mice.", "Owls hunt mice."), "a.md"), Document((), ("Ships sail.",), "b.md"))
+
+    def asked(name: str, query: str, answer: str) -> Question:
+        return Question(name, Split.ASKED, Kind.GIVEN, name, query, (f" {answer}", " no"), (0,), "", 1, ())
+
+    questions = (asked("q1", "What do owls hunt?", "mice"), asked("q2", "What do owls hunt?", "Voles."))
+    told = dict(line.split(": ", 1) for line in quality(Dataset(documents, questions)))
+    assert (
+        told["Representative"].startswith("the answers to 1 of 2") and "Not those to q2: add" in told["Representative"]
+    )
+    assert told["Diverse"].startswith("2 of 3") and "Leave copies out" in told["Diverse"]
+    assert told["Balanced"].startswith("the most frequent answer, *mice*, is that of 1 of 2 questions")
+    assert "but for q1: say in each" in told["Consistent"]
+    assert told["Relevant"].startswith("1 of 2 passages") and "Nothing of b.md" in told["Relevant"]
+    sound = (asked("q1", "What do owls hunt?", "mice"), asked("q2", "What do ships do?", "sail"))
+    remedies = [line for line in quality(Dataset((documents[1], documents[0]), sound)) if line.count(". ")]
+    assert [line.split(":")[0] for line in remedies] == ["Diverse"]
 
 
 def test_at_the_ceiling_a_tuning_has_taken_however_well_the_untouched_model_guesses():

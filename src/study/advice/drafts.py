@@ -34,7 +34,7 @@ def pairs_in(text: str, ended: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQuestion]:
-    """Questions that the model generates about each passage, each once, if the passage has the answer it gives."""
+    """Questions that the model generates about each passage, each once, if it alone has the answer."""
     prompts, generator = prompts_of(params), generator_of(params, seed=0)
     given = [
         framed(
@@ -50,7 +50,7 @@ def draft_questions(params: Params, documents: Sequence[Document]) -> list[UserQ
     drafts: dict[str, UserQuestion] = {}
     for document, text, ended in zip(documents, generation.texts, generation.ended, strict=True):
         for question, answer in pairs_in(*own_part(text, ended, prompts)):
-            if answer.lower() in document.text.lower():
+            if answer.lower() in document.text.lower() and answer.lower() not in question.lower():
                 draft = UserQuestion(f"q{len(drafts) + 1}", question, (answer,), 0, document.file, 0, False)
                 drafts.setdefault(question, draft)
     return list(drafts.values())

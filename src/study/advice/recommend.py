@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from study.advice.data_quality import quality
 from study.advice.findings import Findings, of_arm
 from study.arms import Arm, Context
 from study.documents.dataset import Params
@@ -74,7 +75,11 @@ def headline(found: Findings) -> str:
         )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
-    rest = {arm: f"*{arm}* {_points(*found.interval(arm, best))}" for arm in found.arms if arm not in found.good}
+    rest = {
+        arm: f"*{arm}* {_points(*found.interval(arm, best))}"
+        for arm in found.arms
+        if arm not in {*found.good, found.top}
+    }
     worse = [said for arm, said in rest.items() if arm not in found.not_worse]
     unsure = [said for arm, said in rest.items() if arm in found.not_worse]
     parts = [first]
@@ -110,7 +115,7 @@ def certainty(found: Findings) -> str:
 
 def checks(found: Findings) -> list[str]:
     """Conditions of the recommendation, and whether they hold."""
-    return [line for check in (_floor, _learned, _fitted, _generated, _options, _read) for line in check(found)]
+    return [line for check in (_floor, _learned, _fitted, _generated, _options, _read, _data) for line in check(found)]
 
 
 def _read(found: Findings) -> Iterator[str]:
@@ -119,6 +124,11 @@ def _read(found: Findings) -> Iterator[str]:
     yield f"Read: {len(files)} documents, {sum(file.passages for file in files)} passages, {characters:,} characters."
     for file in (file for file in files if file.left_out):
         yield f"**Not read**, {file.file}: {file.left_out}."
+
+
+def _data(found: Findings) -> Iterator[str]:
+    for *_, material in found.experiment.materials(seeds=1):
+        yield from quality(material)
 
 
 def _floor(found: Findings) -> Iterator[str]:
