@@ -18,6 +18,7 @@ from study.lm.loading import load, pick_device
 from study.lm.scoring import score_options
 from study.pages import report
 from study.pages.experiment import Experiment
+from study.pages.tables import as_html, folded
 from study.params import Choice, Model, Params
 from study.runs import perform as work
 from study.runs import runner, selection
@@ -543,6 +544,14 @@ def test_a_table_says_which_arms_have_no_answers_and_refuses_arms_with_other_que
     assert table.loc[("family", 0, "itself"), "without answers"] == "ft"
     with pytest.raises(ValueError, match="the arms of reversals, seed 0, did not answer the same questions"):
         report.same_questions(experiment, rows.drop(index=rows.index[rows["arm"] == "icl"][0]))
+
+
+def test_a_folded_table_holds_text_and_never_markup_and_numbers_no_rows():
+    table = pd.DataFrame({"said": ["<b>x</b>", None], "value": [1.5, float("nan")]})
+    shown = folded("2 < 3", table).data
+    assert shown.startswith("<details><summary>2 &lt; 3</summary>") and "<b>" not in shown and "NaN" not in shown
+    assert "<th>0</th>" not in shown and "<th>a</th>" in as_html(table.set_axis(["a", "b"]))
+    assert "<th>1</th>" in as_html(table.rename_axis("step"))
 
 
 def test_a_study_without_rows_has_their_columns(tmp_path):

@@ -30,6 +30,7 @@ def methods(published: Published) -> Iterator[dict[str, object]]:
     """
     params = published.params
     table = published.table("06_mechanism_and_cost/cost_accuracy").drop_duplicates("arm").set_index("arm")
+    written = {source: _mean(published, source) for source in (Source.LOCAL, Source.GLOBAL)}
     for name, said in NAMES.items():
         if name not in table.index:
             continue
@@ -40,10 +41,7 @@ def methods(published: Published) -> Iterator[dict[str, object]]:
             "context": ("some" if arm.shots else "all") if arm.context else "none",
             "passages": arm.shots,
             "epochs": params.finetuning.epochs if arm.train else 0,
-            **{
-                source.value: _mean(published, source) if source in arm.train else 0.0
-                for source in (Source.LOCAL, Source.GLOBAL)
-            },
+            **{source.value: mean if source in arm.train else 0.0 for source, mean in written.items()},
         }
 
 

@@ -35,8 +35,12 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
         cost = spent.loc[(line["world"], line["arm"])] if (line["world"], line["arm"]) in spent.index else None
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
     for line in pd.read_csv(DEVELOPMENT).to_dict("records"):
-        name = line["model"].rpartition("/")[2].removesuffix("-GGUF")
-        yield _point(f"{name}, one development seed", line)
+        yield _point(f"{short_name(line['model'])}, one development seed", line)
+
+
+def short_name(model: str) -> str:
+    """A model's name without its owner and its file's kind."""
+    return model.rpartition("/")[2].removesuffix("-GGUF")
 
 
 def _point(model: str, line: dict[Any, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import yaml
 from study_calculator import calculator
-from study_compare import DEVELOPMENT, comparison
+from study_compare import DEVELOPMENT, comparison, short_name
 from study_explorer import described
 from study_published import Published
 
@@ -412,7 +412,7 @@ def real_models(published: Published) -> str:
     for model, lines in found.groupby("model", sort=False):
         shown = {line["arm"]: percent(line) for line in lines.to_dict("records")}
         said = ", ".join(f"{arm} {shown[arm]}" for arm in ("icl", "ft", "ft local") if arm in shown)
-        parts.append(f"{model.rpartition('/')[2].removesuffix('-GGUF')} {said}")
+        parts.append(f"{short_name(model)} {said}")
     items = found["items"].max()
     return f"on {items} reversals in English, one development seed, accuracy in % of {'; of '.join(parts)}."
 

@@ -47,10 +47,8 @@ def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.Da
     """What a fine-tuned arm gains where its text has the answer, loses on other documents, and when it pays."""
     rows, lines = experiment.rows(), []
     coverage = experiment.coverage("ft")
-    for has, word in ((True, "has"), (False, "lacks")):
-        here = (
-            coverage[(coverage["arm"] == arm) & (coverage["text has the answer"] == has)] if len(coverage) else coverage
-        )
+    for has, word in ((True, "has"), (False, "lacks")) if len(coverage) else ():
+        here = coverage[(coverage["arm"] == arm) & (coverage["text has the answer"] == has)]
         if len(here):
             mine, plain = (np.average(here[column], weights=here["items"]) for column in ("value", "accuracy of ft"))
             said = f"accuracy on inferences whose answer its text {word}"

@@ -41,7 +41,7 @@ from study.lm.tokens import count_tokens
 from study.params import Params
 from study.runs.executors import at_once, available_cores
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
-from study.runs.runner import evaluation_runs_of, waves_of
+from study.runs.runner import evaluation_runs_of, runs_of, waves_of
 from study.runs.store import Store
 from study.sums import added
 
@@ -190,7 +190,7 @@ def show_time(params: Params, store: Store) -> None:
     Raises:
         ParamsError: if they cannot fit, with what would help.
     """
-    if any(waiting(study, store) for study in (params, *params.other_models)):
+    if not all(store.has(run.key) for run in runs_of(params, store)):
         found = forecast(params, store)
         found.refuse_what_cannot_fit()
         if found.seconds > 60:

@@ -136,8 +136,8 @@ def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[
                 count += 1
                 ending = "FAILED" if run.label in why else _ending(store, run)
                 spent = time.monotonic() - started
-                left = spent / count * (len(waiting) - count) / 60  # the longest come first
-                said = f", at most {left:.0f} min left" if left >= 1 else ""
+                left = spent / count * (len(waiting) - count) / 60
+                said = f", about {left:.0f} min left" if left >= 1 else ""
                 say(f"{count:3d}/{len(waiting)}  {spent:6.0f} s{said}  {run.label}  {ending}")
             failed += [f"{label}: {reason}" for label, reason in why.items()]
     if failed:
