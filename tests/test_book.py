@@ -2,7 +2,10 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
+from threading import Barrier
 
 import nbformat
 import pytest
@@ -16,11 +19,11 @@ from study.lm.hub import model_folder
 from study.lm.scoring import score_options
 from study.pages import report
 from study.pages.execute import execute
-from study.pages.experiment import open_experiment
+from study.pages.experiment import Experiment, open_experiment
 from study.pages.page import NotebookFailed, Page, notebook_path
 from study.params import Params, load_params
 from study.paths import NOTEBOOKS, RESULTS, ROOT
-from study.runs.store import PUBLISHED
+from study.runs.store import PUBLISHED, locked
 from study.worlds.world import Split
 
 ALL = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -185,6 +188,40 @@ def test_a_page_whose_params_were_edited_meanwhile_is_none(study, monkeypatch):
     with pytest.raises(NotebookFailed, match="tiny.yaml was changed while 02_in_context.ipynb was executed"):
         execute(run)
     assert run.stale() == "not executed yet" and not list(results.glob(".*.part.ipynb"))
+
+
+def test_two_notebooks_are_executed_at_a_time_and_none_after_one_that_fails(study, monkeypatch):
+    file, params, results = study
+    pages = [Page(notebook_path(number), file, params, results) for number in ("01", "02", "03")]
+    both, begun = Barrier(2), []
+
+    def executed(notebook, part, _):
+        begun.append(notebook.name)
+        both.wait(60)  # neither goes on without the other
+        if notebook == pages[0].notebook:
+            raise RuntimeError("Kernel died")
+        part.write_bytes(notebook.read_bytes())
+
+    monkeypatch.setattr("study.pages.execute._by_papermill", executed)
+    monkeypatch.setattr("study.pages.execute.rows_behind", lambda run: {})
+    written = []
+    with pytest.raises(NotebookFailed, match="01_generate_data.ipynb: Kernel died"):
+        execute(*pages, done=lambda page, seconds: written.append(page))
+    assert "03_finetune.ipynb" not in begun and written == [pages[1]]
+    assert [page.target.is_file() for page in pages] == [False, True, False]
+
+
+def test_one_notebook_s_runs_wait_for_another_s(study, monkeypatch):
+    _, params, results = study
+    experiment, lock = Experiment(params, results, "02_in_context"), locked(results, ".runs.lock")
+    monkeypatch.setattr("study.runs.runner.run", lambda *_: "rows")
+    with ThreadPoolExecutor(1) as thread:
+        rows = thread.submit(experiment.run, ["base"])
+        with pytest.raises(NotYet):
+            rows.result(timeout=0.5)
+        lock.release()
+        assert rows.result(timeout=60) == "rows"
+    locked(results, ".runs.lock").release()
 
 
 def test_a_notebook_with_other_parameters_is_refused(study, tmp_path):

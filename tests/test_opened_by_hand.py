@@ -37,7 +37,7 @@ def executed(scratch: Scratch, *command: str) -> tuple[int, str]:
 def published(scratch: Scratch) -> dict[str, str]:
     """The files of the published results by name."""
     files = (scratch.folder / "results" / "default").rglob("*.*")
-    return {file.name: file.read_text() for file in files if file.is_file() and file.name != ".lock"}
+    return {file.name: file.read_text() for file in files if file.is_file() and not file.name.endswith(".lock")}
 
 
 @pytest.mark.nightly

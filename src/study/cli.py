@@ -131,32 +131,31 @@ def reproduce(study: Study = "default") -> int:
     for model in models_of(runs[0].params):
         ensure(model, weights=False)
         identity(model)  # no model: say so before any work
-    started, executed = time.monotonic(), 0
+    stale = []
     for run in runs:
         reason = run.stale()
         print(f"{run.name}: {reason or 'up to date'}", flush=True)
-        if not reason:
-            continue
-        for model in models_of(run.params):
+        stale += [run] if reason else []
+    if stale:
+        started = time.monotonic()
+        for model in models_of(runs[0].params):
             ensure(model)
-        if not executed:
-            from study.runs.forecast import show_time
-
-            show_time(run.params, store_of(run.results))
         from study.pages.execute import execute
+        from study.runs.forecast import show_time
 
-        begun = time.monotonic()
-        execute(run)
-        print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
-        executed += 1
-    if executed:
-        print(f"{executed} notebooks executed in {time.monotonic() - started:.0f} s")
+        show_time(runs[0].params, store_of(runs[0].results))
+        execute(*stale, done=_written)
+        print(f"{len(stale)} notebooks executed in {time.monotonic() - started:.0f} s")
         show_accuracy(runs[0].params, runs[0].results)
         _beside_the_published(runs[0].params, runs[0].results)
     else:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
+
+
+def _written(run: Page, seconds: float) -> None:
+    print(f"{run.name}: written to {shown(run.target)} in {seconds:.0f} s", flush=True)
 
 
 def _beside_the_published(params: Params, results: Path) -> None:

@@ -1,11 +1,12 @@
-"""Execute notebooks: written beside and renamed when whole."""
+"""Execute notebooks, two at a time: written beside and renamed when whole."""
 
 import json
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,7 @@ from study.runs.runner import evaluation_runs_of
 from study.runs.store import HELD, locked, store_of
 
 START_SECONDS = 600  # that a kernel may take to answer; a busy machine needs more than papermill's 60
+ABREAST = 2  # notebooks: the figures of one are drawn by one core, while the runs of the next go on
 
 
 def rows_behind(run: Page) -> dict[str, str]:
@@ -32,26 +34,54 @@ def rows_behind(run: Page) -> dict[str, str]:
     return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials}
 
 
-def execute(run: Page) -> None:
-    """Execute a notebook; others are kept out of its results folder, but for the kernel that is begun here.
+def execute(*runs: Page, done: Callable[[Page, float], None] = lambda *_: None) -> None:
+    """Execute notebooks of one results folder; others are kept out of it, but for the kernels that are begun here.
+
+    Args:
+        runs: begun in this order; after one has failed no other is begun.
+        done: takes each one that is written, and its seconds.
 
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
         ParamsError: if another run works in the same folder.
     """
-    lock = locked(run.results)
-    os.environ[HELD] = str(run.results)
+    results = runs[0].results
+    lock = locked(results)
+    os.environ[HELD] = str(results)
     try:
-        store_of(run.results).sweep()
-        for left in (*run.results.glob(".*.part.ipynb"), *run.stamp.parent.glob("*.part")):  # by a run that was killed
+        store_of(results).sweep()
+        for left in (*results.glob(".*.part.ipynb"), *runs[0].stamp.parent.glob("*.part")):  # by a run that was killed
             left.unlink()
-        _execute(run)
+        with chdir(ROOT):
+            _execute_all(runs, done)
     finally:
         del os.environ[HELD]
         lock.release()
 
 
-def _execute(run: Page) -> None:
+def _execute_all(runs: Sequence[Page], done: Callable[[Page, float], None]) -> None:
+    """Execute notebooks in threads, where nobody else handles signals: the main one is interrupted as ever."""
+    begun: list[Future[None]] = []
+    with ThreadPoolExecutor(ABREAST) as threads:
+        try:
+            for run in runs:
+                while len(busy := [future for future in begun if not future.done()]) == ABREAST:
+                    wait(busy, return_when=FIRST_COMPLETED)
+                if any(future.done() and future.exception() for future in begun):
+                    break
+                begun.append(threads.submit(_execute, run, done))
+            wait(begun)
+        except KeyboardInterrupt:
+            while wait(begun, timeout=1).not_done:
+                for process in psutil.Process().children(recursive=True):  # the kernels, and what they have begun
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
+            raise
+    for future in begun:
+        future.result()
+
+
+def _execute(run: Page, done: Callable[[Page, float], None]) -> None:
     begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
     part = run.results / f".{run.name}.part.ipynb"
     given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
@@ -92,32 +122,22 @@ def _execute(run: Page) -> None:
     made = {"key": key, **when, "files": files, "runs": rows_behind(run)}
     stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     stamp.replace(run.stamp)
+    done(run, time.monotonic() - begun)
 
 
 def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:
-    """Execute a notebook in a thread, where nobody else handles signals: the main one is interrupted as ever."""
-    with ThreadPoolExecutor(1) as thread:
-        executed = thread.submit(
-            papermill.execute_notebook,
-            str(notebook),
-            str(part),
-            given,
-            kernel_name="python3",
-            start_timeout=START_SECONDS,
-            cwd=str(ROOT),
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stdout,
-            request_save_on_cell_execute=False,
-            extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
-        )
-        try:
-            executed.result()
-        except KeyboardInterrupt:
-            for process in psutil.Process().children(recursive=True):  # the kernel, and what it has begun
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            raise
+    papermill.execute_notebook(
+        str(notebook),
+        str(part),
+        given,
+        kernel_name="python3",
+        start_timeout=START_SECONDS,
+        progress_bar=False,
+        stdout_file=sys.stdout,
+        stderr_file=sys.stdout,
+        request_save_on_cell_execute=False,
+        extra_arguments=["--log-level=50"],  # the kernel's own remarks are not the reader's
+    )
 
 
 def _tidy(path: Path) -> None:

@@ -99,7 +99,15 @@ class Experiment:
 
     def run(self, arms: Sequence[str]) -> pd.DataFrame:
         """Run what is not finished of some arms; the rows of their questions."""
-        return runner.run(self.params, self.store, arms)
+        return self._run(self.params, arms)
+
+    def _run(self, params: Params, arms: Sequence[str] | None = None) -> pd.DataFrame:
+        """As `runner.run`, one notebook after the other: each takes all cores, and finds what the last one did."""
+        lock = locked(self.results, ".runs.lock", wait=True)
+        try:
+            return runner.run(params, self.store, arms)
+        finally:
+            lock.release()
 
     def rows(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of every finished trial, of some arms or of all."""
@@ -164,7 +172,7 @@ class Experiment:
     def run_model_sizes(self) -> None:
         """Run what is not finished of the runs of the model-size comparison."""
         for params in self.params.other_models:
-            runner.run(params, self.store)
+            self._run(params)
 
     def model_sizes(self) -> pd.DataFrame:
         """Accuracy of the compared arms on each model, worlds together, and their difference to plain fine-tuning.

@@ -234,8 +234,8 @@ def _in_process(does: Callable[..., Any], *given: Any, again: type[BrokenProcess
 
 
 def _asked(does: Callable[..., Any], *given: Any) -> Any:
-    """The same for a function without effects, repeated if its process was killed."""
-    return _in_process(does, *given, again=BrokenProcessPool)
+    """The same for a function without effects, repeated if its process was killed; where torch is, without one."""
+    return does(*given) if "torch" in sys.modules else _in_process(does, *given, again=BrokenProcessPool)
 
 
 def _forked(does: Callable[..., Any], *given: Any) -> Any:

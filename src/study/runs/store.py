@@ -216,16 +216,16 @@ def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
     return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
 
 
-def locked(results: Path) -> BaseFileLock:
-    """A results folder that others are kept out of; the system lets go of it even where the process is killed.
+def locked(results: Path, by: str = ".lock", *, wait: bool = False) -> BaseFileLock:
+    """A results folder that others are kept out of by a file; the system lets go even where the process is killed.
 
     Raises:
-        ParamsError: if another run works in it.
+        ParamsError: if another run works in it, unless it is to `wait` for that.
     """
     results.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(results / ".lock")
+    lock = FileLock(results / by)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise ParamsError(
             f"another run is working in {shown(results)}; wait for it to end, or stop it (a notebook that is open in "
