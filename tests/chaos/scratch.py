@@ -19,7 +19,7 @@ import yaml
 from study.arms import ARMS
 from study.pages.page import Page
 from study.params import load_params
-from study.paths import NOTEBOOKS, PACKAGE, PARAMS
+from study.paths import BASE_MODEL, NOTEBOOKS, PACKAGE, PARAMS
 from study.runs.store import Store
 
 PAGES = ("02_in_context", "05_compare")  # every arm, figures, tables and claims
@@ -231,6 +231,7 @@ class Scratch:
         shutil.copytree(PARAMS, folder / "params")
         for name in ("notebooks", "results", "logs"):
             (folder / name).mkdir()
+        (folder / "results" / "base_model").symlink_to(BASE_MODEL)  # notebooks 02 and 03 show a step of its by hand
         for page in pages:
             shutil.copy(NOTEBOOKS / f"{page}.ipynb", folder / "notebooks")
         for module in INJECTED.glob("[a-z]*.py"):
