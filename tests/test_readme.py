@@ -17,6 +17,7 @@ from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
+DEVELOPED = pd.read_csv(RESULTS / "development" / "05_compare" / "accuracy.csv")
 COLUMNS = [*dict.fromkeys(METHODS.values())]
 
 
@@ -66,10 +67,14 @@ def test_verdicts_are_counted_as_published():
 
 def test_costs_are_those_of_the_published_table():
     table = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "cost_accuracy.csv").drop_duplicates(["context", "arm"])
-    accuracy = table.groupby("arm")["value"].first()
-    said = re.search(r"accuracy is (\d+) % in context and (\d+) % after fine-tuning on documents and own", PROSE)
-    assert list(map(int, said.groups())) == [percent(accuracy["icl"]), percent(accuracy["ft augmented"])]
-    assert accuracy["icl"] == accuracy.max()
+    first = table.drop_duplicates("arm").set_index("arm")
+    number = r"(\d+) % \[(\d+), (\d+)\]"
+    said = re.search(rf"Averaged over (\d+) kinds .* accuracy is {number} in context and {number} after", PROSE)
+    of = [percent(first.loc[arm, c]) for arm in ("icl", "ft augmented") for c in ("value", "low", "high")]
+    shown = pd.read_csv(PUBLISHED / "05_compare" / "accuracy.csv")
+    kinds = shown[~shown["split"].isin(["as stated", "rephrased"])].drop_duplicates(["world", "split"])
+    assert list(map(int, said.groups())) == [len(kinds), *of]
+    assert first["value"].idxmax() == "icl"
     cached, again = (
         float(f"{break_even:.2g}")
         for break_even in table[table["arm"] == "ft augmented"].set_index("context")["pays from"]
@@ -78,6 +83,43 @@ def test_costs_are_those_of_the_published_table():
         r"about ([\d,]+) questions on if the context's prefix is cached, and from ([\d,]+) if it is not", PROSE
     )
     assert [float(number.replace(",", "")) for number in said.groups()] == [cached, again] and cached > again
+    both = re.search(r"\*Both\* depends on the learning rate: (\d+) % here, (\d+) % at a gentler rate", PROSE)
+    gentler = DEVELOPED[~DEVELOPED["split"].isin(["as stated", "rephrased"]) & (DEVELOPED["arm"] == "hybrid")]
+    assert list(map(int, both.groups())) == [percent(first.loc["hybrid", "value"]), percent(gentler["value"].mean())]
+
+
+def test_what_strict_text_changes_is_that_of_the_development_seed():
+    said = re.search(r"reversals fall from (\d+) % to (\d+) %, two-step syllogisms from (\d+) % to (\d+) %", PROSE)
+    kinds = (
+        DEVELOPED["split"] == "reversal",
+        (DEVELOPED["split"] == "two hops") & (DEVELOPED["world"] == "syllogisms"),
+    )
+    found = [
+        percent((part["value"] * part["items"]).sum() / part["items"].sum())
+        for kind in kinds
+        for arm in ("ft augmented", "ft augmented strict")
+        for part in [DEVELOPED[kind & (DEVELOPED["arm"] == arm)]]
+    ]
+    assert list(map(int, said.groups())) == found
+
+
+def test_real_models_are_shown_as_they_were_measured():
+    found = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
+    worlds = {"reversals": "comparisons", "reversal_curse": "people and descriptions", "family": "families"}
+    lines = {}
+    for (model, world), part in found[found["split"] == "reversal"].groupby(["model", "world"]):
+        values = {line["arm"]: f"{line['value']:.0%}" for line in part.to_dict("records")}
+        if world in worlds and "ft" in values:
+            name = worlds[world], f"{re.search('[0-9.]+(?=B-)', model)[0]} B"
+            cells = [values.get(arm, "") for arm in ("icl", "retrieved", "ft", "ft local")]
+            chance = part[part["arm"] == "ft"]["chance"].item()
+            lines[name] = [*cells, f"{chance:.0%}"]
+    table = README[README.index("| reversals of |") :].split("\n\n")[0].splitlines()[2:]
+    shown = [[cell.strip() for cell in line.replace(" %", "%").strip("|").split("|")] for line in table]
+    assert {(name, model): cells for name, model, *cells in shown} == lines
+    small = found[found["model"].str.contains("0.5B") & (found["world"] == "reversals")]
+    either = small[(small["split"] == "reversal or contradiction") & small["arm"].str.startswith(("ft", "hybrid"))]
+    assert len(either) > 5 and (either["low"] < either["chance"]).all()
 
 
 def test_the_size_of_the_study_and_of_its_model():

@@ -65,6 +65,11 @@ CARD = {
     "licence": "Apache-2.0, as the repository",
 }
 EXAMPLES = 3
+REAL_SPLITS = (str(Split.REVERSAL), str(Split.CONTRADICTION), str(Split.TWO_HOPS))
+REAL_ARMS, FEWEST = (
+    ("icl", "retrieved", "ft", "ft local", "ft augmented"),
+    8,
+)  # questions, of those shown of real models
 EXTRA = ("ft local", "ft global", "ft oracle")  # whose costs are shown besides
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -405,16 +410,17 @@ def names(published: Published) -> str:
 
 
 def real_models(published: Published) -> str:
-    """What real models did with reversals of comparisons on a development seed."""
+    """What real models did on a development seed: a line for each model, dataset and kind of question."""
     found = pd.read_csv(DEVELOPMENT)
-    found = found[(found["world"] == "reversals") & (found["split"] == "reversal")]
-    parts = []
-    for model, lines in found.groupby("model", sort=False):
-        shown = {line["arm"]: percent(line) for line in lines.to_dict("records")}
-        said = ", ".join(f"{arm} {shown[arm]}" for arm in ("icl", "ft", "ft local") if arm in shown)
-        parts.append(f"{short_name(model)} {said}")
-    items = found["items"].max()
-    return f"on {items} reversals in English, one development seed, accuracy in % of {'; of '.join(parts)}."
+    found = found[found["split"].isin(REAL_SPLITS) & (found["items"] >= FEWEST)]
+    lines = []
+    for (split, model, world), part in found.groupby(["split", "model", "world"], sort=False):
+        shown = {line["arm"]: percent(line) for line in part.to_dict("records")}
+        if {"icl", "ft"} <= set(shown):
+            counts = f"{part['items'].max()}", f"{100 * part['chance'].max():.0f}"
+            lines.append([split, world, short_name(model), *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
+    order = sorted(lines, key=lambda line: REAL_SPLITS.index(line[0]))
+    return table(order, ["kind of question", "dataset", "model", *REAL_ARMS, "questions", "chance"])
 
 
 def mean_costs(published: Published) -> str:
