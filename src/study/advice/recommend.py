@@ -71,7 +71,7 @@ def headline(found: Findings) -> str:
     if found.top != best:
         first += (
             f" *{found.top}* answers {_shown(found.estimates[found.top])}, which these questions cannot tell from "
-            f"that; *{best}* needs less."
+            f"that; *{best}* is the simpler way."
         )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
@@ -290,13 +290,22 @@ def _by_volume_lines(found: Findings) -> list[str]:
     price = found.experiment.params.price_an_hour
     money = "" if price is None else f", and in money at {price:,.2f} an hour (price_an_hour in the settings)"
     return [
-        f"Of those as good as the best, to within {100 * found.statistics.margin:.0f} points, the cheapest in GFLOP by "
-        "the number of questions before the documents change. The first time a learning rate is searched; after a "
-        "change all else is done again:",
-        _table(by_volume(found)),
+        *_cheapest_lines(found),
         " ".join(break_even_lines(found)),
         f"What those not measurably worse take on this machine, the first time and with a cached prefix{money}:",
         _table(time_and_money(found)),
+    ]
+
+
+def _cheapest_lines(found: Findings) -> list[str]:
+    margin = f"{100 * found.statistics.margin:.0f} points"
+    if len(found.good) == 1:
+        return [f"No other way is certainly as good as *{found.best}*, to within {margin}, so none is called cheaper."]
+    return [
+        f"Of those certainly as good as *{found.best}*, to within {margin}, the cheapest in GFLOP by the number of "
+        "questions before the documents change. The first time a learning rate is searched; after a change all else is "
+        "done again:",
+        _table(by_volume(found)),
     ]
 
 
