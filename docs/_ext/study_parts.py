@@ -418,7 +418,8 @@ def real_models(published: Published) -> str:
         shown = {line["arm"]: percent(line) for line in part.to_dict("records")}
         if {"icl", "ft"} <= set(shown):
             counts = f"{part['items'].max()}", f"{100 * part['chance'].max():.0f}"
-            lines.append([split, world, short_name(model), *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
+            size = re.search(r"[\d.]+B", model)
+            lines.append([split, world, size[0] if size else short_name(model), *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
     order = sorted(lines, key=lambda line: REAL_SPLITS.index(line[0]))
     return table(order, ["kind of question", "dataset", "model", *REAL_ARMS, "questions", "chance"])
 
