@@ -419,7 +419,8 @@ def real_models(published: Published) -> str:
         if {"icl", "ft"} <= set(shown):
             counts = f"{part['items'].max()}", f"{100 * part['chance'].max():.0f}"
             size = re.search(r"[\d.]+B", model)
-            lines.append([split, world, size[0] if size else short_name(model), *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
+            place = split, world, size[0] if size else short_name(model)
+            lines.append([*place, *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
     order = sorted(lines, key=lambda line: REAL_SPLITS.index(line[0]))
     return table(order, ["kind of question", "dataset", "model", *REAL_ARMS, "questions", "chance"])
 
