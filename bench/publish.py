@@ -53,6 +53,7 @@ def as_table(lines: list[Line]) -> pd.DataFrame:
             "against": line.against,
             "ours": line.ours,
             "theirs": line.theirs,
+            "floor": line.floor,
             "unit": line.unit,
             "ratio": line.ratio,
             "ratio of processor time": line.cpu_ratio,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from bench import cluster, daily, pretraining, scaling, scoring, seeds, tuning, whole, writing
+from bench import cluster, daily, pretraining, real, scaling, scoring, seeds, tuning, whole, writing
 from bench.publish import as_table, publish
 from bench.table import Line, Say
 from study.config import ParamsError
@@ -19,13 +19,14 @@ GROUPS: dict[str, Callable[[int, bool, Say], list[Line]]] = {
     "tuning": tuning.lines,
     "seeds": seeds.lines,
     "writing": writing.lines,
+    "real": real.lines,
     "study": whole.lines,
     "neighbour": daily.beside_a_busy_process,
     "again": daily.with_nothing_to_do,
     "pretraining": pretraining.lines,
     "cluster": cluster.lines,
 }
-SLOW = {"seeds", "study", "memory", "pretraining"}  # left out of a quick run
+SLOW = {"seeds", "real", "study", "memory", "pretraining"}  # left out of a quick run
 ON_DEMAND = {"pretraining", "cluster"}  # left out unless named
 
 

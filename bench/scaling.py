@@ -20,9 +20,9 @@ OPTIONS = (1, 2, 4, 8, 16)
 SHAPES = ((4, 128), (6, 256), (8, 512), (12, 768))  # layers, width
 
 
-def product_speed() -> float:
+def product_speed(dtype: torch.dtype = torch.float32) -> float:
     """Floating-point operations a second in a large matrix product, with the threads there are."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    a, b = torch.randn(1024, 1024, dtype=dtype), torch.randn(1024, 1024, dtype=dtype)
     a @ b
     begun = time.perf_counter()
     for _ in range(20):

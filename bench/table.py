@@ -63,6 +63,7 @@ class Line(NamedTuple):
         cpu_ratio: the ratio of processor times; NaN where it was not taken.
         at_most: whether the ratio, ours as a share of the baseline's then, may not exceed the target.
         note: how it was measured, where that is not plain.
+        floor: what its matrix products alone would take at the speed of a large one; NaN where it was not taken.
     """
 
     work: str
@@ -76,6 +77,7 @@ class Line(NamedTuple):
     cpu_ratio: float = float("nan")
     at_most: bool = False
     note: str = ""
+    floor: float = float("nan")
 
     @property
     def ratio(self) -> float:

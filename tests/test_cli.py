@@ -66,8 +66,10 @@ def test_another_error_of_the_system_is_not_hidden():
 
 
 LAUNCHED = """
-import sys, time
+import signal, sys, time
 from study import cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background begins with it ignored
 
 def slow(study):
     print("begun", flush=True)

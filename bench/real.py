@@ -1,0 +1,243 @@
+"""The shape of a real model: scoring, generation and LoRA, compared with what is fastest elsewhere.
+
+The model is Qwen2.5-Coder 0.5 B where `make fetch` has brought it, else random weights in its shape, in the type whose
+products this processor computes fastest. Rows on llama.cpp need its bindings, and the model's GGUF file in the hub's
+cache or in the folder that WEIGHTS names.
+"""
+
+import copy
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config
+
+from bench.baselines import GENERATED, Questions, by_generate, by_lm_eval, lm_eval
+from bench.scaling import operations, product_speed
+from bench.scoring import difference
+from bench.table import Line, Same, Say, compare
+from bench.tuning import BATCH, STEP_TOKENS, batches_of, by_peft, by_study
+from study.config import ParamsError
+from study.lm.flops import size_of, training_flops
+from study.lm.generation import generate
+from study.lm.loading import load, load_tokenizer
+from study.lm.scoring import score_options, tokens_of
+from study.params import Model, load_params
+from study.paths import PARAMS
+from study.runs.run import prepare, prompts_of
+
+SETTINGS = PARAMS / "qwen_small.yaml"
+SHAPE = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
+SHAPE |= {"num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768, "tie_word_embeddings": True}
+QUESTIONS, PROMPTS, NEW = 64, 64, 32  # about as many as a run of the study has
+LENGTHS = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))  # context tokens, target, and how many questions lm-eval scores
+SEQUENCES = 65  # of llama.cpp at a time, the shared prefix among them
+STEPS = 6
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # of a log-probability, in nats
+
+
+class Real:
+    """The model, what it is given, and how fast this processor multiplies in its type."""
+
+    def __init__(self) -> None:
+        self.params = load_params(SETTINGS)
+        speeds = {dtype: product_speed(dtype) for dtype in TOLERANCE}
+        self.dtype = max(speeds, key=lambda dtype: speeds[dtype])
+        self.speed = speeds[self.dtype]
+        named = self.params.model.model_copy(update={"dtype": str(self.dtype).removeprefix("torch."), "device": "cpu"})
+        try:
+            self.model, self.tokenizer = load(named)
+            self.name = "Qwen2.5-Coder 0.5 B"
+        except ParamsError:  # it was not fetched
+            torch.manual_seed(0)
+            self.model = AutoModelForCausalLM.from_config(Qwen2Config(**SHAPE), dtype=self.dtype).eval()
+            self.tokenizer, self.name = load_tokenizer(Model()), "random weights in the shape of Qwen2.5 0.5 B"
+        self.note = f"{self.name}, {named.dtype}, {torch.get_num_threads()} threads"
+
+    def context(self, tokens: int) -> str:
+        """English documents that take about so many tokens."""
+        sentences, count, seed = list[str](), 0, 0
+        while count < tokens:
+            documents = [document.text for document in prepare(self.params, "reversals", seed).documents]
+            sentences += documents
+            count += sum(map(len, self.tokenizer(documents).input_ids))
+            seed += 1
+        ids = self.tokenizer(" ".join(sentences), add_special_tokens=False).input_ids[:tokens]
+        return str(self.tokenizer.decode(ids))
+
+    def questions(self, count: int) -> Questions:
+        """English questions with four options each."""
+        found: Questions = []
+        for seed in range(count):
+            found += [(q.query, q.options[:4]) for q in prepare(self.params, "reversals", seed).questions]
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def prompts(self, count: int) -> list[str]:
+        """Requests for what follows from one sentence."""
+        wording, sentences, seed = prompts_of(self.params), list[str](), 0
+        while len(sentences) < count:
+            documents = prepare(self.params, "reversals", seed).documents
+            sentences += [sentence for document in documents for sentence in document.stating]
+            seed += 1
+        return [wording.from_one(sentence) for sentence in sentences[:count]]
+
+
+def gguf_file(model: Model) -> Path | None:
+    """The model's GGUF file, if it is here whole."""
+    folder = os.environ.get("WEIGHTS")
+    cached = try_to_load_from_cache(model.name, str(model.file))
+    places = [Path(folder) / str(model.file)] if folder else []
+    places += [Path(cached)] if isinstance(cached, str) else []
+    return next((place for place in places if place.is_file()), None)
+
+
+def by_rewinding(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: str, questions: Questions
+) -> list[list[float]]:
+    """Log-probability of each option by transformers' own cache: the prefix once, cropped back after each option."""
+    prefix, asked = tokens_of(tokenizer, context, questions)
+    cache, found = DynamicCache(config=model.config), []
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([prefix]), past_key_values=cache, logits_to_keep=1)
+        for question in asked:
+            scores = []
+            for ids in question.options:
+                keep = len(ids) - question.start + 1
+                out = model(input_ids=torch.tensor([ids]), past_key_values=cache, logits_to_keep=keep)
+                logits = out.logits[0, :-1].float().log_softmax(-1)
+                scores.append(sum(float(row[token]) for row, token in zip(logits, ids[question.start :], strict=True)))
+                cache.crop(len(prefix))
+            found.append(scores)
+    return found
+
+
+Scorer = Callable[[str, Questions], list[list[float]]]
+
+
+def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool, float]]:
+    """Baselines of scoring: name, work, whether it scores every question, and how far its scores may differ."""
+    lm, tolerance = lm_eval(real.model, real.tokenizer, 1), TOLERANCE[real.dtype]
+    yield "lm-eval, hf backend", partial(by_lm_eval, lm), False, tolerance
+    yield "transformers' cache, cropped", partial(by_rewinding, real.model, real.tokenizer), True, tolerance
+    for name, llama in llamas(real, folder):
+
+        def scored(context: str, questions: Questions, llama: Any = llama) -> list[list[float]]:
+            return list(llama.score(*tokens_of(real.tokenizer, context, questions)))
+
+        yield name, scored, True, tolerance if "float32" in name else 2.0
+
+
+def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
+    """llama.cpp on the file as it is, and on its weights in float32."""
+    file = gguf_file(real.params.model)
+    try:
+        from bench.llama import Llama, unquantized
+    except ModuleNotFoundError:
+        return
+    if file is None or not real.name.startswith("Qwen"):
+        return
+    room = LENGTHS[-1][0] + 4096
+    yield "llama.cpp, float32", Llama(unquantized(file, folder / "float32.gguf"), room, SEQUENCES)
+    yield "llama.cpp, Q4_K_M", Llama(file, room, SEQUENCES)
+
+
+def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
+    """Rows of the real shape."""
+    real = Real()
+    say(f"  {real.note}, {real.speed / 1e9:.0f} GFLOP/s in products")
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            *scoring(real, Path(folder), 1 if quick else rounds, quick, say),
+            *generation(real, Path(folder), rounds, say),
+            *lora(real, rounds, say),
+        ]
+
+
+def scoring(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> list[Line]:
+    """Four options of each question given a context."""
+    questions, found = real.questions(QUESTIONS), []
+    for name, scorer, every, tolerance in scorers(real, folder):
+        for tokens, target, few in LENGTHS[:1] if quick else LENGTHS:
+            context, count = real.context(tokens), len(questions) if every else few
+            floor = operations(real.model, real.tokenizer, context, questions) / real.speed / len(questions)
+            line = compare(
+                f"0.5 B: 4 options given {tokens:,}, {name}",
+                name,
+                target,
+                partial(score_options, real.model, real.tokenizer, context, questions),
+                partial(scorer, context, questions[:count]),
+                Same("log-probabilities", tolerance),
+                difference,
+                rounds,
+                (len(questions), count),
+                "s a question",
+                real.note,
+                say,
+            )
+            found.append(line._replace(floor=floor))
+    return found
+
+
+def generation(real: Real, folder: Path, rounds: int, say: Say) -> list[Line]:
+    """Greedy local text."""
+    prompts, model, tokenizer = real.prompts(PROMPTS), real.model, real.tokenizer
+    encoded = tokenizer(prompts).input_ids
+    ends = frozenset({int(tokenizer.eos_token_id)})
+
+    def ours() -> list[str]:
+        return generate(model, tokenizer, prompts, NEW, 0.0, 0, GENERATED).texts
+
+    def by_llama(llama: Any) -> list[str]:
+        texts = llama.generate(encoded, NEW, ends)
+        return list(tokenizer.batch_decode(texts, skip_special_tokens=True))
+
+    ways: list[tuple[str, Callable[[], list[str]]]] = [
+        (f"generate, batch {GENERATED}", lambda: by_generate(model, tokenizer, prompts, NEW)),
+        *((name, partial(by_llama, llama)) for name, llama in llamas(real, folder)),
+    ]
+    return [
+        compare(
+            f"0.5 B: {len(prompts)} local prompts, {NEW} tokens at most, {name}",
+            name,
+            1.2,
+            ours,
+            theirs,
+            Same("share of texts that differ", 1.0 if "Q4" in name else 0.1),
+            lambda one, other: sum(a.strip() != b.strip() for a, b in zip(one, other, strict=True)) / len(one),
+            rounds,
+            (len(prompts), len(prompts)),
+            "s a text",
+            f"greedy, {real.note}",
+            say,
+        )
+        for name, theirs in ways
+    ]
+
+
+def lora(real: Real, rounds: int, say: Say) -> list[Line]:
+    """Steps of a LoRA adapter on the study's texts."""
+    encoded = batches_of(real.tokenizer, STEPS)
+    size = size_of(real.model)._replace(trained=0.0)
+    floor = sum(training_flops(size, len(ids)) for ids in encoded) / STEPS / real.speed
+    line = compare(
+        f"0.5 B: LoRA, {STEPS} steps of {STEP_TOKENS} tokens in {BATCH} texts",
+        "PEFT and transformers' Trainer",
+        1.5,
+        lambda: by_study(copy.deepcopy(real.model), real.tokenizer, encoded, "lora"),
+        lambda: by_peft(copy.deepcopy(real.model), real.tokenizer, encoded),
+        Same("last loss", 1e-3),
+        lambda ours, theirs: abs(ours[-1] - theirs[-1]),
+        rounds,
+        (STEPS, STEPS),
+        "s a step",
+        f"constant rate, the same texts in each step, with setting up; {real.note}",
+        say,
+    )
+    return [line._replace(floor=floor)]
