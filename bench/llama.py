@@ -18,6 +18,7 @@ from study.lm.scoring import TokenizedQuestion
 
 BATCH = 512  # tokens of a call
 F32 = 0  # of ggml's types
+QUIET = lib.llama_log_callback(lambda *_: None)
 Token = tuple[int, int, Sequence[int], bool]  # itself, its position, its sequences, whether logits are wanted
 
 
@@ -35,7 +36,7 @@ class Llama:
     """A model with room for so many tokens in so many sequences, on the threads that torch has."""
 
     def __init__(self, file: Path, tokens: int, sequences: int):
-        lib.llama_log_set(_quiet, ctypes.c_void_p(0))
+        lib.llama_log_set(QUIET, ctypes.c_void_p(0))
         lib.llama_backend_init()
         self.model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())
         given = lib.llama_context_default_params()
@@ -52,8 +53,8 @@ class Llama:
     def decode(self, tokens: Sequence[Token]) -> np.ndarray:
         """Logits of the tokens that want them, (wanted, vocabulary), until the next call."""
         batch = self.batch
-        for k, (token, position, sequences, wanted) in enumerate(tokens):
-            batch.token[k], batch.pos[k], batch.logits[k] = token, position, wanted
+        for k, (token, position, sequences, asked) in enumerate(tokens):
+            batch.token[k], batch.pos[k], batch.logits[k] = token, position, asked
             batch.n_seq_id[k] = len(sequences)
             for n, sequence in enumerate(sequences):
                 batch.seq_id[k][n] = sequence
@@ -140,7 +141,3 @@ class Llama:
 
 def _tokens(ids: Sequence[int], begin: int, sequences: Sequence[int]) -> list[Token]:
     return [(token, begin + k, sequences, False) for k, token in enumerate(ids)]
-
-
-@lib.llama_log_callback
-def _quiet(*_: object) -> None: ...
