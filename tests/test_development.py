@@ -81,15 +81,3 @@ def test_the_rate_of_the_real_model_states_its_facts_on_the_development_seed():
         assert set(part["learning rate"]) == {params.finetuning.chosen[arm].rate}
         stated = accuracy[(accuracy["arm"] == arm) & (accuracy["split"] == "as stated")]["value"]
         assert stated.min() >= 0.95, arm
-
-
-def test_the_front_page_tells_of_the_real_model_what_its_table_has():
-    table = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
-    here = table[table["model"].str.contains("1.5B") & (table["world"] == "reversals") & (table["split"] == "reversal")]
-    shown = {
-        line.arm: f"{100 * line.value:.0f} % [{100 * line.low:.0f}, {100 * line.high:.0f}]"
-        for line in here.itertuples()
-    }
-    told = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    said = f"{shown['icl']} of comparisons in context, {shown['ft']} after fine-tuning, and {shown['ft local']} after"
-    assert f"it reverses {said}" in told and f"one development seed, {here['items'].max()} questions" in told
