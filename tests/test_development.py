@@ -7,7 +7,7 @@ from study.evidence.claims import claims_of, effect_table
 from study.evidence.power import power_table
 from study.evidence.verify import published_rows
 from study.params import load_params
-from study.paths import PARAMS, RESULTS, ROOT
+from study.paths import PARAMS, RESULTS
 
 PAGES = ("03_finetune", "04_augmented_finetune")
 FULL, DEVELOPMENT = (load_params(PARAMS / f"{name}.yaml") for name in ("full", "development"))
