@@ -17,17 +17,18 @@ from study.lm.attention import common_prefix
 from study.lm.scoring import TokenizedQuestion
 
 BATCH = 512  # tokens of a call
-F32 = 0  # of ggml's types
+F32 = 0  # of llama.cpp's kinds of files
 QUIET = lib.llama_log_callback(lambda *_: None)
+lib.llama_log_set(QUIET, ctypes.c_void_p(0))
 Token = tuple[int, int, Sequence[int], bool]  # itself, its position, its sequences, whether logits are wanted
 
 
 def unquantized(file: Path, copy: Path) -> Path:
-    """A GGUF file's very weights in float32."""
+    """A GGUF file's weights in float32."""
     if not copy.is_file():
         given = lib.llama_model_quantize_default_params()
         given.ftype, given.allow_requantize, given.nthread = F32, True, torch.get_num_threads()
-        if lib.llama_model_quantize(str(file).encode(), str(copy).encode(), ctypes.byref(given)):
+        if lib.llama_model_quantize(str(file).encode(), str(copy).encode(), given):
             raise RuntimeError(f"{file}: llama.cpp cannot convert it")
     return copy
 
@@ -36,7 +37,6 @@ class Llama:
     """A model with room for so many tokens in so many sequences, on the threads that torch has."""
 
     def __init__(self, file: Path, tokens: int, sequences: int):
-        lib.llama_log_set(QUIET, ctypes.c_void_p(0))
         lib.llama_backend_init()
         self.model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())
         given = lib.llama_context_default_params()

@@ -26,18 +26,20 @@ from study.config import ParamsError
 from study.lm.flops import size_of, training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
-from study.lm.scoring import score_options, tokens_of
+from study.lm.scoring import OptionScores, score_options, tokens_of
 from study.params import Model, load_params
 from study.paths import PARAMS
-from study.runs.run import prepare, prompts_of
+from study.runs.run import likeliest, prepare, prompts_of
 
 SETTINGS = PARAMS / "qwen_small.yaml"
 SHAPE = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
 SHAPE |= {"num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768, "tie_word_embeddings": True}
 QUESTIONS, PROMPTS, NEW = 64, 64, 32  # about as many as a run of the study has
 LENGTHS = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))  # context tokens, target, and how many questions lm-eval scores
+FEW = 12  # of each, in a quick run
 SEQUENCES = 65  # of llama.cpp at a time, the shared prefix among them
 STEPS = 6
+OTHERS = 0.1  # share of answers or texts that may differ from llama.cpp's, which does not round biases to bfloat16
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # of a log-probability, in nats
 
 
@@ -113,7 +115,7 @@ def by_rewinding(
                 out = model(input_ids=torch.tensor([ids]), past_key_values=cache, logits_to_keep=keep)
                 logits = out.logits[0, :-1].float().log_softmax(-1)
                 scores.append(sum(float(row[token]) for row, token in zip(logits, ids[question.start :], strict=True)))
-                cache.crop(len(prefix))
+                cache.crop(-len(ids))
             found.append(scores)
     return found
 
@@ -121,17 +123,22 @@ def by_rewinding(
 Scorer = Callable[[str, Questions], list[list[float]]]
 
 
-def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool, float]]:
-    """Baselines of scoring: name, work, whether it scores every question, and how far its scores may differ."""
-    lm, tolerance = lm_eval(real.model, real.tokenizer, 1), TOLERANCE[real.dtype]
-    yield "lm-eval, hf backend", partial(by_lm_eval, lm), False, tolerance
-    yield "transformers' cache, cropped", partial(by_rewinding, real.model, real.tokenizer), True, tolerance
+def other_choices(ours: list[OptionScores], theirs: list[list[float]]) -> float:
+    """The share of questions of which the likeliest option is another one."""
+    return sum(likeliest(a.log_probs) != likeliest(b) for a, b in zip(ours, theirs, strict=True)) / len(ours)
+
+
+def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool]]:
+    """Baselines of scoring: name, work, and whether it scores every question."""
+    lm = lm_eval(real.model, real.tokenizer, 1)
+    yield "lm-eval, hf backend", partial(by_lm_eval, lm), False
+    yield "transformers' cache, cropped", partial(by_rewinding, real.model, real.tokenizer), True
     for name, llama in llamas(real, folder):
 
         def scored(context: str, questions: Questions, llama: Any = llama) -> list[list[float]]:
             return list(llama.score(*tokens_of(real.tokenizer, context, questions)))
 
-        yield name, scored, True, tolerance if "float32" in name else 2.0
+        yield name, scored, True
 
 
 def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -154,16 +161,19 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     say(f"  {real.note}, {real.speed / 1e9:.0f} GFLOP/s in products")
     with tempfile.TemporaryDirectory() as folder:
         return [
-            *scoring(real, Path(folder), 1 if quick else rounds, quick, say),
-            *generation(real, Path(folder), rounds, say),
-            *lora(real, rounds, say),
+            *scoring(real, Path(folder), rounds, quick, say),
+            *generation(real, Path(folder), rounds, quick, say),
+            *lora(real, rounds, quick, say),
         ]
 
 
 def scoring(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> list[Line]:
     """Four options of each question given a context."""
-    questions, found = real.questions(QUESTIONS), []
-    for name, scorer, every, tolerance in scorers(real, folder):
+    questions, found = real.questions(FEW if quick else QUESTIONS), []
+    for name, scorer, every in scorers(real, folder):
+        scores = Same("log-probabilities", TOLERANCE[real.dtype]), difference
+        choices = Same("share of choices that differ", OTHERS), other_choices
+        same, differs = choices if "llama" in name else scores
         for tokens, target, few in LENGTHS[:1] if quick else LENGTHS:
             context, count = real.context(tokens), len(questions) if every else few
             floor = operations(real.model, real.tokenizer, context, questions) / real.speed / len(questions)
@@ -173,8 +183,8 @@ def scoring(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> lis
                 target,
                 partial(score_options, real.model, real.tokenizer, context, questions),
                 partial(scorer, context, questions[:count]),
-                Same("log-probabilities", tolerance),
-                difference,
+                same,
+                differs,
                 rounds,
                 (len(questions), count),
                 "s a question",
@@ -185,9 +195,9 @@ def scoring(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> lis
     return found
 
 
-def generation(real: Real, folder: Path, rounds: int, say: Say) -> list[Line]:
+def generation(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> list[Line]:
     """Greedy local text."""
-    prompts, model, tokenizer = real.prompts(PROMPTS), real.model, real.tokenizer
+    prompts, model, tokenizer = real.prompts(FEW if quick else PROMPTS), real.model, real.tokenizer
     encoded = tokenizer(prompts).input_ids
     ends = frozenset({int(tokenizer.eos_token_id)})
 
@@ -209,7 +219,7 @@ def generation(real: Real, folder: Path, rounds: int, say: Say) -> list[Line]:
             1.2,
             ours,
             theirs,
-            Same("share of texts that differ", 1.0 if "Q4" in name else 0.1),
+            Same("share of texts that differ", 1.0 if "Q4" in name else OTHERS),
             lambda one, other: sum(a.strip() != b.strip() for a, b in zip(one, other, strict=True)) / len(one),
             rounds,
             (len(prompts), len(prompts)),
@@ -221,13 +231,14 @@ def generation(real: Real, folder: Path, rounds: int, say: Say) -> list[Line]:
     ]
 
 
-def lora(real: Real, rounds: int, say: Say) -> list[Line]:
+def lora(real: Real, rounds: int, quick: bool, say: Say) -> list[Line]:
     """Steps of a LoRA adapter on the study's texts."""
-    encoded = batches_of(real.tokenizer, STEPS)
+    steps = 2 if quick else STEPS
+    encoded = batches_of(real.tokenizer, steps)
     size = size_of(real.model)._replace(trained=0.0)
-    floor = sum(training_flops(size, len(ids)) for ids in encoded) / STEPS / real.speed
+    floor = sum(training_flops(size, len(ids)) for ids in encoded) / steps / real.speed
     line = compare(
-        f"0.5 B: LoRA, {STEPS} steps of {STEP_TOKENS} tokens in {BATCH} texts",
+        f"0.5 B: LoRA, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
         "PEFT and transformers' Trainer",
         1.5,
         lambda: by_study(copy.deepcopy(real.model), real.tokenizer, encoded, "lora"),
@@ -235,7 +246,7 @@ def lora(real: Real, rounds: int, say: Say) -> list[Line]:
         Same("last loss", 1e-3),
         lambda ours, theirs: abs(ours[-1] - theirs[-1]),
         rounds,
-        (STEPS, STEPS),
+        (steps, steps),
         "s a step",
         f"constant rate, the same texts in each step, with setting up; {real.note}",
         say,

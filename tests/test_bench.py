@@ -121,7 +121,7 @@ def test_a_baseline_that_is_not_installed_is_named_with_the_remedy(monkeypatch, 
 def test_the_baselines_do_the_same_work(model, tokenizer):
     pytest.importorskip("lm_eval")
     pytest.importorskip("trl")
-    from bench import baselines, scoring, tuning
+    from bench import baselines, real, scoring, tuning
     from study.lm.scoring import score_options
 
     context = "vazed sees ditav. so:"
@@ -130,6 +130,8 @@ def test_the_baselines_do_the_same_work(model, tokenizer):
     theirs = baselines.by_lm_eval(baselines.lm_eval(model, tokenizer), context, questions)
     assert scoring.difference(ours, theirs) <= 1e-4
     assert scoring.difference(ours, [values[::-1] for values in theirs]) == float("inf")
+    cropped = real.by_rewinding(model, tokenizer, context, questions)
+    assert scoring.difference(ours, cropped) <= 1e-4 and real.other_choices(ours, cropped) == 0
     encoded = tuning.batches_of(tokenizer, 2)
     steps = [encoded[: tuning.BATCH], encoded[tuning.BATCH :]]
     assert [sum(len(ids) - 1 for ids in texts) for texts in steps] == [tuning.STEP_TOKENS] * 2
