@@ -27,7 +27,7 @@ from study.lm.flops import size_of, training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
 from study.lm.scoring import OptionScores, score_options, tokens_of
-from study.params import Model, load_params
+from study.params import Model, Params, load_params
 from study.paths import PARAMS
 from study.runs.run import likeliest, prepare, prompts_of
 
@@ -47,7 +47,7 @@ class Real:
     """The model, what it is given, and how fast this processor multiplies in its type."""
 
     def __init__(self) -> None:
-        self.params = load_params(SETTINGS)
+        self.params = load_params(SETTINGS)  # whose texts it is given
         speeds = {dtype: product_speed(dtype) for dtype in TOLERANCE}
         self.dtype = max(speeds, key=lambda dtype: speeds[dtype])
         self.speed = speeds[self.dtype]
@@ -58,11 +58,12 @@ class Real:
         except ParamsError:  # it was not fetched
             torch.manual_seed(0)
             self.model = AutoModelForCausalLM.from_config(Qwen2Config(**SHAPE), dtype=self.dtype).eval()
-            self.tokenizer, self.name = load_tokenizer(Model()), "random weights in the shape of Qwen2.5 0.5 B"
+            self.params, self.tokenizer = Params(), load_tokenizer(Model())
+            self.name = "random weights in the shape of Qwen2.5 0.5 B"
         self.note = f"{self.name}, {named.dtype}, {torch.get_num_threads()} threads"
 
     def context(self, tokens: int) -> str:
-        """English documents that take about so many tokens."""
+        """Documents that take about so many tokens."""
         sentences, count, seed = list[str](), 0, 0
         while count < tokens:
             documents = [document.text for document in prepare(self.params, "reversals", seed).documents]
@@ -73,7 +74,7 @@ class Real:
         return str(self.tokenizer.decode(ids))
 
     def questions(self, count: int) -> Questions:
-        """English questions with four options each."""
+        """Questions with four options each."""
         found: Questions = []
         for seed in range(count):
             found += [(q.query, q.options[:4]) for q in prepare(self.params, "reversals", seed).questions]
@@ -143,12 +144,12 @@ def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool]]:
 
 def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
     """llama.cpp on the file as it is, and on its weights in float32."""
-    file = gguf_file(real.params.model)
     try:
         from bench.llama import Llama, unquantized
     except ModuleNotFoundError:
         return
-    if file is None or not real.name.startswith("Qwen"):
+    file = gguf_file(real.params.model) if real.params.model.file else None
+    if file is None:
         return
     room = LENGTHS[-1][0] + 4096
     yield "llama.cpp, float32", Llama(unquantized(file, folder / "float32.gguf"), room, SEQUENCES)

@@ -97,15 +97,14 @@ class Experiment:
         for world, seed in itertools.product(self.params.world_names, self.params.seeds[:seeds]):
             yield world, seed, self.material(world, seed)
 
-    def run(self, arms: Sequence[str]) -> pd.DataFrame:
-        """Run what is not finished of some arms; the rows of their questions."""
-        return self._run(self.params, arms)
+    def run(self, arms: Sequence[str] | None = None, params: Params | None = None) -> pd.DataFrame:
+        """Run what is not finished of some arms, or of another model's study; the rows of their questions.
 
-    def _run(self, params: Params, arms: Sequence[str] | None = None) -> pd.DataFrame:
-        """As `runner.run`, one notebook after the other: each takes all cores, and finds what the last one did."""
+        One notebook does so after the other: each takes all cores, and finds what the last one did.
+        """
         lock = locked(self.results, ".runs.lock", wait=True)
         try:
-            return runner.run(params, self.store, arms)
+            return runner.run(params or self.params, self.store, arms)
         finally:
             lock.release()
 
@@ -172,7 +171,7 @@ class Experiment:
     def run_model_sizes(self) -> None:
         """Run what is not finished of the runs of the model-size comparison."""
         for params in self.params.other_models:
-            self._run(params)
+            self.run(params=params)
 
     def model_sizes(self) -> pd.DataFrame:
         """Accuracy of the compared arms on each model, worlds together, and their difference to plain fine-tuning.
