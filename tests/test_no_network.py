@@ -93,13 +93,13 @@ def test_a_study_is_made_looked_at_and_verified_without_a_network(cut_off):
     assert cut_off.status == 0, cut_off.said[-3000:]
     results = cut_off.place / "results"
     for page in [results / "study" / f"{name}.ipynb" for name in PAGES] + [
-        results / "documents" / "firm" / "07_your_documents.ipynb"
+        results / "firm" / "firm" / "07_your_documents.ipynb"
     ]:
         cells = nbformat.read(page, as_version=4).cells
         assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     assert re.search(r"(\d+) of \1 runs are finished", cut_off.said)
     assert "verdicts match" in cut_off.said
-    assert (results / "documents" / "firm" / "07_your_documents" / "report.html").is_file()
+    assert (results / "firm" / "firm" / "07_your_documents" / "report.html").is_file()
 
 
 def test_no_process_of_it_seeks_anything_beyond_this_machine(cut_off):

@@ -26,6 +26,7 @@ from study.runs.run import DIVERGED, Run
 from study.runs.store import PUBLISHED, content_hash, store_of
 
 PRETRAINING, DOCUMENTS = "00", "07"  # notebooks that are no part of a study
+PUBLISHED_FILE = PARAMS / f"{PUBLISHED.name}.yaml"
 ROOM, RIGHTS = "make room on the disk", "have its owner let you read and write it"
 DISK, FILES = "check the disk or the network share it lies on", "let more files be open (`ulimit -n 4096`)"
 REMEDIES = {errno.ENOSPC: ROOM, errno.EDQUOT: ROOM, errno.EFBIG: ROOM}
@@ -163,7 +164,7 @@ def _beside_the_published(params: Params, results: Path) -> None:
     from study.pages.reproduction import report
 
     if params.world_names != ("documents",) and results != PUBLISHED:
-        report(params, results, PUBLISHED, load_params(study_file(PUBLISHED.name)))
+        report(params, results, PUBLISHED, load_params(PUBLISHED_FILE))
 
 
 @verb
@@ -191,7 +192,7 @@ def nb(
     if isinstance(params, Params):
         from study.pages.difference import show_differences
 
-        show_differences(run, load_params(study_file(PUBLISHED.name)))
+        show_differences(run, load_params(PUBLISHED_FILE))
     return 0
 
 

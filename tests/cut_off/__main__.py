@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from study import cli
+from study.advice import ask
 
 SET_FLAGS, UP = 0x8914, 1  # SIOCSIFFLAGS and IFF_UP of Linux
 NO_ROUTE = ("IpOutNoRoutes", "Ip6OutNoRoutes", "UdpNoPorts", "Udp6NoPorts")  # the latter: of a name server here
@@ -40,6 +41,7 @@ def main(place: Path, verbs: list[str], cut: bool) -> int:
     if cut:
         bring_loopback_up()
     cli.PARAMS, cli.RESULTS, cli.NOTEBOOKS = place, place / "results", place / "notebooks"
+    ask.PARAMS = place
     for verb in verbs:
         print(f"{verb}:", flush=True)
         if status := cli.main(shlex.split(verb)):
