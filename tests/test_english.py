@@ -6,6 +6,10 @@ import re
 import pytest
 
 from study.data.questions import make_documents, make_questions
+from study.pages import report
+from study.pages.experiment import Experiment
+from study.params import Params
+from study.runs.run import in_english
 from study.worlds import DRAWN, reversal_curse
 from study.worlds.logic import Fact
 from study.worlds.words import LETTERS_APART, STUDY, VALIDATION, draw_words
@@ -39,6 +43,15 @@ def test_sentences_begin_with_a_capital_and_end_once(english):
         whole = [f"{question.query}{option}".strip() for option in question.options]
         assert len(set(whole)) == len(whole) and all(text[0].isupper() and text.endswith(".") for text in whole)
         assert all(english.parse(whole[k]) for k in question.answers)
+
+
+def test_the_data_of_every_kind_pass_the_checks_of_notebook_01(english_folder, tmp_path):
+    shapes = {name: {} for name in DRAWN}
+    params = Params.parse({"model": {"name": str(english_folder)}, "seeds": [0], "worlds": shapes}, "test")
+    assert in_english(params)
+    found = report.check_data(Experiment(params, tmp_path, "01_generate_data")).set_index("world")
+    assert set(found.index) == set(DRAWN) and found["questions"].min() > 0
+    assert not found[report.OFFENCES].any(axis=None), found[report.OFFENCES].T
 
 
 def test_neither_a_word_nor_a_name_nor_a_place_tells_which_of_two_it_is():

@@ -17,7 +17,7 @@ from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
 from study.pages.tables import folded
 from study.params import Params
-from study.runs.run import prepare, prompts_of
+from study.runs.run import in_english, prepare, prompts_of
 from study.sums import added
 from study.worlds import closed_class_words
 from study.worlds.logic import Derivation, Fact
@@ -69,11 +69,13 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
     The position of the true option is an offence if its count at one place lies outside a 99.9 % interval
     around an even spread. A dataset without a world is not checked.
     """
-    closed = set(closed_class_words())
+    closed, in_names = set(closed_class_words()), in_english(experiment.params)
     lines = []
     for name, seed, material, world in _worlds(experiment):
         questions = material.questions
         words = {word for entity in world.entities for word in entity.split()} - closed
+        if in_names:  # drawn capitalised, though a property is no name in a sentence
+            words = {word.capitalize() for word in words}
         shape = experiment.params.shape(name)
         renamed = set(world.original_names) or (isinstance(shape, Shape) and not getattr(shape, "facts", None))
         stated = {world.render(statement) for document in material.documents for statement in document.statements}
