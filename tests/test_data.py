@@ -3,6 +3,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import pytest
 
 from study.data.probe import ProbeResult, bag_of_words_probe, features, trained_and_asked
 from study.data.questions import (
+    Dataset,
     Splitting,
     make_documents,
     make_questions,
@@ -17,9 +19,11 @@ from study.data.questions import (
     training_texts,
 )
 from study.datasets import WORLDS
+from study.pages import report
+from study.pages.experiment import Experiment
 from study.runs.run import prepare
-from study.worlds import closed_class_words
-from study.worlds.words import STUDY, lexicon_of
+from study.worlds import DRAWN, closed_class_words
+from study.worlds.words import STUDY, VALIDATION, lexicon_of
 from study.worlds.world import Kind, Split, Statement, Status
 
 STUDIED = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
@@ -234,6 +238,51 @@ def test_study_words_are_never_pretraining_words(material):
     closed = set(closed_class_words())
     words = {w.strip(".,?") for document in documents for w in document.text.split()} - closed
     assert words and {lexicon_of(word) for word in words} == {STUDY.name}
+
+
+def of_another_lexicon(material: Dataset) -> Dataset:
+    world = DRAWN["reversals"].build(random.Random(0), VALIDATION, DRAWN["reversals"].Params())
+    return replace(material, documents=(), questions=(), world=world)
+
+
+def stated(material: Dataset) -> Dataset:
+    one, split = material.questions[0], Split.REVERSAL
+    told = next(d.stating[0] for d in material.documents)
+    query, option = told.rsplit(" ", 1)
+    return replace(material, questions=(one._replace(split=split, query=query, options=(f" {option}",), answers=(0,)),))
+
+
+def wrong(material: Dataset) -> Dataset:
+    one = material.questions[0]
+    return replace(material, questions=(one._replace(answers=((one.answers[0] + 1) % len(one.options),)),))
+
+
+def contradictory(material: Dataset) -> Dataset:
+    fact = material.world.facts[0]
+    facts = (*material.world.facts, fact._replace(subject=fact.object, object=fact.subject))
+    return replace(material, questions=(), world=replace(material.world, facts=facts))
+
+
+def crowded(material: Dataset) -> Dataset:
+    first = [
+        q._replace(answers=(0,), options=(q.options[k], *q.options[:k], *q.options[k + 1 :]))
+        for q in material.questions
+        for k in q.answers[:1]
+    ]
+    return replace(material, questions=tuple(first))
+
+
+@pytest.mark.parametrize(
+    ("fault", "break_it"),
+    zip(report.OFFENCES, (of_another_lexicon, stated, wrong, contradictory, crowded), strict=True),
+)
+def test_each_fault_that_notebook_01_looks_for_is_found(fault, break_it, params, tmp_path, monkeypatch):
+    study = Experiment(params, tmp_path, "01_generate_data")
+    assert (report.check_data(study)[report.OFFENCES] == 0).all(axis=None)
+    broken = break_it(study.material("reversals", 0))
+    monkeypatch.setattr(Experiment, "materials", lambda self, seeds=None: [("reversals", 0, broken)])
+    found = report.check_data(study).loc[0, report.OFFENCES]
+    assert found[fault] > 0, found
 
 
 def test_another_process_makes_the_same_documents_and_questions():

@@ -89,7 +89,7 @@ def test_costs_are_those_of_the_published_table():
 
 
 def test_what_strict_text_changes_is_that_of_the_development_seed():
-    said = re.search(r"reversals fall from (\d+) % to (\d+) %, two-step syllogisms from (\d+) % to (\d+) %", PROSE)
+    said = re.search(r"reversals fall from (\d+) % to (\d+) %, two-hop syllogisms from (\d+) % to (\d+) %", PROSE)
     kinds = (
         DEVELOPED["split"] == "reversal",
         (DEVELOPED["split"] == "two hops") & (DEVELOPED["world"] == "syllogisms"),

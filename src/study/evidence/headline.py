@@ -22,9 +22,9 @@ QUESTIONS: dict[str, tuple[Sequence[Split], Sequence[str]]] = {
     "facts as stated": ([Split.STATED], ()),
     "reversals": ([Split.REVERSAL], ()),
     "process steps": ([Split.ONE_STEP, Split.TWO_STEPS], ()),
-    "two steps, syllogisms": ([Split.TWO_HOPS], ["syllogisms"]),
-    "two steps, families": ([Split.TWO_HOPS], ["family"]),
-    "two steps, hierarchies": ([Split.TWO_HOPS], ["semantic"]),
+    "two hops, syllogisms": ([Split.TWO_HOPS], ["syllogisms"]),
+    "two hops, families": ([Split.TWO_HOPS], ["family"]),
+    "two hops, hierarchies": ([Split.TWO_HOPS], ["semantic"]),
 }
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
+from scipy.stats import binomtest
 
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
 from study.evidence.cost import CACHING, break_even, recommended
 from study.evidence.headline import shares
 from study.evidence.power import power_table
-from study.evidence.stats import wilson_interval
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
 from study.pages.tables import folded
@@ -32,6 +32,7 @@ OFFENCES = [
     "contradictions",
     "crowded places",
 ]
+FALSE_ALARM = 0.001  # the probability that a sound study is said to have a crowded place
 PLANNED = 12  # seeds of the published study
 # The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
 SUSPICIOUS_Z = 4.0
@@ -66,11 +67,11 @@ def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.Da
 def check_data(experiment: Experiment) -> pd.DataFrame:
     """Offences against soundness, counted by world and seed; every one should be zero.
 
-    The position of the true option is an offence if its count at one place lies outside a 99.9 % interval
-    around an even spread. A dataset without a world is not checked.
+    A place is crowded if the true option stands there so often, or so seldom, as no one place in a thousand such
+    studies would by chance. A dataset without a world is not checked.
     """
     closed, in_names = set(closed_class_words()), in_english(experiment.params)
-    lines = []
+    lines, places = [], []
     for name, seed, material, world in _worlds(experiment):
         questions = material.questions
         words = {word for entity in world.entities for word in entity.split()} - closed
@@ -86,10 +87,12 @@ def check_data(experiment: Experiment) -> pd.DataFrame:
             sum(q.split is not Split.STATED and q.query + q.options[q.answers[0]] in stated for q in questions),
             sum(_true_options(world, q) != list(q.answers) for q in questions),
             sum(world.constraints.clash(fact, world.theory) is not None for fact in world.closure),
-            _crowded_places(questions),
         )
-        lines.append({"world": name, "seed": seed, **counts, **dict(zip(OFFENCES, offences, strict=True))})
-    return pd.DataFrame(lines)
+        lines.append({"world": name, "seed": seed, **counts, **dict(zip(OFFENCES[:-1], offences, strict=True))})
+        places.append(_chances_of_places(questions))
+    # A study of many seeds looks at a thousand places, so one in a thousand would stop it for nothing.
+    least = FALSE_ALARM / max(1, sum(map(len, places)))
+    return pd.DataFrame(lines).assign(**{OFFENCES[-1]: [sum(p < least for p in own) for own in places]})
 
 
 def _worlds(experiment: Experiment, seeds: int | None = None) -> Iterator[tuple[str, int, Dataset, World]]:
@@ -110,14 +113,13 @@ def _true_options(world: World, question: Question) -> list[int]:
     return [k for k, s in enumerate(statements) if s is not None and world.status(s.fact) is Status.ENTAILED]
 
 
-def _crowded_places(questions: Sequence[Question]) -> int:
-    crowded = 0
+def _chances_of_places(questions: Sequence[Question]) -> list[float]:
+    """For each place among so many options, how probable its count of true options is if each place is as likely."""
+    chances = []
     for size in {len(question.options) for question in questions}:
-        places = Counter(place for q in questions if len(q.options) == size for place in q.answers)
-        for place in range(size):
-            low, high = wilson_interval(places[place], sum(places.values()), 0.999)
-            crowded += not low <= 1 / size <= high
-    return crowded
+        counts = Counter(place for q in questions if len(q.options) == size for place in q.answers)
+        chances += [binomtest(counts[place], counts.total(), 1 / size).pvalue for place in range(size)]
+    return chances
 
 
 def probe_table(experiment: Experiment) -> pd.DataFrame:
