@@ -19,6 +19,8 @@ from study.evidence.claims import (
     effect_table,
     judge,
 )
+from study.evidence.power import power_table
+from study.figures.comparisons import effects_figure
 from study.params import STUDIED, Params, Statistics, load_params
 from study.paths import CLAIMS, PARAMS
 
@@ -87,6 +89,16 @@ ROWS = pd.concat(answers(arm, spread(p), seed=seed) for arm, ps in SHARES.items(
 )
 def test_a_claim_gets_the_verdict_of_its_bounds(effect, verdict):
     assert verdict_of(claim(**effect), ROWS) == verdict
+
+
+@pytest.mark.parametrize("bound", ["above", "below"])
+def test_claims_with_bounds_on_one_side_only_are_drawn_and_planned(bound):
+    declared = [claim(**{bound: 0})]
+    effects = effect_table(declared, ROWS, STATISTICS)
+    assert len(effects) and (effects[["above", "below"]].dtypes == float).all()
+    verdicts = judge(declared, effects, STATISTICS)
+    assert len(effects_figure(effects, verdicts).axes[0].lines) > 0
+    assert len(power_table(effects, STATISTICS, 12)) == len(effects)
 
 
 def test_a_claim_needs_all_its_effects_and_is_contradicted_by_any():

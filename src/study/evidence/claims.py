@@ -6,6 +6,7 @@ cannot. Both are tests of a partial conjunction (Benjamini & Heller 2008): the u
 Both are corrected for the number of claims (Holm). A claim that is neither is inconclusive.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -230,7 +231,8 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
     def line(effect: Effect, found: Contrast) -> dict[str, Any]:
         low, high = found.interval(statistics.confidence)
         inside, outside = effect.p_values(found)
-        claimed = {"claimed": effect.bounds, "above": effect.above, "below": effect.below}
+        above, below = (math.nan if bound is None else bound for bound in (effect.above, effect.below))
+        claimed = {"claimed": effect.bounds, "above": above, "below": below}
         least = {"smallest detectable": found.smallest_detectable(statistics.confidence)}
         counts = {"items": found.items, "facts": found.facts, "seeds": found.seeds}
         tested = {"effect": found.value, "low": low, "high": high, **least, **counts, "p": inside, "p beyond": outside}
