@@ -8,6 +8,9 @@ from study.evidence.power import power_table
 from study.evidence.verify import published_rows
 from study.params import load_params
 from study.paths import PARAMS, RESULTS
+from study.runs.runner import evaluation_runs_of
+from study.runs.selection import chosen, selection_runs
+from study.runs.store import Store
 
 PAGES = ("03_finetune", "04_augmented_finetune")
 FULL, DEVELOPMENT = (load_params(PARAMS / f"{name}.yaml") for name in ("full", "development"))
@@ -30,6 +33,25 @@ def test_rates_and_splittings_are_those_that_were_chosen(table):
         for label, arm in FULL.arms.items()
         if arm.train and not (arm.rate_of or arm.context or arm.reseed or len(arm.learning_rates or "12") == 1)
     )
+
+
+@pytest.mark.parametrize("study", ["full", "default"])
+def test_no_two_arms_of_a_dataset_are_the_same_run(study, tmp_path):
+    params = load_params(PARAMS / f"{study}.yaml")
+    store = Store(tmp_path)
+    assert not selection_runs(params)  # all is chosen
+    one = params.model_copy(update={"seeds": params.seeds[:1]})
+    for part in (one, *one.other_models):
+        runs = evaluation_runs_of(part, store)
+        assert len({run.key for run in runs}) == len(runs) > 0
+
+
+def test_an_arm_of_one_rate_trains_at_it(tmp_path):
+    rates = {label: choice.rate for label, choice in chosen(FULL, Store(tmp_path)).items()}
+    of_one = {label: arm.learning_rates[0] for label, arm in FULL.arms.items() if len(arm.learning_rates or ()) == 1}
+    assert of_one and {label: rates[label] for label in of_one} == of_one
+    for fast in of_one:  # as the claims say: three times the rate
+        assert rates[fast] == pytest.approx(3 * rates["ft augmented"])
 
 
 def test_every_arm_was_tried_on_every_dataset_it_is_for():

@@ -54,10 +54,14 @@ def chooses(params: Params, label: str) -> bool:
 
 
 def given(params: Params, label: str) -> Choice | None:
-    """What the settings say was chosen for an arm, or for another one of the same training."""
+    """What the settings say was chosen for an arm, or for another one of the same training from the same rates."""
     given, arms = params.finetuning.chosen, params.arms
-    same = (name for name in given if name in arms and _without_seed(arms[name]) == _without_seed(arms[label]))
+    same = (name for name in given if name in arms and _choice_of(arms[name]) == _choice_of(arms[label]))
     return given.get(label) or next((given[name] for name in same), None)
+
+
+def _choice_of(arm: Arm) -> tuple[Arm, tuple[float, ...] | None]:
+    return _without_seed(arm), arm.learning_rates
 
 
 def _without_seed(arm: Arm) -> Arm:
