@@ -26,7 +26,7 @@ from study.digest import sha256_of
 from study.documents.questions import read_questions
 from study.documents.read import read_documents
 from study.evidence import claims
-from study.evidence.verify import listed_runs, rows_of, runs_listed
+from study.evidence.verify import listed_runs, rows_listed, runs_listed
 from study.limits import limited
 from study.lm import hub
 from study.lm.prompts import OF_BUNDLED, prompts_in
@@ -34,6 +34,7 @@ from study.pages.page import Page, notebook_path
 from study.params import Params, load_params
 from study.paths import CLAIMS, PARAMS
 from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
+from study.runs.run import FINISHED
 from study.runs.store import Store
 from study.worlds import DRAWN, family, semantic
 from study.worlds.facts_file import read_lines
@@ -180,7 +181,8 @@ def read_rows(data: bytes) -> None:
     """Rows whose record knows them; verdicts rest on some of their columns."""
     rows = a_file(f"study/runs/{KEY}/rows.parquet", data)
     a_file(f"study/runs/{KEY}/record.json", json.dumps({"rows_sha256": sha256_of(rows)}).encode())
-    found = rows_of(Store(scratch() / "study" / "runs"), KEY)
+    a_file(listed_runs(Path("study")).as_posix(), f"world,seed,arm,run,status\nw,0,ft,{KEY},{FINISHED}\n".encode())
+    found = rows_listed(scratch() / "study")
     assert found["correct"].dtype == bool and all(map(len, found["option_log_probs"]))
 
 

@@ -165,6 +165,8 @@ class Effect(Strict):
 
 
 QUESTION = ["world", "seed", "split", "item_id"]
+NAMES = ["world", "split", "item_id", "arm", "kind", "cluster"]
+BEHIND_EFFECTS = [*NAMES, "seed", "covered", "untaught", "chance", *UNITS]
 
 
 class Claim(Strict):
@@ -239,6 +241,9 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
         more = {"p permuted": effect.p_permuted(found), "spread": found.spread, "unit": UNITS[effect.measure]}
         return {"compared": effect.compared, **claimed, **tested, **more}
 
+    # Rows are taken apart a hundred times: without what no effect needs, and words compared as numbers.
+    rows = rows.drop(columns=[name for name in rows if name not in BEHIND_EFFECTS])
+    rows = rows.astype(dict.fromkeys(rows.columns.intersection(NAMES), "category"))
     lines: list[dict[str, Any]] = []
     for claim in claims:
         tests = [(effect, list(effect.contrasts(rows))) for effect in claim.effects]
