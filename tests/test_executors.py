@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -20,11 +21,13 @@ import pytest
 
 from conftest import one_process
 from study.config import ParamsError
+from study.pages.page import own_results
+from study.paths import RESULTS
 from study.runs import executors, perform, remote_store, runner
 from study.runs.executors import About, Needs, needs
 from study.runs.run import FINISHED, EvaluationRun
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import ROWS, Store, key_in, store_of, whole
+from study.runs.store import PUBLISHED, ROWS, Store, key_in, store_of, whole
 
 GB = 1_000_000_000
 
@@ -233,7 +236,7 @@ def test_a_question_to_a_process_that_is_killed_is_asked_again(monkeypatch):
 
 def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch, in_this_process):
     monkeypatch.setenv("REMOTE_STORE", f"file://{tmp_path}/depot/")
-    mine = replace(store_of(tmp_path / "mine"), others=())
+    mine = store_of(tmp_path / "mine")
     theirs = replace(mine, folder=tmp_path / "theirs")
     assert mine.shared == f"file://{tmp_path}/depot/mine"
     rows = run(small, mine, say=lambda line: None)
@@ -256,6 +259,11 @@ def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
 def test_nothing_is_brought_anywhere_without_being_asked(monkeypatch, tmp_path):
     monkeypatch.delenv("REMOTE_STORE", raising=False)
     assert store_of(tmp_path).shared == ""
+
+
+def test_a_study_runs_from_scratch_and_a_notebook_alone_takes_what_is_published(params):
+    assert store_of(RESULTS / "mine").others == store_of(PUBLISHED).others == ()
+    assert store_of(own_results("03_finetune", Path("mine.yaml"), params)).others == (PUBLISHED / "runs",)
 
 
 def test_a_cluster_that_is_not_there_is_named(params, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from study.lm.hub import identity
 from study.pages.page import NotebookFailed, Page, notebook_path, place_about
 from study.pages.terminal import TO_RUN, show_accuracy, show_cautions, show_pages, show_units
 from study.params import Model, Params, load_params
-from study.paths import NOTEBOOKS, PARAMS, RESULTS, shown
+from study.paths import NB, NOTEBOOKS, PARAMS, RESULTS, shown
 from study.runs.run import DIVERGED, Run
 from study.runs.store import PUBLISHED, content_hash, store_of
 
@@ -179,7 +179,7 @@ def nb(
         raise ParamsError("PARAMS is empty; give the path of a params file, as in `make nb NB=03 PARAMS=mine.yaml`")
     notebook, file = notebook_path(number), Path(params_file).resolve()
     params = load_recipe(file) if notebook.name.startswith(PRETRAINING) else load_params(file)
-    results = RESULTS / "nb" / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
+    results = RESULTS / NB / f"{notebook.stem}-{file.stem}-{content_hash(params.plain())[:8]}"
     run = Page(notebook, file, params, results)
     print(f"{notebook.stem} with {shown(file)} into {shown(results)}", flush=True)
 

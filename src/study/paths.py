@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = ROOT / "params"
 RESULTS = ROOT / "results"
+NB = "nb"  # folder of results of notebooks that are run alone
 PACKAGE = Path(__file__).resolve().parent
 BASE_MODEL = RESULTS / "base_model"
 CLAIMS = PARAMS / "claims"

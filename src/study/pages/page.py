@@ -12,7 +12,7 @@ from study.config import ParamsError
 from study.digest import sha256_of
 from study.lm.hub import identity
 from study.params import Params
-from study.paths import NOTEBOOKS, PARAMS, RESULTS, ROOT, is_file, shown
+from study.paths import NB, NOTEBOOKS, PARAMS, RESULTS, ROOT, is_file, shown
 from study.runs.run import prompts_of
 from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
@@ -65,7 +65,7 @@ def own_results(notebook: str, params_file: Path, params: Any) -> Path:
         if isinstance(params, Params) and params.world_names == ("documents",):
             return place_about(RESULTS, params_file.stem, params.plain()["worlds"]["documents"]["folder"])
         return RESULTS / params_file.stem
-    return RESULTS / "nb" / f"{notebook}-{params_file.stem}-{content_hash(params.plain())[:8]}"
+    return RESULTS / NB / f"{notebook}-{params_file.stem}-{content_hash(params.plain())[:8]}"
 
 
 @dataclass(frozen=True)

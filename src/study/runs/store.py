@@ -24,7 +24,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.paths import RESULTS, shown
+from study.paths import NB, RESULTS, shown
 from study.runs import remote_store
 from study.runs.packs import unpacked
 
@@ -251,6 +251,9 @@ def _to_disk(path: Path) -> None:
 
 
 def store_of(results: Path) -> Store:
-    """The runs of the study in a results folder, and those that the published study shares with it."""
-    others = () if results == PUBLISHED else (PUBLISHED / "runs",)
+    """The runs of the study in a results folder; a notebook alone takes those that the published study shares with it.
+
+    A study does not: to reproduce is to run from scratch.
+    """
+    others = (PUBLISHED / "runs",) if results.parent.name == NB else ()
     return Store(results / "runs", others, remote_store.address(results.name))
