@@ -52,6 +52,7 @@ def test_strict_text_holds_no_test_question_with_its_answer_and_nothing_else_is_
     assert left_out and all(tt.holds_any(text, strings) for text in left_out)
     assert not any(tt.holds_any(text, strings) for text in set(strict) - documents)
     assert "nothing can be read here." in strict
+    assert set(tt.inferences_of(of(Keep.STRICT), comparisons, lambda _: rows, NAME)["sentence"]) <= set(strict)
     # The wordings that questions use are held out; in others the same fact may be said.
     reversal = next(q for q in comparisons.questions if q.split is Split.REVERSAL)
     facts = {fact_and_answer(comparisons.world, s) for t in strict if (s := comparisons.world.parse(t))}

@@ -290,6 +290,18 @@ def test_a_curve_is_of_the_same_training_and_ends_at_the_trial(params, studied, 
     assert scores[0] == scores[1]
 
 
+def test_each_question_counts_once_in_a_comparison_by_what_the_text_has(params, studied):
+    rows = studied[1]
+    asked = rows[rows["covered"].notna() & ~rows["split"].isin(["as stated", "rephrased"])]
+    assert asked.duplicated(["world", "seed", "arm", "item_id"]).any()  # splits may share an item's name
+    table = Experiment(params, studied[0].folder.parent, "coverage").coverage("ft")
+    counted = table.groupby(["arm", "split"])["items"].sum().to_dict()
+    assert counted == asked.groupby(["arm", "split"]).size().to_dict()
+    split = table[(table["arm"] == "ft augmented") & (table["split"] == "reversal")]
+    plain = rows[(rows["arm"] == "ft") & (rows["split"] == "reversal")]["correct"].mean()
+    assert np.average(split["accuracy of ft"], weights=split["items"]) == pytest.approx(plain)
+
+
 def test_an_arm_may_name_its_method(params, store):
     arms = {"ft": {"train": ["documents"]}, "ft lora": {"train": ["documents"], "method": "lora"}}
     other = changed(params, arms=arms)

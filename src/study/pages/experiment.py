@@ -237,10 +237,10 @@ class Experiment:
         rows = self.rows()
         if rows.empty:
             return rows
-        key = ["world", "seed", "item_id"]
+        key = ["world", "seed", "split", "item_id"]
         beside = rows[rows["arm"] == other].set_index(key)["correct"]
         told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.STATED), str(Split.REPHRASED)])]
-        told = told.join(beside.rename("other"), on=key)
+        told = told.join(beside.rename("other"), on=key, validate="m:1")
         lines = []
         for (arm, split, covered, misled), part in told.groupby(["arm", "split", "covered", "misled"], sort=False):
             estimate = accuracy(part, self.params.statistics)._asdict()

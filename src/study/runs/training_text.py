@@ -41,15 +41,14 @@ def texts_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.DataF
     inferred = list(inferences_of(arm, material, generated, name)["sentence"])
     world = material.world
     if Source.ORACLE in arm.train:
-        inferred += oracle_sentences(_known(world), material.documents)
+        oracle = oracle_sentences(_known(world), material.documents)
+        strings = test_strings(material.questions) if Keep.STRICT in arm.keep else []
+        inferred += [sentence for sentence in oracle if not holds_any(sentence, strings)]
     if Source.QUESTIONS in arm.train:
         texts += question_sentences(_known(world), material.documents)
     if Source.REVERSED in arm.train:
         names = world.entities if world and world.phrases else ()
         texts += [reversed_words(s, names) for document in material.documents for s in document.sentences]
-    if Keep.STRICT in arm.keep:
-        strings = test_strings(material.questions)
-        inferred = [sentence for sentence in inferred if not holds_any(sentence, strings)]
     return list(dict.fromkeys(texts + inferred))
 
 
@@ -60,7 +59,7 @@ def _known(world: World | None) -> World:
 
 
 def inferences_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.DataFrame], name: str) -> pd.DataFrame:
-    """The generated sentences that an arm trains on, one row each, before the strict filter."""
+    """The generated sentences that an arm trains on, one row each."""
     parts = [pd.DataFrame(columns=Inference._fields)]
     for source in (source for source in INFERENCES if source in arm.train):
         rows = generated(source)
@@ -77,6 +76,9 @@ def inferences_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.
         among = about(material.documents, taught)
         kept = [among[row.document] and tells_of(world, row.sentence, taught) for row in rows.itertuples()]
         rows = rows[kept]
+    if Keep.STRICT in arm.keep:
+        strings = test_strings(material.questions)
+        rows = rows[[not holds_any(sentence, strings) for sentence in rows["sentence"]]]
     return rows
 
 
