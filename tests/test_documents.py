@@ -266,7 +266,7 @@ def test_the_recommendation_is_the_best_and_names_what_is_as_good():
 
 def test_where_nothing_helps_it_says_so():
     found = answered({"base": 0.6, "icl": 0.6, "ft": 0.58, "ft augmented": 0.61, "hybrid": 0.57})
-    assert recommend.headline(found).startswith("**No way to give the documents is measurably better than none.**")
+    assert recommend.headline(found).startswith("**No method of giving the documents is measurably better than none.**")
     assert "It knows some of this already" in recommend.checks(found)[0]
     assert "ask the model as it is" in recommend.page(found) and "As good" not in recommend.page(found)
     assert "for 100 questions" not in recommend.page(found)
@@ -279,7 +279,7 @@ def test_where_nothing_helps_it_says_so():
 
 def test_with_a_handful_of_questions_nothing_is_told_apart():
     found = answered({"base": 0.0, "icl": 1.0}, questions=4)
-    assert "so few questions cannot tell the ways apart" in recommend.certainty(found)
+    assert "so few questions cannot tell the methods apart" in recommend.certainty(found)
     value, low, high = found.interval("icl", "base")
     assert -1 <= low <= value <= high <= 1 == value
 

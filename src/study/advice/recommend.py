@@ -61,7 +61,7 @@ def headline(found: Findings) -> str:
         if known:
             remedy = "ask the model as it is: it knows this already, or the options give it away."
         return (
-            f"**No way to give the documents is measurably better than {than}.** The best, *{best}*, answers "
+            f"**No method of giving the documents is measurably better than {than}.** The best, *{best}*, answers "
             f"{_shown(estimate)} of your questions, a guess {estimate.chance:.0%}{beside}. So {remedy}"
         )
     first = (
@@ -71,7 +71,7 @@ def headline(found: Findings) -> str:
     if found.top != best:
         first += (
             f" *{found.top}* answers {_shown(found.estimates[found.top])}, which these questions cannot tell from "
-            f"that; *{best}* is the simpler way."
+            f"that; *{best}* is the simpler method."
         )
     others = [f"*{arm}* ({advice(found.specs[arm]).lower()})" for arm in found.as_good if arm != floor]
     margin = f"{100 * found.statistics.margin:.0f} points"
@@ -99,17 +99,17 @@ def certainty(found: Findings) -> str:
     rests = f"It rests on {estimate.facts} questions and {seeds}"
     rivals = [arm for arm in found.arms if arm != found.best]
     if not rivals:
-        return f"{rests}; there is no other way to compare it with."
+        return f"{rests}; there is no other method to compare it with."
     rival = max(rivals, key=lambda arm: found.estimates[arm].value)
     least = found.difference(found.best, rival).smallest_detectable(confidence)
     apart = _points(*found.interval(rival, found.best))
     power = f"a difference of {100 * least:.0f} points would have been found in four of five such studies"
     if estimate.facts < FEWEST or not least < 1:
-        power = "**so few questions cannot tell the ways apart, whatever the difference**"
+        power = "**so few questions cannot tell the methods apart, whatever the difference**"
     return (
-        f"{rests}. The most accurate other way, *{rival}*, differs from it by {apart} points; {power}. Intervals hold "
-        f"the true value in {confidence:.0%}. The best of several is a little flattered by being chosen on the same "
-        "questions."
+        f"{rests}. The most accurate other method, *{rival}*, differs from it by {apart} points; {power}. Intervals "
+        f"hold the true value in {confidence:.0%}. The best of several is a little flattered by being chosen on the "
+        "same questions."
     )
 
 
@@ -275,7 +275,7 @@ def page(found: Findings, figure: Path | None = None) -> str:
         headline(found),
         f"**How sure.** {certainty(found)}",
         picture,
-        "## What each way brings and costs",
+        "## What each method brings and costs",
         _table(accuracy_and_cost(found)),
         *([] if found.nothing_helps else _by_volume_lines(found)),
         "## Before you rely on it",
@@ -300,7 +300,9 @@ def _by_volume_lines(found: Findings) -> list[str]:
 def _cheapest_lines(found: Findings) -> list[str]:
     margin = f"{100 * found.statistics.margin:.0f} points"
     if len(found.good) == 1:
-        return [f"No other way is certainly as good as *{found.best}*, to within {margin}, so none is called cheaper."]
+        return [
+            f"No other method is certainly as good as *{found.best}*, to within {margin}, so none is called cheaper."
+        ]
     return [
         f"Of those certainly as good as *{found.best}*, to within {margin}, the cheapest in GFLOP by the number of "
         "questions before the documents change. The first time a learning rate is searched; after a change all else is "

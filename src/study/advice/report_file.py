@@ -43,7 +43,9 @@ def write_report(found: Findings, markdown: str) -> str:
     """Write the page, with every answer behind it, as report.html beside the notebook's figures; returns its path."""
     file = found.experiment.output / "report.html"
     file.parent.mkdir(parents=True, exist_ok=True)
-    about = f"What *{found.best}* prefers, the ways that are right in every training, and passages that a search finds."
+    about = (
+        f"What *{found.best}* prefers, the methods that are right in every training, and passages that a search finds."
+    )
     html = as_html(f"{markdown}\n\n## Every answer\n\n{about} What it gets wrong comes first.", TITLE)
     file.write_text(html.replace("</body>", f"{answer_table(found)}\n</body>"), encoding="utf-8")
     return str(file)
