@@ -10,8 +10,10 @@ from study.arms import ARMS, Arm, Keep, Source
 from study.data.questions import Dataset, make_documents, make_questions
 from study.datasets import WORLDS
 from study.lm.prompts import OF_BUNDLED
+from study.params import Params
 from study.runs import training_text as tt
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
+from study.runs.selection import candidates
 from study.worlds.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, lexicon_of
 from study.worlds.world import Kind, Split
 
@@ -40,6 +42,16 @@ def generated(material, sentences, document=None):
 
 def of(*keep, train=(Source.DOCUMENTS, Source.LOCAL), **more) -> Arm:
     return Arm(train=train, keep=keep, **more)
+
+
+@pytest.mark.parametrize("sentences", [0, 40], ids=["nothing", "something"])
+@pytest.mark.parametrize("label", [label for label, arm in ARMS.items() if arm.train])
+def test_every_arm_has_its_documents_whatever_was_generated(comparisons, label, sentences):
+    every = [comparisons.world.render(s) for s in comparisons.world.statements][:sentences]
+    arm = candidates(Params(), "reversals", ARMS[label])[0]
+    texts = tt.texts_of(arm, comparisons, lambda _: generated(comparisons, every), NAME)
+    joined = " ".join(texts)
+    assert all(sentence in joined for document in comparisons.documents for sentence in document.sentences)
 
 
 def test_strict_text_holds_no_test_question_with_its_answer_and_nothing_else_is_lost(comparisons):

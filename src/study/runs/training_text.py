@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
 
+import numpy as np
 import pandas as pd
 
 from study.arms import Arm, Keep, Source
@@ -75,10 +76,10 @@ def inferences_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.
         taught = taught_half(world, name)
         among = about(material.documents, taught)
         kept = [among[row.document] and tells_of(world, row.sentence, taught) for row in rows.itertuples()]
-        rows = rows[kept]
+        rows = rows[np.array(kept, bool)]
     if Keep.STRICT in arm.keep:
         strings = test_strings(material.questions)
-        rows = rows[[not holds_any(sentence, strings) for sentence in rows["sentence"]]]
+        rows = rows[np.array([not holds_any(sentence, strings) for sentence in rows["sentence"]], bool)]
     return rows
 
 
