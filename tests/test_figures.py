@@ -150,6 +150,15 @@ def test_every_panel_of_accuracies_has_chance_drawn_and_named(figure):
         assert 0.25 in {*dotted[0].get_xdata(), *dotted[0].get_ydata()}
 
 
+def test_an_arm_that_a_panel_lacks_does_not_spoil_the_layout(tmp_path):
+    table = model_sizes()
+    some = table[table["arm"] != table["arm"].iloc[-1]]
+    splits = ("rephrased", "two hops", "three hops or more", "one step", "two steps", "held-out combination")
+    more = [some.assign(split=split) for split in splits]  # in three rows
+    figure = figures.model_sizes_figure(pd.concat([table, *more], ignore_index=True), ARMS)
+    save(figure, tmp_path / "drawn.png")  # a warning that the layout was given up is an error
+
+
 def test_the_points_drawn_are_the_numbers_published(finished):
     for drawing, name in ((draw.accuracy, "accuracy"), (draw.differences, "differences")):
         drawing(finished, *([list(ANSWERED)] if name == "accuracy" else []))

@@ -118,6 +118,8 @@ def _lines_along(axis: Axes, table: pd.DataFrame, along: pd.Series, looks: Mappi
     table = table.assign(along=along).sort_values("along", kind="stable")
     for k, (arm, look) in enumerate(looks.items()):
         part = table[table["arm"] == arm]
+        if part.empty:  # lines of nothing would have no size, and the layout none either
+            continue
         places = part["along"] * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
         axis.plot(places, part["value"], **look.line(6))
         axis.vlines(places, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
