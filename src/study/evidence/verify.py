@@ -10,7 +10,7 @@ from pyarrow import Table, concat_tables, parquet
 
 from study.config import ParamsError
 from study.digest import sha256_of
-from study.evidence.claims import NOT_TESTED, claims_of, declared, effect_table, judge
+from study.evidence.claims import BEHIND_EFFECTS, NOT_TESTED, claims_of, declared, effect_table, judge
 from study.params import Params
 from study.paths import shown
 from study.runs.run import FINISHED
@@ -69,7 +69,7 @@ HOLDS: dict[str, Callable[[pd.Series], bool]] = {
     "option_log_probs": lambda column: all(map(len, column)) and bool(np.isfinite([*chain(*column)]).all()),
     "answers": lambda column: all(map(len, column)),
 }
-BEHIND_VERDICTS = (*HOLDS, "untaught")
+BEHIND_VERDICTS = {*HOLDS, *BEHIND_EFFECTS}
 
 
 def _read(file: Path, columns: Collection[str] | None) -> Table:

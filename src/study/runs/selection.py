@@ -31,7 +31,7 @@ def selection_runs(params: Params, arms: Sequence[str] | None = None) -> dict[st
     for label, arm in params.arms.items():
         if (arms is not None and label not in arms) or not chooses(params, label):
             continue
-        same = {name for name in params.arms if _without_seed(params.arms[name]) == _without_seed(arm)}
+        same = {name for name in params.arms if _choice_of(params.arms[name]) == _choice_of(arm)}
         there = [world for world in params.world_names if same & set(params.arms_in(world))]
         if not there:
             continue

@@ -3,7 +3,7 @@
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 import numpy as np
 import pandas as pd
@@ -43,8 +43,7 @@ def texts_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.DataF
     world = material.world
     if Source.ORACLE in arm.train:
         oracle = oracle_sentences(_known(world), material.documents)
-        strings = test_strings(material.questions) if Keep.STRICT in arm.keep else []
-        inferred += [sentence for sentence in oracle if not holds_any(sentence, strings)]
+        inferred += itertools.compress(oracle, _kept_strictly(arm, oracle, material.questions))
     if Source.QUESTIONS in arm.train:
         texts += question_sentences(_known(world), material.documents)
     if Source.REVERSED in arm.train:
@@ -77,10 +76,13 @@ def inferences_of(arm: Arm, material: Dataset, generated: Callable[[Source], pd.
         among = about(material.documents, taught)
         kept = [among[row.document] and tells_of(world, row.sentence, taught) for row in rows.itertuples()]
         rows = rows[np.array(kept, bool)]
-    if Keep.STRICT in arm.keep:
-        strings = test_strings(material.questions)
-        rows = rows[np.array([not holds_any(sentence, strings) for sentence in rows["sentence"]], bool)]
-    return rows
+    return rows[_kept_strictly(arm, rows["sentence"], material.questions)]
+
+
+def _kept_strictly(arm: Arm, sentences: Iterable[str], questions: Sequence[Question]) -> np.ndarray:
+    """Which sentences an arm keeps: all, or if it is strict those that hold no test question with its answer."""
+    strings = test_strings(questions) if Keep.STRICT in arm.keep else []
+    return np.array([not holds_any(sentence, strings) for sentence in sentences], bool)
 
 
 def test_strings(questions: Sequence[Question]) -> list[str]:
