@@ -24,7 +24,7 @@ from study.config import ParamsError
 from study.data.questions import make_documents
 from study.digest import sha256_of
 from study.documents.questions import read_questions
-from study.documents.read import read_documents
+from study.documents.read import read_folder
 from study.evidence import claims
 from study.evidence.verify import listed_runs, rows_listed, runs_listed
 from study.limits import limited
@@ -119,10 +119,10 @@ def read_pins(data: bytes) -> None:
 
 def read_document(ending: str, data: bytes) -> None:
     """A document; its sentences are texts on one line."""
-    passages = read_documents(a_file(f"documents{ending}/a{ending}", data).parent)
+    passages = read_folder(a_file(f"documents{ending}/a{ending}", data).parent).passages
     assert passages
     for passage in passages:
-        assert passage.sentences and passage.line >= 1
+        assert passage.sentences
         for sentence in (*passage.sentences, passage.heading):
             assert sentence == " ".join(sentence.split()) and "\0" not in sentence
             sentence.encode()

@@ -21,7 +21,7 @@ from study import cli
 from study.advice import report_file
 from study.config import ParamsError
 from study.documents import read
-from study.documents.read import read_documents
+from study.documents.read import read_folder
 from study.evidence.verify import runs_listed
 from study.lm.framing import framed
 from study.lm.generation import generate
@@ -261,7 +261,7 @@ def test_documents_are_text(tmp_path, mark):
     (tmp_path / "docs" / "b.md").write_text(
         f"Owls sleep.\n\n{HTML}\n\n[x](javascript:alert(1)) ![y](file:///etc/passwd)"
     )
-    text = " ".join(s for passage in read_documents(tmp_path / "docs") for s in passage.sentences)
+    text = " ".join(s for passage in read_folder(tmp_path / "docs").passages for s in passage.sentences)
     assert "Owls hunt." in text and "Owls sleep." in text
     assert not re.search(r"<script|onerror|root:", text)
 
@@ -271,18 +271,18 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     docs.mkdir()
     (docs / "a.txt").symlink_to("/etc/passwd")
     with pytest.raises(ParamsError, match=r"a\.txt: a link that leads out of the folder"):
-        read_documents(docs)
+        read_folder(docs)
     (docs / "a.txt").unlink()
     (docs / "out").symlink_to(tmp_path)
     with pytest.raises(ParamsError, match="out: a link to a folder"):
-        read_documents(docs)
+        read_folder(docs)
 
 
 def test_odd_file_names_are_names(tmp_path):
     names = ["a\nb.txt", "<b>x.txt", "$(touch mark).txt", "`id`.txt", "a|b.txt", "\u202etxt.txt"]
     for name in names:
         (tmp_path / name).write_text("Owls hunt.")
-    assert sorted(passage.file for passage in read_documents(tmp_path)) == sorted(names)
+    assert sorted(passage.file for passage in read_folder(tmp_path).passages) == sorted(names)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
@@ -311,14 +311,14 @@ def test_a_bomb_is_refused_in_time(tmp_path, monkeypatch, contents, forms):
     assert len(data) < 10**6
     (tmp_path / "a.pdf").write_bytes(data)
     with pytest.raises(ParamsError, match=r"a\.pdf: (takes more than|cannot be read as PDF|holds no text)"):
-        read_documents(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_a_page_that_takes_too_long_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(read, "MOST_SECONDS", 0.5)
     (tmp_path / "a.html").write_text("<a " * 200_000)
     with pytest.raises(ParamsError, match=r"a\.html: takes more than 0\.5 seconds to read; split it"):
-        read_documents(tmp_path)
+        read_folder(tmp_path)
 
 
 # ---- What is shown ----

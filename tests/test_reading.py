@@ -16,7 +16,7 @@ from pypdf import PdfReader, PdfWriter
 from study.config import ParamsError
 from study.documents import formats
 from study.documents import read as reading
-from study.documents.read import LONGEST, Passage, read_documents, read_folder
+from study.documents.read import LONGEST, Passage, read_folder
 from study.documents.text import even, language_of, rejoined, sentences_in
 from study.paths import PARAMS, ROOT
 from test_intake import pdf, put, read, sentences
@@ -89,7 +89,7 @@ def test_words_cut_by_a_lines_end_are_joined(tmp_path):
 )
 def test_front_matter_is_not_text(tmp_path, about, kept):
     passages = read(tmp_path, "a.md", f"{about}\n# Pump house\n\nThe pump is red.\n")
-    assert passages[-1] == Passage("a.md", about.count("\n") + 4, "Pump house", ("The pump is red.",))
+    assert passages[-1] == Passage("a.md", "Pump house", ("The pump is red.",))
     assert (len(passages) > 1) == kept
 
 
@@ -130,7 +130,8 @@ def test_pages_that_are_pictures_or_in_unknown_letters_are_named(tmp_path):
     put(tmp_path, "b.pdf", scanned_pdf("Owls sleep.", "\\(cid:12\\)\\(cid:7\\) \\(cid:3\\) a"))
     put(tmp_path, "c.txt", "All of it.")
     reading = read_folder(tmp_path)
-    assert [(p.file, p.line) for p in reading.passages] == [("a.pdf", 1), ("a.pdf", 4), ("b.pdf", 1), ("c.txt", 1)]
+    said = [("a.pdf", "Owls hunt."), ("a.pdf", "Hawks fly."), ("b.pdf", "Owls sleep."), ("c.txt", "All of it.")]
+    assert [(p.file, *p.sentences) for p in reading.passages] == said
     assert [file.left_out.partition(":")[0] for file in reading.files] == ["page 2, 3 of 4", "page 2 of 2", ""]
     assert "text recognition" in reading.files[0].left_out and "font" in reading.files[1].left_out
     with pytest.raises(ParamsError, match=r"d.pdf: holds no text \(page 1 of 1: pictures with hardly any text; .*OCR"):
@@ -175,9 +176,9 @@ def test_a_word_file_is_read_with_its_headings_and_tables(tmp_path):
     body = paragraph("Pump house", "Heading1") + paragraph("The pump is red. It is ofﬁcial.")
     body += f"<w:tbl><w:tr>{cells}</w:tr></w:tbl>" + paragraph("It ends.")
     assert read(tmp_path, "a.docx", word(body)) == [
-        Passage("a.docx", 2, "Pump house", ("The pump is red.", "It is official.")),
-        Passage("a.docx", 3, "Pump house", ("pump | red",)),
-        Passage("a.docx", 4, "Pump house", ("It ends.",)),
+        Passage("a.docx", "Pump house", ("The pump is red.", "It is official.")),
+        Passage("a.docx", "Pump house", ("pump | red",)),
+        Passage("a.docx", "Pump house", ("It ends.",)),
     ]
 
 
@@ -196,25 +197,25 @@ def test_all_problems_of_a_kind_are_said_at_once_endings_before_contents(tmp_pat
     for name, content in (("a.txt", "Fine."), ("b.txt", b"caf\xe9"), ("c.pdf", "none"), ("d.xls", "x"), ("e.odt", "x")):
         put(tmp_path, name, content)
     with pytest.raises(ParamsError) as refused:
-        read_documents(tmp_path)
+        read_folder(tmp_path)
     assert all(f"{name}: files that end in" in str(refused.value) for name in ("d.xls", "e.odt"))
     for name in ("d.xls", "e.odt"):
         (tmp_path / name).unlink()
     with pytest.raises(
         ParamsError, match=r"2 documents cannot be read\n  .*b.txt, line 1: .*\n  .*c.pdf: cannot be read"
     ):
-        read_documents(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_a_name_in_separate_accents_is_the_same_name(tmp_path):
     put(tmp_path, unicodedata.normalize("NFD", "Größe.txt"), "Owls hunt.")
-    assert read_documents(tmp_path)[0].file == unicodedata.normalize("NFC", "Größe.txt")
+    assert read_folder(tmp_path).passages[0].file == unicodedata.normalize("NFC", "Größe.txt")
 
 
 def test_a_long_block_is_cut_between_sentences_and_nothing_is_lost(tmp_path):
     said = [f"Lamp number {k} is red." for k in range(400)]
     passages = read(tmp_path, "a.txt", " ".join(said))
-    assert sentences(passages) == said and {p.line for p in passages} == {1}
+    assert sentences(passages) == said
     assert all(LONGEST / 2 < sum(map(len, p.sentences)) <= LONGEST for p in passages[:-1])
     assert sentences(read(tmp_path / "2", "a.txt", f"Go. {'x' * 4000} end. Stop.")) == [
         "Go.",
@@ -241,7 +242,7 @@ def test_a_file_is_read_once_for_all_processes_and_again_where_it_or_a_reader_ch
     assert len(read(tmp_path / "docs", "a.txt", "Owls hunt.")) == 1 and len(opened) == 3
     monkeypatch.setattr(reading, "_readers", lambda: "others")
     reading._file_read.cache_clear()
-    assert read_documents(tmp_path / "docs") and len(opened) == 4
+    assert read_folder(tmp_path / "docs").passages and len(opened) == 4
 
 
 def test_a_spoilt_word_file_is_read_or_refused(tmp_path):
@@ -306,11 +307,12 @@ TEXTS, PAGES = [*HANDBOOK.iterdir(), *TEMPLATES.glob("*/documents/*")], [*ROOT.g
 def test_a_document_says_the_same_in_every_format(tmp_path, path):
     """Sentence by sentence; word for word in pages with tables and code, which have none."""
     put(tmp_path / "own", path.name, path.read_bytes())
-    blocks = [(p.heading, p.sentences) for p in read_documents(tmp_path / "own")]
+    blocks = [(p.heading, p.sentences) for p in read_folder(tmp_path / "own").passages]
     said, headings = [sentence for _, some in blocks for sentence in some], {heading for heading, _ in blocks}
     for ending, content in in_every_format(blocks).items():
         put(tmp_path / ending, f"a.{ending}", content)
-        found = [sentence for sentence in sentences(read_documents(tmp_path / ending)) if sentence not in headings]
+        passages = read_folder(tmp_path / ending).passages
+        found = [sentence for sentence in sentences(passages) if sentence not in headings]
         if path in PAGES:
             found, said = (re.findall(r"\w+", " ".join(some)) for some in (found, said))
         assert found == said, ending

@@ -77,10 +77,11 @@ def test_published_rows_that_lack_an_arm_of_a_claim_are_left_out(claims):
 def test_a_study_ends_with_its_report(published, tmp_path, capsys):
     small, results = published
     run(small, store_of(tmp_path), say=lambda line: None)
-    assert report(small, tmp_path, results, small) == []
+    report(small, tmp_path, results, small)
     said = capsys.readouterr().out
     assert "equal to the bit" in said and "not published" not in said and "verdicts stand" in said
-    assert report(small, results, results, small) == [] and capsys.readouterr().out == ""
+    report(small, results, results, small)
+    assert capsys.readouterr().out == ""
     store = store_of(tmp_path)
     lost = next(trial for trial in evaluation_runs_of(small, store) if trial.arm == "ft")
     shutil.rmtree(store.path(lost.key))
@@ -88,5 +89,5 @@ def test_a_study_ends_with_its_report(published, tmp_path, capsys):
     report(small, tmp_path, results, small)
     assert "equal to the bit" in capsys.readouterr().out
     fewer = small.model_copy(update={"questions": small.questions.model_copy(update={"per_split": 2})})
-    assert report(fewer, tmp_path, results, small) == []
+    report(fewer, tmp_path, results, small)
     assert "not compared with" in (said := capsys.readouterr().out) and "its questions are others" in said

@@ -14,7 +14,6 @@ from study.evidence.stats import (
     holm,
     independent,
     spread,
-    wilson_interval,
 )
 from study.params import Statistics
 
@@ -34,12 +33,6 @@ def answers(arm, correct, seed=0, per_fact=1, chance=0.125):
             "chance": chance,
         }
     )
-
-
-def test_wilson_interval_is_the_textbook_one():
-    # Newcombe 1998, table I: 81 of 263, and 0 of 20.
-    assert wilson_interval(81, 263, 0.95) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(0, 20, 0.95) == pytest.approx((0.0, 0.1611), abs=1e-4)
 
 
 def valued(rows):

@@ -5,7 +5,6 @@ sentences and few words: with them, and with attention that starts as in `study.
 look an entity up comes within one million tokens.
 """
 
-import hashlib
 import json
 import math
 import random
@@ -28,6 +27,7 @@ from study.base_model.corpus import write_text
 from study.base_model.recipe import Pretraining, Stage
 from study.base_model.skill import stage_skill
 from study.base_model.tokenizer import build_tokenizer
+from study.digest import sha256_of
 from study.paths import ROOT
 from study.runs.executors import available_cores
 from study.sums import added
@@ -272,7 +272,7 @@ class PretrainingRun:
         name = f"state-{self.place.step}.pt"
         manifest = {
             "file": name,
-            "sha256": hashlib.sha256(state.read_bytes()).hexdigest(),
+            "sha256": sha256_of(state),
             "seed": self.seed,
             "place": self.place.__dict__,
             "history": self.history,
@@ -293,7 +293,7 @@ class PretrainingRun:
         """
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         file = folder / manifest["file"]
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != manifest["sha256"]:
+        if not file.is_file() or sha256_of(file) != manifest["sha256"]:
             raise ValueError(f"{file} is not what its manifest says; remove {folder} to begin again")
         place = Place(**manifest["place"])
         self._use(build_model(self.recipe.architecture, len(self.tokenizer), place.layers, self.seed))

@@ -173,7 +173,7 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
     Args:
         targets: of `target_table`.
         skills: of `accuracy_table`, by world, split and facts.
-        history: of `emergence.shipped_checks`.
+        history: of `history.shipped_checks`.
 
     Returns:
         A line for each: its accuracy among the facts of the target and among the fewest that were asked about, and how

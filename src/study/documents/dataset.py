@@ -55,9 +55,9 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: Callable
         ParamsError: naming the file and the line that cannot be used.
     """
     from study.documents.questions import read_questions  # its packages are slow to import
-    from study.documents.read import read_documents
+    from study.documents.read import read_folder
 
-    passages = read_documents(ROOT / shape.folder)
+    passages = read_folder(ROOT / shape.folder).passages
     documents = [Document((), ((p.heading,) if p.heading else ()) + p.sentences, p.file, p.heading) for p in passages]
     names = dict.fromkeys(passage.file for passage in passages)
     owned = []

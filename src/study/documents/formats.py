@@ -68,17 +68,11 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def text_blocks(text: str, line: int | None = None) -> Iterator[Block]:
-    """Blocks of plain text, between blank lines; `line` is given to all of them instead of their own.
-
-    Wrapped lines are joined, but not the items of a list.
-    """
-    numbered = enumerate(text.split("\n"), 1)
-    for filled, block in groupby(numbered, lambda pair: bool(pair[1].strip())):
+def text_blocks(text: str) -> Iterator[Block]:
+    """Blocks of plain text, between blank lines; wrapped lines are joined, but not the items of a list."""
+    for filled, block in groupby(text.split("\n"), lambda line: bool(line.strip())):
         if filled:
-            begin, first = next(block)
-            items = _items([first, *(bare for _, bare in block)])
-            yield Block(line or begin, tuple(map(_part, items)))
+            yield Block(tuple(map(_part, _items(list(block)))))
 
 
 def _items(lines: list[str]) -> list[str]:
@@ -123,7 +117,7 @@ def _pdf(path: Path) -> Source:
         "in a font that does not tell its letters; print it to a new PDF, or run text recognition (OCR)": garbled,
     }
     left_out = [f"page {', '.join(map(str, some))} of {len(pages)}: {why}" for why, some in reasons.items() if some]
-    blocks = [b for k, (text, _) in enumerate(pages, 1) if k not in garbled for b in text_blocks(even(text), k)]
+    blocks = [b for k, (text, _) in enumerate(pages, 1) if k not in garbled for b in text_blocks(even(text))]
     return Source(blocks, "; ".join(left_out))
 
 
@@ -162,15 +156,11 @@ def _word(path: Path) -> Source:
         raise ParamsError(f"{path}: cannot be read as a Word file ({what}); save it again as .docx") from None
     if size > LARGEST_UNPACKED_MB:
         raise ParamsError(f"{path}: unpacks to {size:.0f} MB, more than {LARGEST_UNPACKED_MB} MB; split it")
-    blocks = [block._replace(line=k) for k, block in enumerate(filter(_says, html_blocks(html)), 1)]
+    blocks = [block for block in html_blocks(html) if whole(block.text)]
     pictures = html.count("<img ")
     ignored = sum("was ignored" in message.message for message in said)  # formulas and the like
     counts = {"pictures": pictures, "elements that are no text, such as formulas": ignored}
     return Source(blocks, ", ".join(f"{count} {what}" for what, count in counts.items() if count))
-
-
-def _says(block: Block) -> bool:
-    return bool(whole(block.text))
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | str]]:
@@ -199,8 +189,8 @@ def _jsonl_blocks(path: Path) -> Iterator[Block]:
             raise ParamsError(f"{path}, line {number}: holds no text; give the key 'text' a text")
         if not isinstance(title, str):
             raise ParamsError(f"{path}, line {number}: title = {title!r} is no text; write it in quotes")
-        yield Block(number, (Part(even(title), whole=True),), is_heading=True)
-        yield from text_blocks(even(text.replace("\0", " ")), number)
+        yield Block((Part(even(title), whole=True),), is_heading=True)
+        yield from text_blocks(even(text.replace("\0", " ")))
 
 
 def _of_text(blocks: Callable[[str], Iterator[Block]]) -> Callable[[Path], Source]:

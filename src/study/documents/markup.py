@@ -37,7 +37,7 @@ _ENDS_P = re.compile(
 )
 _BREAKS = re.compile(r"<br\s*/?>(?:\s*<br\s*/?>)+", re.IGNORECASE)  # an empty line, between paragraphs
 _CELL = "\0"  # before each cell of a row; no file with this character is read
-_LINE = "data-line"  # attribute of what was rendered from Markdown: its line there
+_RENDERED = "data-rendered"  # attribute of what was rendered from Markdown
 
 
 class Part(NamedTuple):
@@ -56,9 +56,8 @@ class Part(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of text: its first line, its parts, and whether it is a heading."""
+    """A block of text: its parts, and whether it is a heading."""
 
-    line: int
     parts: tuple[Part, ...]
     is_heading: bool = False
 
@@ -89,9 +88,9 @@ def markdown_blocks(text: str) -> Iterator[Block]:
     tokens = _MARKDOWN.parse(without_front_matter(text))
     for token in tokens:
         if token.map and token.nesting >= 0:
-            token.attrSet(_LINE, str(token.map[0] + 1))
+            token.attrSet(_RENDERED, "")
     soup = _parsed(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
-    return _blocks(soup, _arranging(soup) - set(map(id, soup.select(f"[{_LINE}]"))))
+    return _blocks(soup, _arranging(soup) - set(map(id, soup.select(f"[{_RENDERED}]"))))
 
 
 def _image(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
@@ -105,9 +104,9 @@ def _html_inline(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
 def _html_block(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
     """HTML inside Markdown, all its tags closed, so that none includes what comes after."""
     soup = _parsed(tokens[index].content)
-    for tag in soup.select(f"[{_LINE}]"):
-        del tag[_LINE]
-    return f'<wbr {_LINE}="{tokens[index].attrGet(_LINE)}">{soup.decode()}'
+    for tag in soup.select(f"[{_RENDERED}]"):
+        del tag[_RENDERED]
+    return str(soup.decode())
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
@@ -124,10 +123,9 @@ class _Place(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Texts in one place with no other block between, and the line of the tag before them."""
+    """Texts in one place with no other block between."""
 
     place: _Place
-    line: int
     texts: list[str]
 
 
@@ -138,8 +136,6 @@ def html_blocks(text: str) -> Iterator[Block]:
     or table with headings or tables inside is layout, and no block.
     """
     soup = _parsed(text)
-    for tag in soup.find_all(True):
-        tag[_LINE] = str(tag.sourceline or 1)
     return _blocks(soup, _arranging(soup))
 
 
@@ -153,26 +149,22 @@ def _blocks(soup: BeautifulSoup, arranging: Set[int]) -> Iterator[Block]:
     for _, runs in groupby(_runs(soup, arranging), lambda run: id(run.place.group or run.place)):
         first, *others = runs
         parts = tuple(map(_part, (first, *others)))
-        yield Block(first.line, parts, first.place.kind == "heading" and not first.place.group)
+        yield Block(parts, first.place.kind == "heading" and not first.place.group)
 
 
 def _runs(soup: BeautifulSoup, arranging: Set[int]) -> list[_Run]:
     """The runs of a page, without recursion: pages nest deeply."""
     places, runs = {id(soup): _Place(soup)}, list[_Run]()
-    line = 1
     for node in soup.descendants:
         place = places[id(node.parent)]
         text = "" if isinstance(node, PreformattedString) else str(node) if not isinstance(node, Tag) else None
         if isinstance(node, Tag):
             place = places[id(node)] = _place(node, place, arranging)
-            line = int(str(node.get(_LINE) or line))
             cell = place.kind == "row" and node.name in ("td", "th")
             text = _CELL if cell else "" if node.name in _INLINE else " "
         if text and place.kind != "left out":
             if not runs or runs[-1].place is not place:
-                runs.append(_Run(place, line, []))
-            if not runs[-1].texts:
-                runs[-1] = runs[-1]._replace(line=line)
+                runs.append(_Run(place, []))
             if runs[-1].texts or not text.isspace():
                 runs[-1].texts.append(text)
     return runs

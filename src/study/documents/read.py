@@ -39,13 +39,11 @@ class Passage(NamedTuple):
 
     Attributes:
         file: path relative to the folder, with forward slashes, in composed characters.
-        line: where it begins: its line, the page of a PDF, the block of a Word file, the record's line in JSONL.
         heading: the one above it; "" if there is none.
         sentences: at least one.
     """
 
     file: str
-    line: int
     heading: str
     sentences: tuple[str, ...]
 
@@ -75,15 +73,6 @@ class Reading(NamedTuple):
 
     passages: tuple[Passage, ...]
     files: tuple[FileRead, ...]
-
-
-def read_documents(folder: Path) -> list[Passage]:
-    """The passages of all files in a folder and its subfolders, sorted by path; hidden ones are left out.
-
-    Raises:
-        ParamsError: as `read_folder`.
-    """
-    return list(read_folder(folder).passages)
 
 
 def read_folder(folder: Path) -> Reading:
@@ -126,7 +115,7 @@ def _file_read(path: Path, file: str, sha256: str) -> tuple[FileRead, tuple[Pass
     named = hashlib.sha256("\n".join((path.suffix, file, sha256, _readers())).encode()).hexdigest()
     with suppress(OSError, ValueError, TypeError):
         about, passages = json.loads((KEPT / f"{named}.json").read_text(encoding="utf-8"))
-        return FileRead(*about), tuple(Passage(name, line, head, tuple(said)) for name, line, head, said in passages)
+        return FileRead(*about), tuple(Passage(name, head, tuple(said)) for name, head, said in passages)
     found = _file_read_now(path, file)
     with suppress(OSError):
         KEPT.mkdir(parents=True, exist_ok=True)
@@ -209,15 +198,15 @@ def _read(path: Path) -> Source:
 def _under_headings(file: str, blocks: list[Block], language: str) -> Iterator[Passage]:
     """Blocks as passages, each with the heading last seen."""
     heading, unused = "", None
-    for block in [*blocks, Block(0, (), is_heading=True)]:
+    for block in [*blocks, Block((), is_heading=True)]:
         sentences = tuple(sentence for part in block.parts for sentence in part.sentences(language))
         if block.is_heading:
             if unused:
                 yield unused
             heading = " ".join(sentences)
-            unused = Passage(file, block.line, "", sentences) if sentences else None
+            unused = Passage(file, "", sentences) if sentences else None
         elif sentences:
-            yield from (Passage(file, block.line, heading, some) for some in _pieces(sentences))
+            yield from (Passage(file, heading, some) for some in _pieces(sentences))
             unused = None
 
 

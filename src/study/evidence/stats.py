@@ -103,15 +103,6 @@ class Contrast(NamedTuple):
         return float(sum(stats.t.isf(tail, self.df) for tail in tails) * self.error)
 
 
-def wilson_interval(right: float, count: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of `right` successes in `count` independent trials."""
-    z = stats.norm.isf((1 - confidence) / 2)
-    p = right / count
-    middle = (p + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(p * (1 - p) / count + z * z / (4 * count * count))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
@@ -211,7 +202,8 @@ def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
     found = contrast(values, values.assign(value=0.0))
     low, high = found.interval(statistics.confidence)
     if found.value in (0.0, 1.0):
-        low, high = wilson_interval(found.value * found.facts, found.facts, statistics.confidence)
+        right = stats.binomtest(round(found.value * found.facts), found.facts)
+        low, high = map(float, right.proportion_ci(statistics.confidence, "wilson"))
     chance = contrast(rows.assign(value=rows["chance"]), values.assign(value=0.0)).value
     counts = found.items, found.facts, found.seeds
     return Estimate(found.value, max(0.0, low), min(1.0, high), chance, *counts)

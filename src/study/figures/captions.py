@@ -94,7 +94,7 @@ def coverage(table: pd.DataFrame, other: str) -> str:
 
 
 def curves(table: pd.DataFrame) -> str:
-    """Of `figures.learning_curves`."""
+    """Of `curves.learning_curves`."""
     ends = table[(table["trained"] == 1) & table["split"].isin(ON_THE_WAY)]
     said = [f"{split} {_means(part, 'arm', 'accuracy')}" for split, part in ends.groupby("split", sort=False)]
     return (
@@ -104,7 +104,7 @@ def curves(table: pd.DataFrame) -> str:
 
 
 def model_sizes(table: pd.DataFrame) -> str:
-    """Of `figures.model_sizes_figure`."""
+    """Of `curves.model_sizes_figure`."""
     of, part = _deduced(table)
     said = [
         f"{parameters / 1e6:.3g} million {_means(model, 'arm', 'value')}"
@@ -117,7 +117,7 @@ def model_sizes(table: pd.DataFrame) -> str:
 
 
 def models_by_facts(table: pd.DataFrame) -> str:
-    """Of `figures.models_by_facts`."""
+    """Of `curves.models_by_facts`."""
     of, part = _deduced(table)
     said = [
         f"{model} with {facts} facts {_means(here, 'arm', 'value')}"
@@ -130,7 +130,7 @@ def models_by_facts(table: pd.DataFrame) -> str:
 
 
 def costs(table: pd.DataFrame) -> str:
-    """Of `figures.costs_figure`."""
+    """Of `curves.costs_figure`."""
     return (
         "Total GFLOP against the number of questions, both logarithmic, a line for each arm, with a cached prefix and "
         "without prompt caching. GFLOP before the first question: "
@@ -157,7 +157,7 @@ def cost_accuracy(table: pd.DataFrame, other: str) -> str:
 
 
 def losses(table: pd.DataFrame) -> str:
-    """Of `figures.training_losses`."""
+    """Of `curves.training_losses`."""
     ends = table.sort_values("step").groupby(["world", "arm", "seed"], sort=False).tail(1)
     return (
         f"Training loss against steps, a panel for each world ({_listed(dict.fromkeys(table['world']))}), a line "
@@ -166,7 +166,7 @@ def losses(table: pd.DataFrame) -> str:
 
 
 def augmentation(table: pd.DataFrame) -> str:
-    """Of `figures.augmentation_figure`."""
+    """Of `curves.augmentation_figure`."""
     return (
         "Bars of the generated sentences by what the closure says of them, one for each world and source. Share that "
         f"it entails, by source: {_means(table, 'source', 'entailed')}; by world: {_means(table, 'world', 'entailed')}."
@@ -192,7 +192,7 @@ def hierarchy(facts: pd.DataFrame) -> str:
 
 
 def emergence(table: pd.DataFrame) -> str:
-    """Of `figures.skill_history` with chance."""
+    """Of `curves.skill_history` with chance."""
     last = table[table["tokens"] == table["tokens"].max()]
     return (
         f"Accuracy in context against tokens read in pretraining, a panel for each split, a line for each world. After "

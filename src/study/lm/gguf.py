@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from gguf import GGUFReader
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from study.config import ParamsError
@@ -117,13 +118,6 @@ def _refuse_without_room(folder: Path, needed: int, named: str) -> None:
 
 
 def _weights_in(source: Path, named: str) -> int:
-    try:
-        from gguf import GGUFReader
-    except ImportError:
-        remedy = "install it with `pip install gguf`, or `make setup` again"
-        raise ParamsError(
-            f"FILE = {named!r}: the package gguf, which reads such files, is not here; {remedy}"
-        ) from None
     try:
         return sum(int(tensor.n_elements) for tensor in GGUFReader(source).tensors)
     except Exception as error:  # of whatever the file holds

@@ -89,18 +89,18 @@ def _judged(claim: Claim, rows: pd.DataFrame, params: Params) -> pd.Series:
     return judge([claim], effect_table([claim], rows, params.statistics), params.statistics).iloc[0]
 
 
-def report(params: Params, results: Path, published: Path, published_params: Params) -> list[str]:
-    """Print how a study agrees with the published one; the numbers of claims whose verdict changes with its rows.
+def report(params: Params, results: Path, published: Path, published_params: Params) -> None:
+    """Print how a study agrees with the published one.
 
     A study of other datasets, questions or models is not compared.
     """
     if other := [field for field in COMPARED if getattr(params, field) != getattr(published_params, field)]:
         print(f"\nnot compared with {shown(published)}: its {', '.join(other)} are others")
-        return []
+        return
     store = store_of(results)
     here = rows_of(evaluation_runs_of(params, store), store)
     if here.empty or results == published or not listed_runs(published).is_file():
-        return []
+        return
     public = rows_listed(published, params.arms)
     runs = row_table(here, public)
     print(f"\nReproduction: this study beside {shown(published)}\n")
@@ -126,7 +126,6 @@ def report(params: Params, results: Path, published: Path, published_params: Par
     tested = table[table["published"] != NOT_TESTED] if len(table) else table
     changed = tested[tested["published"] != tested["with these rows"]] if len(tested) else tested
     print(f"\n{len(tested) - len(changed)} of {len(tested)} verdicts stand")
-    return [str(number) for number in changed["number"]] if len(changed) else []
 
 
 def _changed(runs: pd.DataFrame) -> str:

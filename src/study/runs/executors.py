@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,14 +84,12 @@ def chosen() -> str:
     return name
 
 
-@contextmanager
-def submitting(params: Params, store: Store) -> Iterator[Submit]:
+def submitting(params: Params, store: Store) -> AbstractContextManager[Submit]:
     """A function that submits a job of this study, which writes to the store, and returns its future.
 
     The future's result says why runs failed, by label; it raises `BrokenProcessPool` if the process was killed.
     """
-    with EXECUTORS[chosen()](params, store) as submit:
-        yield submit
+    return EXECUTORS[chosen()](params, store)
 
 
 def machine_memory() -> int:
@@ -210,7 +208,7 @@ def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[
             "bring it up to date (`git pull && make setup`) and run again"
         )
     evaluations = [run for run in job if isinstance(run, EvaluationRun)]
-    store.fetch([*keys, *(generation.key for run in evaluations for generation in run.generation_runs)])
+    store.fetch([*keys, *(part.key for run in evaluations for part in (*run.generation_runs, *run.shards))])
     left = [run for run in job if not store.has(run.key)]
     # A worker gets other GPUs for each job, but forks from a process with the environment of its first one.
     return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}

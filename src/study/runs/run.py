@@ -61,7 +61,7 @@ def prepare(params: Params, world_name: str, seed: int, retention: bool = False)
         facts = {fact for document in dataset.documents for fact in document.facts}
         raise ParamsError(
             f"worlds.{world_name}: {len(facts)} facts give no question with {options} options; use fewer "
-            " questions.options or more facts"
+            "questions.options or more facts"
         )
     return dataset
 

@@ -1,9 +1,9 @@
 """How facts are put into words, apart from what they say: templates, lead-ins, and reading a sentence back.
 
 A template is a sentence with a slot for the subject, {s}, and one for the object, {o}. The entity that comes last is
-what a question asks for. Subject first is the as stated, object first reversed; a template with a question
-mark is a question with its answer; the first template of a relation is its canonical form; a sentence behind a
-lead-in is an article's.
+what a question asks for. With the subject first it is as stated, with the object first reversed; a template with a
+question mark is a question with its answer; the first template of a relation is its canonical form; a sentence behind
+a lead-in is an article's.
 
 Each wording is that of the bundled model, all in lower case, or English. In English a generated sentence is read in
 more ways than documents and questions have: the readings.

@@ -106,7 +106,7 @@ class World:
     """Facts, inference rules and wording. A world with habits of its own is a subclass.
 
     Attributes:
-        name: key of the world in `study.worlds.WORLDS`.
+        name: key of the world in `study.datasets.WORLDS`.
         facts: what the documents state.
         rules: what may be inferred from it.
         wording: the templates of each relation, each a sentence in which an entity comes last; a relation without
