@@ -520,7 +520,7 @@ def test_a_draft_is_read_back_as_it_was_and_never_written_over(tmp_path):
     ]
     before = path.read_bytes()
     assert before.startswith("\ufeffid,question,answer,options,document\nx,".encode())
-    with pytest.raises(ParamsError, match=r"draft.csv: is there already and may have been edited"):
+    with pytest.raises(FileExistsError):
         write_questions(path, questions[:1])
     assert path.read_bytes() == before
 

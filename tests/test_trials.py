@@ -24,7 +24,7 @@ from study.runs import perform as work
 from study.runs import runner, selection
 from study.runs.augment import Inference, fact_and_answer, judge, stated_in
 from study.runs.perform import run_together
-from study.runs.run import DIVERGED, FINISHED, EvaluationRun, generation_keys, prepare, prompts_of
+from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, rows_of, run
 from study.runs.store import Store, content_hash
 from study.runs.training_text import answers_in_text
@@ -422,12 +422,6 @@ def test_a_trial_depends_on_what_it_uses_and_on_nothing_else(params):
     assert len({trial(params, arm).key for arm in others}) == len(others)
     other_model = EvaluationRun("reversals", 0, params, "0" * 64, "ft", params.arms["ft"], 1e-3)
     assert other_model.key != trial(params, "ft").key
-
-
-def test_a_recipe_names_the_text_that_its_training_takes(params):
-    for arm in ("icl", "ft", "ft local", "ft augmented"):
-        run_of_arm = trial(params, arm)
-        assert generation_keys(json.loads(json.dumps(run_of_arm.recipe))) == [g.key for g in run_of_arm.generation_runs]
 
 
 def test_a_renamed_arm_finds_its_old_trial(params, store):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from study_published import Published
 
-from study.evidence.cost import UNCACHED
+from study.evidence.cost import UNCACHED, both_ways
 from study.evidence.stats import accuracy_table
 from study.pages.experiment import Experiment
 from study.paths import RESULTS
@@ -27,8 +27,7 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
     """A point for each model, dataset, split and method; costs in GFLOP where they are published."""
     params = published.params
     size = f"{published.headline['parameters'].max() / 1e6:,.3g} M parameters, {len(params.seeds)} seeds"
-    costs = Experiment(params, published.results, "06_mechanism_and_cost").costs()
-    costs["without context"] = costs["writing"] + costs["tuning"]
+    costs = both_ways(Experiment(params, published.results, "06_mechanism_and_cost").costs())
     spent = costs.groupby(["world", "arm"])[["once", "query", "without context", UNCACHED]].mean()
     rows = published.rows
     for line in accuracy_table(rows[~rows["retention"]], params.statistics).to_dict("records"):

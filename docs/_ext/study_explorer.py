@@ -4,9 +4,10 @@ A page opened from a disk may not fetch files, but it may load scripts. So each 
 its questions where `static/explorer.js` finds them, and `index.js` says which there are.
 """
 
+import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import pandas as pd
 from study.arms import Arm, Context, Keep, Source
 from study.config import ParamsError
 from study.data.questions import Dataset, Question, Splitting
-from study.evidence.verify import published_rows, runs_listed
+from study.evidence.verify import published_rows
 from study.params import Params
 from study.paths import shown
-from study.runs.run import FINISHED, GENERATED, generation_keys, likeliest, prepare
+from study.runs.run import GENERATED, likeliest, prepare
+from study.runs.runner import generation_runs_of
 from study.runs.store import Store
-from study.runs.training_text import SAME_DIRECTION, answers_in_text
+from study.runs.training_text import SAME_DIRECTION, facts_saying
 from study.worlds.logic import Fact
 from study.worlds.world import Split, World
 
@@ -47,7 +49,6 @@ GIVEN = {
     Context.SUPPORTING: "the documents that the answer rests on",
     Context.FALSE: "the documents with each relation reversed",
 }
-# What the recipe of generated text shares with that of a trial which trains on it; the rest says how it is generated.
 
 
 def write_explorer(params: Params, results: Path, folder: Path) -> None:
@@ -63,12 +64,13 @@ def write_explorer(params: Params, results: Path, folder: Path) -> None:
             raise ParamsError(
                 f"{field}: {shown(results)} has {sorted(unknown)}, which these params lack; give those it had"
             )
-    listed, store = runs_listed(results), Store(results / "runs")
+    store = Store(results / "runs")
+    generations = generation_runs_of(params, store)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.js").write_text(_script("explorerIndex", index_of(params, rows)), encoding="utf-8")
     for (world, seed), part in rows.groupby(["world", "seed"], sort=False):
-        here = (listed["world"] == world) & (listed["seed"] == seed) & (listed["status"] == FINISHED)
-        written = texts_written([store.record(key)["recipe"] for key in listed[here]["run"]], store)
+        keys = [run.key for run in generations if (run.world, run.seed) == (world, seed)]
+        written = texts_written(keys, store)
         script = _script(f'explorerData["{world}/{seed}"]', questions_of(params, world, int(seed), part, written))
         (folder / f"{world}-{seed}.js").write_text(script, encoding="utf-8")
 
@@ -128,43 +130,17 @@ def described(arm: Arm) -> dict[str, Any]:
     return {"train": arm.train, "trains on": ", ".join(filter(None, trains)), "in context": given + asked}
 
 
-def texts_written(recipes: Sequence[dict[str, Any]], store: Store) -> pd.DataFrame:
-    """The sentences that a model generated for trials, as `augment.Inference`, each once.
+def texts_written(keys: Sequence[str], store: Store) -> pd.DataFrame:
+    """The sentences that a model generated in some runs, as `augment.Inference`, each once.
 
     Returns:
         One row for each source and sentence, with `times`, how often it was generated.
     """
-    keys = dict.fromkeys(key for recipe in recipes for key in generation_keys(recipe))
     fields = ["source", "sentence", "document", "status", "split", "fact"]
     rows = pd.concat([pd.DataFrame(columns=fields), *(store.rows(key)[fields] for key in keys)])
     rows = rows.astype(object).where(rows.notna(), None)
     times = rows.groupby(["source", "sentence"], sort=False).size().rename("times")
     return rows.drop_duplicates(["source", "sentence"]).join(times, on=["source", "sentence"])
-
-
-class Texts(dict[str, int]):
-    """The number of each text; a new one gets the next."""
-
-    def __missing__(self, text: str) -> int:
-        """Number a new text."""
-        self[text] = len(self)
-        return self[text]
-
-
-class Wanted(set[str]):
-    """A text that says nothing, and notes what it was asked for."""
-
-    def __contains__(self, fact: object) -> bool:
-        self.add(str(fact))
-        return False
-
-
-def facts_wanted(world: World, question: Question) -> list[set[str]]:
-    """For each option what a text must say, as `Inference.fact`, to have it; one of them is enough."""
-    wanted = [Wanted() for _ in question.options]
-    for option, facts in zip(question.options, wanted, strict=True):
-        answers_in_text(world, question._replace(options=(option,), answers=(0,)), facts)
-    return [set(facts) for facts in wanted]
 
 
 def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, written: pd.DataFrame) -> dict[str, Any]:
@@ -180,10 +156,11 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
     Raises:
         ParamsError: if the published questions are not those that the params and the code give.
     """
-    texts, places, kept = Texts(), {}, written[:0]
+    texts = defaultdict[str, int](itertools.count().__next__)  # the number of each text; a new one gets the next
+    places, kept = {}, written[:0]
     for elsewhere, part in rows.groupby("retention"):
         material = prepared(params, name, seed, part)
-        wanted = [facts_wanted(material.world, q) if material.world else [] for q in material.questions]
+        wanted = [facts_saying(material.world, q) if material.world else [] for q in material.questions]
         if not elsewhere:  # no arm writes about the world elsewhere
             kept = written[written["fact"].isin({fact for options in wanted for facts in options for fact in facts})]
         said = [[_saying(facts, kept) if not elsewhere else [] for facts in options] for options in wanted]
@@ -216,7 +193,10 @@ def _saying(facts: Set[str], written: pd.DataFrame) -> list[int]:
 
 
 def _place(
-    material: Dataset, tokens: Sequence[Sequence[int]], said: Sequence[Sequence[Sequence[int]]], texts: Texts
+    material: Dataset,
+    tokens: Sequence[Sequence[int]],
+    said: Sequence[Sequence[Sequence[int]]],
+    texts: Mapping[str, int],
 ) -> dict[str, Any]:
     """The questions about one world, and which documents state what they rest on: number of document, sentence."""
     world, stated = material.world, defaultdict(list)
@@ -269,7 +249,7 @@ def _answers(rows: pd.DataFrame) -> dict[str, Any]:
     return answers
 
 
-def _sentence(row: dict[str, Any], texts: Texts) -> dict[str, Any]:
+def _sentence(row: dict[str, Any], texts: Mapping[str, int]) -> dict[str, Any]:
     """A written sentence; whether it is a rephrasing decides which arms train on it."""
     numbers = {field: texts[row[field]] for field in ("source", "sentence", "document", "status")}
     rephrased = GENERATED[Source.REPHRASED] == row["source"] and row["split"] in SAME_DIRECTION

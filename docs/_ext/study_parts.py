@@ -166,18 +166,15 @@ def _where(line: dict[Hashable, Any]) -> str:
 def claim_sections(published: Published) -> str:
     """Each claim at length: what was declared, every effect, and links to its rows."""
     effects, verdicts = published.effects, published.claims.set_index("number")
-    declared = {
-        one["number"]: one for one in yaml.safe_load(published.params.claims_file.read_text(encoding="utf-8"))["claims"]
-    }
     return "\n\n".join(
-        _claim_section(claim, declared[claim.number], verdicts.loc[claim.number], effects)
-        for claim in claims_of(published.params)
+        _claim_section(claim, verdicts.loc[claim.number], effects) for claim in claims_of(published.params)
     )
 
 
-def _claim_section(claim: Claim, declared: dict[str, object], judged: pd.Series, effects: pd.DataFrame) -> str:
+def _claim_section(claim: Claim, judged: pd.Series, effects: pd.DataFrame) -> str:
     part = effects[effects["number"] == claim.number]
     columns = ["rows", "compared", "claimed", "effect", "smallest detectable", "items / facts / seeds", "p"]
+    declared = claim.model_dump(mode="json", exclude_unset=True)
     text = yaml.safe_dump(declared, sort_keys=False, width=100, allow_unicode=True)
     return "\n\n".join(
         [

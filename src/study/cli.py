@@ -145,7 +145,7 @@ def reproduce(study: Study = "default") -> int:
         from study.runs.forecast import show_time
 
         show_time(runs[0].params, store_of(runs[0].results))
-        execute(*stale, done=_written)
+        execute(*stale)
         print(f"{len(stale)} notebooks executed in {time.monotonic() - started:.0f} s")
         show_accuracy(runs[0].params, runs[0].results)
         _beside_the_published(runs[0].params, runs[0].results)
@@ -153,10 +153,6 @@ def reproduce(study: Study = "default") -> int:
         folder = shown(runs[0].results)
         print(f"nothing to do: study {study!r} is up to date in {folder} (to run it again, remove that folder)")
     return 0
-
-
-def _written(run: Page, seconds: float) -> None:
-    print(f"{run.name}: written to {shown(run.target)} in {seconds:.0f} s", flush=True)
 
 
 def _beside_the_published(params: Params, results: Path) -> None:
@@ -188,7 +184,6 @@ def nb(
         for model in models_of(params):
             ensure(model)
     execute(run)
-    print(f"written to {shown(run.target)}")
     if isinstance(params, Params):
         from study.pages.difference import show_differences
 
@@ -360,7 +355,6 @@ def base_model(size: Size = "default") -> int:
         print(f"nothing to do: {shown(folder)} is up to date; remove that folder to train again")
         return 0
     execute(run)
-    print(f"written to {shown(folder)}")
     return 0
 
 

@@ -288,19 +288,11 @@ def _gives_itself_away(row: _Row) -> bool:
 
 
 def write_questions(file: Path, drafts: Sequence[UserQuestion]) -> None:
-    """Write drafts, which have no options but the answer, as a CSV file to be edited, which `read_questions` reads.
-
-    Raises:
-        ParamsError: if the file is there already.
-    """
+    """Write drafts, which have no options but the answer, as a new CSV file, which `read_questions` reads."""
     rows = [(draft.id, draft.question, draft.options[draft.answer], "", draft.document) for draft in drafts]
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:  # with the byte order mark that spreadsheets look for
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(
-            file, mode="x", index=False, encoding="utf-8-sig", lineterminator="\n"
-        )
-    except FileExistsError:
-        raise ParamsError(f"{file}: is there already and may have been edited; move it away, or name another") from None
+    table = pd.DataFrame(rows, columns=list(COLUMNS))  # with the byte order mark that spreadsheets look for
+    table.to_csv(file, mode="x", index=False, encoding="utf-8-sig", lineterminator="\n")
 
 
 READERS = {".csv": _csv_records, ".jsonl": read_records}

@@ -16,6 +16,7 @@ from study.worlds.world import Split
 UNCACHED = "query without prompt caching"
 COSTS = ["once", "query", UNCACHED]
 CACHING = {True: "cached prefix", False: "no prompt caching"}  # ways to have a context
+PAID = {True: ("once", "query"), False: ("without context", UNCACHED)}  # of each way: once, and for each question
 STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits about stated facts; the others need inference
 
 
@@ -56,6 +57,11 @@ def cost_lines(
     }
 
 
+def both_ways(costs: pd.DataFrame) -> pd.DataFrame:
+    """Costs, as given by `cost_lines`, with all columns of `PAID`."""
+    return costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
+
+
 def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics, *, cached: bool = True) -> BreakEven:
     """Questions after which `arm`, which costs more once, has cost less than `other`.
 
@@ -68,10 +74,8 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
         statistics: confidence.
         cached: whether the prefix is cached between questions.
     """
-    per_query = "query" if cached else UNCACHED
-    once = "once" if cached else "without context"
-    table = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
-    sides = [table[table["arm"] == name].set_index(["world", "seed"])[[once, per_query]] for name in (arm, other)]
+    table, paid = both_ways(costs), list(PAID[cached])
+    sides = [table[table["arm"] == name].set_index(["world", "seed"])[paid] for name in (arm, other)]
     more = (sides[0] - sides[1]).dropna().to_numpy(float)
     first, each = more.mean(axis=0)
     if first <= 0:
@@ -127,10 +131,9 @@ def cheapest(
     costs: pd.DataFrame, arms: Sequence[str], questions: Sequence[int], *, cached: bool = True
 ) -> dict[str, str]:
     """The arm that costs least for each number of questions, with a cached prefix or without prompt caching."""
-    per_query = "query" if cached else UNCACHED
-    table = costs.assign(before=costs["once"] if cached else costs["writing"] + costs["tuning"])
-    means = table.groupby("arm")[["before", per_query]].mean().reindex(list(arms))
-    return {for_so_many(count): (means["before"] + count * means[per_query]).idxmin() for count in questions}
+    once, query = PAID[cached]
+    means = both_ways(costs).groupby("arm")[[once, query]].mean().reindex(list(arms))
+    return {for_so_many(count): (means[once] + count * means[query]).idxmin() for count in questions}
 
 
 def cost_accuracy(
@@ -155,13 +158,11 @@ def cost_accuracy(
         A row for each way of having a context (cached prefix or no prompt caching), arm and number of questions.
     """
     inferred = rows[~rows["split"].isin(STATED)]
-    without = costs["writing"] + costs["tuning"]
-    means = costs.assign(**{"without context": without}).groupby("arm").mean(numeric_only=True)
+    means = both_ways(costs).groupby("arm").mean(numeric_only=True)
     lines = []
     for arm in (arm for arm in arms if arm in set(inferred["arm"]) and arm in means.index):
         found, spent = accuracy(inferred[inferred["arm"] == arm], statistics)._asdict(), means.loc[arm]
-        ways = ((True, spent["once"], spent["query"]), (False, spent["without context"], spent[UNCACHED]))
-        for cached, before, query in ways:
+        for cached, (once, query) in PAID.items():
             even = break_even(costs, arm, other, statistics, cached=cached)
             pays = {"pays from": even.questions, "pays low": even.low, "pays high": even.high}
             lines += [
@@ -169,7 +170,7 @@ def cost_accuracy(
                     "context": CACHING[cached],
                     "arm": arm,
                     "questions": n,
-                    "GFLOP a question": before / n + query,
+                    "GFLOP a question": spent[once] / n + spent[query],
                     **pays,
                     **found,
                 }

@@ -29,12 +29,8 @@ def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Of `headline.headline_table`: a panel for each kind of question, a bar for each method; to be read on a phone."""
     methods = dict(zip(table["method"], table["arm"], strict=True))
     questions = list(dict.fromkeys(table["question"]))
-    columns = min(3, len(questions))
-    rows = -(-len(questions) // columns)
-    figure, axes = style.subplots(rows, columns, 5.6, 0.8 + 1.75 * rows, sharey=True)
-    for axis in axes.flat[len(questions) :]:
-        axis.set_visible(False)
-    for axis, question in zip(axes.flat, questions, strict=False):
+    figure, axes = style.panels(len(questions), min(3, len(questions)), 1.75, 0.8, width=5.6)
+    for axis, question in zip(axes, questions, strict=True):
         here = table[table["question"] == question]
         for line in here.to_dict("records"):
             place = list(methods).index(line["method"])

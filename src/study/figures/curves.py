@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from study.arms import Arm
-from study.evidence.cost import CACHING, UNCACHED
+from study.evidence.cost import CACHING, PAID, both_ways
 from study.figures import style
 from study.worlds.world import Split, Status
 
@@ -32,21 +32,16 @@ ON_THE_WAY = (str(Split.STATED), str(Split.REVERSAL), str(Split.TWO_HOPS), str(S
 def costs_figure(costs: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Of `cost.cost_lines`, one row for each run: total GFLOP against the number of questions."""
     questions = np.logspace(0, 6, 61)
-    costs = costs.assign(**{"without context": costs["writing"] + costs["tuning"]})
-    means, looks = costs.groupby("arm").mean(numeric_only=True), style.looks_in(costs, arms)
-    ways = {
-        CACHING[True]: ("once", "query"),
-        CACHING[False]: ("without context", UNCACHED),
-    }
+    means, looks = both_ways(costs).groupby("arm").mean(numeric_only=True), style.looks_in(costs, arms)
     figure, axes = style.subplots(1, 2, style.WIDTH, 4, sharex=True, sharey=True)
-    for axis, (title, (once, query)) in zip(axes[0], ways.items(), strict=True):
+    for axis, (cached, (once, query)) in zip(axes[0], PAID.items(), strict=True):
         for k, (arm, look) in enumerate(looks.items()):
             spent = means.loc[arm, once] + questions * means.loc[arm, query]
             axis.plot(questions, spent, markevery=(2 * k, 12), **look.line())
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xlabel("questions")
-        axis.set_title(title)
+        axis.set_title(CACHING[cached])
         axis.minorticks_off()
         axis.grid(color="0.92", linewidth=0.8)
     axes[0, 0].set_ylabel("total GFLOP\n(mean of datasets and seeds)")

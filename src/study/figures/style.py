@@ -174,10 +174,10 @@ def subplots(rows: int, columns: int, width: float, height: float, **more: Any) 
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **more)
 
 
-def panels(count: int, columns: int, height: float, rest: float) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int, height: float, rest: float, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
     """So many panels in rows of some columns; a row takes `height` inches, and what stands around them the rest."""
     rows = -(-count // columns)
-    figure, axes = subplots(rows, columns, WIDTH, rest + height * rows, sharey=True)
+    figure, axes = subplots(rows, columns, width, rest + height * rows, sharey=True)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, list(axes.flat[:count])

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from study.config import ParamsError
 from study.digest import sha256_of
 from study.lm.hub import UNPACKED, File, unpacked_folder
-from study.lm.loading import MOST_SHOWN, NO_CODE
+from study.lm.loading import NO_CODE, loading
 from study.paths import is_folder
 
 BYTES = 2  # of a weight
@@ -126,7 +126,8 @@ def _weights_in(source: Path, named: str) -> int:
 
 def _save(source: Path, folder: Path, named: str) -> None:
     options = {"gguf_file": source.name, **NO_CODE}
-    try:
+    remedy = "give a causal language model whose architecture transformers reads from GGUF, or the same in safetensors"
+    with loading(f"FILE = {named!r}", remedy):
         model, found = AutoModelForCausalLM.from_pretrained(
             source.parent,
             dtype=torch.bfloat16,
@@ -135,14 +136,6 @@ def _save(source: Path, folder: Path, named: str) -> None:
             **options,
         )
         tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        what = " ".join(str(error).split())[:MOST_SHOWN]
-        raise ParamsError(
-            f"FILE = {named!r}: cannot be loaded ({type(error).__name__}: {what}); give a causal language model whose "
-            "architecture transformers reads from GGUF, or the same model in safetensors"
-        ) from error
     if lacking := sorted(found["missing_keys"]):  # they would be drawn at random
         raise ParamsError(f"FILE = {named!r}: lacks {len(lacking)} weights, such as {lacking[0]}; get the whole model")
     model.save_pretrained(folder)

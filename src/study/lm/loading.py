@@ -25,6 +25,7 @@ ADAPTER = "adapter_config.json"
 IMPLEMENTATIONS = (None, "eager", "sdpa")
 PROBE = "a"
 MOST_SHOWN = 300  # characters of a package's error message
+SAFE = "give a model that transformers loads from safetensors without code of its own"
 NO_CODE = {"local_files_only": True, "trust_remote_code": False}
 
 logging.disable_progress_bar()  # it says nothing of a model that loads in a moment
@@ -46,7 +47,7 @@ def pick_device(params: Model) -> str:
 
 def load_tokenizer(params: Model) -> PreTrainedTokenizerBase:
     """The tokenizer of a model; one without a padding token pads with the end of the text."""
-    with _loading(params):
+    with loading(f"model.name = {params.name!r}"):
         tokenizer = AutoTokenizer.from_pretrained(model_folder(params, weights=False), **NO_CODE)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -81,8 +82,8 @@ def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
 
 
 @contextmanager
-def _loading(params: Model) -> Iterator[None]:
-    """Turn whatever loading raises into a ParamsError that names the model."""
+def loading(named: str, remedy: str = SAFE) -> Iterator[None]:
+    """Turn whatever loading raises into a ParamsError that names the model and says what to do."""
     try:
         yield
     except (ParamsError, MemoryError, torch.OutOfMemoryError):
@@ -90,10 +91,7 @@ def _loading(params: Model) -> Iterator[None]:
     except Exception as error:  # of whatever package reads the file
         what = " ".join(str(error).split())
         what = f"{what[:MOST_SHOWN]} ..." if len(what) > MOST_SHOWN else what
-        raise ParamsError(
-            f"model.name = {params.name!r}: cannot be loaded ({type(error).__name__}: {what}); give a model that "
-            "transformers loads from safetensors without code of its own"
-        ) from error
+        raise ParamsError(f"{named}: cannot be loaded ({type(error).__name__}: {what}); {remedy}") from error
 
 
 def load_config(params: Model) -> PretrainedConfig:
@@ -110,7 +108,7 @@ def load_config(params: Model) -> PretrainedConfig:
             raise ParamsError(f"model.name = {params.name!r}: {what}")
     if (folder / ADAPTER).exists():  # transformers would add it to the weights
         raise ParamsError(f"model.name = {params.name!r}: has {ADAPTER}; merge the adapter and save the model whole")
-    with _loading(params):
+    with loading(f"model.name = {params.name!r}"):
         return AutoConfig.from_pretrained(folder, **NO_CODE)
 
 
@@ -145,7 +143,7 @@ def load(params: Model) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     folder, quantized, device = model_folder(params), quantization_of(params), pick_device(params)
     placed = params.device_map or ({"": device} if quantized else None)
     attention = attention_of(load_config(params))
-    with _loading(params):
+    with loading(f"model.name = {params.name!r}"):
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, params.dtype),
@@ -173,7 +171,7 @@ def refuse_what_is_no_causal_model(params: Model, model: PreTrainedModel) -> Non
         ParamsError: if it is one.
     """
     texts = [[3, 5, 4, 6, 3, 5, 4, 6], [3, 5, 4, 6, 5, 3, 6, 4], [3, 5, 4, 6]]
-    with _loading(params):
+    with loading(f"model.name = {params.name!r}"):
         first, *others = (model(input_ids=torch.tensor([ids], device=model.device)).logits[0, :4] for ids in texts)
     if not all(close(first, other) for other in others):
         what = "its predictions depend on the tokens after them, or on how many there are, as in an encoder"

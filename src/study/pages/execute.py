@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import chdir, suppress
 from pathlib import Path
@@ -34,12 +34,11 @@ def rows_behind(run: Page) -> dict[str, str]:
     return {trial.key: store.record(trial.key)["rows_sha256"] for trial in trials}
 
 
-def execute(*runs: Page, done: Callable[[Page, float], None] = lambda *_: None) -> None:
+def execute(*runs: Page) -> None:
     """Execute notebooks of one results folder; others are kept out of it, but for the kernels that are begun here.
 
     Args:
         runs: begun in this order; after one has failed no other is begun.
-        done: takes each one that is written, and its seconds.
 
     Raises:
         NotebookFailed: if a cell fails; the notebook up to it is kept in the folder `failed`.
@@ -53,13 +52,13 @@ def execute(*runs: Page, done: Callable[[Page, float], None] = lambda *_: None) 
         for left in (*results.glob(".*.part.ipynb"), *runs[0].stamp.parent.glob("*.part")):  # by a run that was killed
             left.unlink()
         with chdir(ROOT):
-            _execute_all(runs, done)
+            _execute_all(runs)
     finally:
         del os.environ[HELD]
         lock.release()
 
 
-def _execute_all(runs: Sequence[Page], done: Callable[[Page, float], None]) -> None:
+def _execute_all(runs: Sequence[Page]) -> None:
     """Execute notebooks in threads, where nobody else handles signals: the main one is interrupted as ever."""
     begun: list[Future[None]] = []
     with ThreadPoolExecutor(ABREAST) as threads:
@@ -69,7 +68,7 @@ def _execute_all(runs: Sequence[Page], done: Callable[[Page, float], None]) -> N
                     wait(busy, return_when=FIRST_COMPLETED)
                 if any(future.done() and future.exception() for future in begun):
                     break
-                begun.append(threads.submit(_execute, run, done))
+                begun.append(threads.submit(_execute, run))
             wait(begun)
         except KeyboardInterrupt:
             while wait(begun, timeout=1).not_done:
@@ -81,7 +80,7 @@ def _execute_all(runs: Sequence[Page], done: Callable[[Page, float], None]) -> N
         future.result()
 
 
-def _execute(run: Page, done: Callable[[Page, float], None]) -> None:
+def _execute(run: Page) -> None:
     begun, key = time.monotonic(), run.key  # the key of what is about to be run, whatever is edited meanwhile
     part = run.results / f".{run.name}.part.ipynb"
     given = {"PARAMS_FILE": shown(run.params_file), "RESULTS": shown(run.results)}
@@ -122,7 +121,7 @@ def _execute(run: Page, done: Callable[[Page, float], None]) -> None:
     made = {"key": key, **when, "files": files, "runs": rows_behind(run)}
     stamp.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     stamp.replace(run.stamp)
-    done(run, time.monotonic() - begun)
+    print(f"{run.name}: written to {shown(run.target)} in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def _by_papermill(notebook: Path, part: Path, given: dict[str, str]) -> None:

@@ -262,16 +262,14 @@ class Experiment:
                 lines += [{"arm": arm, "splitting": w, "learning rate": r, "chosen": True} for w, r in rates.items()]
                 continue
             table = selection.selection_table(runs[arm], self.store)
-            for (way, rate), part in table.groupby(["splitting", "learning rate"]):
-                every = table[table["splitting"] == way]["learning rate"]
-                taken = rate == (choices[arm].rate if way != "whole" else selection.gentlest_as_good(
-                    table[table["splitting"] == way]
-                ))  # fmt: skip
-                means = part.drop(columns=[*selection.UNIT, "splitting", "learning rate"]).mean()
-                edge = taken and every.min() < every.max() and rate in (every.min(), every.max())
-                lines.append(
-                    {"arm": arm, "splitting": way, "learning rate": rate, **means, "chosen": taken, "edge": edge}
-                )
+            for way, tried in table.groupby("splitting"):
+                rates = tried["learning rate"]
+                taken = selection.gentlest_as_good(tried) if way == "whole" else choices[arm].rate
+                for rate, part in tried.groupby("learning rate"):
+                    means = part.drop(columns=[*selection.UNIT, "splitting", "learning rate"]).mean()
+                    edge = rate == taken and rates.min() < rates.max() and rate in (rates.min(), rates.max())
+                    place = {"arm": arm, "splitting": way, "learning rate": rate}
+                    lines.append({**place, **means, "chosen": rate == taken, "edge": edge})
         return pd.DataFrame(lines)
 
     def inferences(self) -> pd.DataFrame:

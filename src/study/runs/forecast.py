@@ -213,10 +213,8 @@ class Workload:
         self.params, self.size = params, size
         material, prompts = prepare(params, world, seed), prompts_of(params)
         texts = [document.text for document in material.documents]
-        splitting = next(iter(params.arms.values())).splitting
-        splitting = Splitting.SENTENCES if splitting is Splitting.BEST else splitting
         self.documents = count_tokens(params.model, texts)
-        self.single = count_tokens(params.model, training_texts(material.documents, splitting))
+        self.single = count_tokens(params.model, training_texts(material.documents, Splitting.SENTENCES))
         context = sum(count_tokens(params.model, [prompts.in_context(texts)]))
         self.context = min(context, params.questions.context_tokens or context)
         queries = count_tokens(params.model, [question.query for question in material.questions])

@@ -273,18 +273,6 @@ class EvaluationRun(Run):
         ]
 
 
-def generation_keys(recipe: dict[str, Any]) -> list[str]:
-    """The keys of the generated text that the fine-tuning in a run's recipe takes, without the settings at hand."""
-    prompted = (recipe["training"] or {}).get("prompted")
-    if not prompted:
-        return []
-    shared = ("world", "seed", "questions", "model_sha256", "dtype", "quantization", "language")
-    same = {name: recipe.get(name) for name in shared}  # older recipes have no language
-    same["versions"] = {name: recipe["versions"][name] for name in (DATA, *recipe["world"], GENERATION)}
-    recipes = [{**same, "generates": source, "prompted": how} for source, how in prompted.items()]
-    return [content_hash(declared(each))[:KEY_DIGITS] for each in recipes]
-
-
 def slug(text: str) -> str:
     """A text as part of a folder's name."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-")

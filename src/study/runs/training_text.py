@@ -119,15 +119,21 @@ def exposure(question: Question, texts: str, world: World, facts: Set[str]) -> s
 
 def answers_in_text(world: World, question: Question, facts: Set[str]) -> tuple[bool, bool]:
     """Whether a text that states `facts` (as `Inference.fact`) has a true answer to a question, and a false one."""
-    has = []
+    has = [not saying.isdisjoint(facts) for saying in facts_saying(world, question)]
+    return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
+
+
+def facts_saying(world: World, question: Question) -> list[set[str]]:
+    """For each option what a text must state, as `Inference.fact`, to have it; one of them is enough."""
+    found = []
     for option in question.options:
         statement = world.parse(question.query + option)
         if statement is None:
             raise ValueError(f"{world.name} cannot read its own question {question.query + option!r}")
         # Where whole statements are offered, either end may be asked for.
         forms = world.forms(statement.fact) if question.kind is Kind.ALTERNATIVES else [statement]
-        has.append(any(fact_and_answer(world, form) in facts for form in forms))
-    return any(has[k] for k in question.answers), any(h for k, h in enumerate(has) if k not in question.answers)
+        found.append({fact_and_answer(world, form) for form in forms})
+    return found
 
 
 def taught_half(world: World, name: str) -> frozenset[Fact]:
