@@ -190,7 +190,7 @@ def test_a_page_whose_params_were_edited_meanwhile_is_none(study, monkeypatch):
     assert run.stale() == "not executed yet" and not list(results.glob(".*.part.ipynb"))
 
 
-def test_two_notebooks_are_executed_at_a_time_and_none_after_one_that_fails(study, monkeypatch):
+def test_two_notebooks_are_executed_at_a_time_and_none_after_one_that_fails(study, monkeypatch, capsys):
     file, params, results = study
     pages = [Page(notebook_path(number), file, params, results) for number in ("01", "02", "03")]
     both, begun = Barrier(2), []
@@ -206,7 +206,8 @@ def test_two_notebooks_are_executed_at_a_time_and_none_after_one_that_fails(stud
     monkeypatch.setattr("study.pages.execute.rows_behind", lambda run: {})
     with pytest.raises(NotebookFailed, match="01_generate_data.ipynb: Kernel died"):
         execute(*pages)
-    assert "03_finetune.ipynb" not in begun
+    written = [line for line in capsys.readouterr().out.splitlines() if "written to" in line]
+    assert "03_finetune.ipynb" not in begun and [line.partition(":")[0] for line in written] == [pages[1].name]
     assert [page.target.is_file() for page in pages] == [False, True, False]
 
 

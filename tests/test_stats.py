@@ -35,6 +35,13 @@ def answers(arm, correct, seed=0, per_fact=1, chance=0.125):
     )
 
 
+def test_where_all_answers_are_alike_the_interval_is_the_textbook_s():
+    # Newcombe 1998, table I: 0 of 20; and the same of 20 of 20.
+    none, every = (accuracy(answers("a", 20 * [right]), STATISTICS) for right in (False, True))
+    assert (none.low, none.high) == pytest.approx((0.0, 0.1611), abs=1e-4) and none.low == 0
+    assert (every.low, every.high) == pytest.approx((0.8389, 1.0), abs=1e-4) and every.high == 1
+
+
 def valued(rows):
     return rows.assign(value=rows["correct"].astype(float))
 

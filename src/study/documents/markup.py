@@ -74,13 +74,13 @@ def whole(text: str) -> tuple[str, ...]:
 
 
 def without_front_matter(text: str) -> str:
-    """Markdown without the YAML or TOML that it begins with, which is about the page and not on it; lines stay."""
+    """Markdown without the YAML or TOML that it begins with, which is about the page and not on it."""
     found = re.match(r"(---|\+\+\+)[^\S\n]*\n(.*?\n)\1[^\S\n]*(?:\n|\Z)", text, re.DOTALL)
     try:
         about = (tomllib.loads if found[1] == "+++" else yaml.safe_load)(found[2]) if found else None
     except (yaml.YAMLError, tomllib.TOMLDecodeError, ValueError, RecursionError):
         about = None
-    return "\n" * found[0].count("\n") + text[found.end() :] if found and isinstance(about, dict) else text
+    return text[found.end() :] if found and isinstance(about, dict) else text
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
@@ -106,7 +106,7 @@ def _html_block(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
     soup = _parsed(tokens[index].content)
     for tag in soup.select(f"[{_RENDERED}]"):
         del tag[_RENDERED]
-    return str(soup.decode())
+    return str(soup)
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 10_000}).enable(["table", "strikethrough"])
