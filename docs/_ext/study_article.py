@@ -19,12 +19,6 @@ WIDEST = 56  # characters of a column, against which the others are measured
 ARTICLE = ROOT / "docs" / "article" / "article.md"
 
 
-def counts(published: Published) -> str:
-    """How many claims got which verdict."""
-    said = published.claims["verdict"].value_counts().items()
-    return f"Of {len(published.claims)} claims, {', '.join(f'{count} are {verdict}' for verdict, count in said)}."
-
-
 def claims(published: Published) -> str:
     """Every claim with its verdict and the effect that decides it."""
     lines = [
@@ -61,7 +55,7 @@ def figure(published: Published, name: str) -> str:
 
 def filled(published: Published) -> str:
     """The article in Pandoc's Markdown."""
-    own = {"counts": counts, "claims": claims}
+    own = {"claims": claims}
 
     def part(found: re.Match[str]) -> str:
         name = found[1]

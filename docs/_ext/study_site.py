@@ -26,7 +26,6 @@ DOCS = ROOT / "docs"
 GUIDE = "guide"
 OTHER_NOTEBOOKS = (
     "base_model/00_base_model.ipynb",
-    "base_model_cpu/00_base_model.ipynb",
     "documents/handbook/07_your_documents.ipynb",
 )
 _PART = re.compile(r"\[\[([\w./]+)\]\]")
@@ -99,22 +98,18 @@ def write_notebooks(results: Path, folder: Path) -> None:
     for path in [*executed, *(RESULTS / name for name in OTHER_NOTEBOOKS)]:
         if not path.is_file():
             raise ParamsError(f"{shown(path)}: not executed; `make reproduce` and `make documents` make it")
-        notebook, heading = nbformat.read(path, as_version=4), ""
+        notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                heading = next(iter(re.findall(r"^#+ (.+)", cell.source, re.MULTILINE)), heading)
-            else:
-                cell.metadata = nbformat.from_dict({"tags": ["hide-input"], "mystnb": _described(cell, heading)})
+            if cell.cell_type == "code":
+                cell.metadata = nbformat.from_dict({"tags": ["hide-input"], "mystnb": _described(cell)})
         nbformat.write(notebook, folder / path.name)
 
 
-def _described(cell: nbformat.NotebookNode, heading: str) -> dict[str, dict[str, str]]:
-    """The alternative text of a cell's picture: its caption, else the heading above it."""
+def _described(cell: nbformat.NotebookNode) -> dict[str, dict[str, str]]:
+    """The alternative text of a cell's picture is its caption."""
     said = [output["data"]["text/plain"] for output in cell.outputs if "image/png" in output.get("data", {})]
-    if not said:
-        return {}
-    return {"image": {"alt": heading if said[0].startswith("<Figure") else " ".join(said[0].split())}}
+    return {"image": {"alt": " ".join(said[0].split())}} if said else {}
 
 
 def write_downloads(published: Published, folder: Path) -> None:

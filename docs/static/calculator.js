@@ -23,13 +23,6 @@
   const money = new Intl.NumberFormat("en", { style: "currency", currency: "USD", maximumSignificantDigits: 3 });
   const whole = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 
-  function make(tag, attributes, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-
   /** What a method costs each time the documents change, and for each question. */
   function costs(method, given, cached) {
     const { documents, document, question, answer } = given;

@@ -11,14 +11,6 @@
   const VOLUMES = [100, 10000, 1000000];
   const [WIDTH, HEIGHT, LEFT, BOTTOM] = [640, 320, 40, 40];
 
-  function make(tag, attributes, ...children) {
-    const svg = ["svg", "circle", "line", "text", "title", "g"].includes(tag);
-    const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-
   const percent = (share) => `${Math.round(100 * share)}`;
   const unique = (values) => [...new Set(values)];
 

@@ -20,13 +20,6 @@ var explorerData = {};
 
   /* ---- Small helpers ---- */
 
-  function make(tag, attributes, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-
   function markOf(right) {
     const name = right ? "right" : "wrong";
     return make("span", { class: `explorer-${name}`, role: "img", "aria-label": `${name}:` }, right ? "✓" : "✗");

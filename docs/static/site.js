@@ -1,5 +1,14 @@
-/* Tables that sort by a click on a column's name, and wide parts of a page that the keyboard can scroll. */
+/* Of every page: tables that sort by a click on a column's name, and wide parts that the keyboard can scroll. */
 "use strict";
+
+/** An element of HTML or of a picture; the other scripts of a page use it too. */
+function make(tag, attributes, ...children) {
+  const svg = ["svg", "circle", "line", "text", "title", "g"].includes(tag);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
 
 /** What a cell sorts by: the number it begins with, if it begins with one, else its text. */
 function sortKey(cell) {

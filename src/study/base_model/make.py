@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -18,7 +17,9 @@ from study.base_model.recipe import RECIPES, Pretraining
 from study.base_model.tokenizer import build_tokenizer
 from study.config import named_file
 from study.digest import sha256_of
+from study.figures import captions
 from study.figures import curves as figures
+from study.figures.style import save, show
 from study.paths import RESULTS, ROOT, shown
 from study.runs.executors import available_cores
 from study.runs.store import content_hash
@@ -204,11 +205,10 @@ The whole recipe is in `pretraining.json`, how its skills came in `history.jsonl
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def saved(figure: Figure, file: Path) -> None:
-    """Save a figure, the same bytes each time, and show it."""
-    figure.savefig(file, dpi=160, bbox_inches="tight", metadata={"Software": None})
-    plt.show()
-    plt.close(figure)
+def publish(figure: Figure, file: Path, alt: str) -> None:
+    """Save a figure and show it, with what it shows in words."""
+    save(figure, file)
+    show(figure, file, alt)
 
 
 def race_table(folder: Path, recipe: Pretraining) -> pd.DataFrame:
@@ -222,7 +222,8 @@ def race_table(folder: Path, recipe: Pretraining) -> pd.DataFrame:
 
 def skill_figure(folder: Path) -> None:
     """In-context accuracy on held-out words along training, of the run that was shipped."""
-    saved(figures.skill_history(shipped_checks(folder)), folder / "skills.png")
+    table = shipped_checks(folder)
+    publish(figures.skill_history(table), folder / "skills.png", captions.emergence(table))
 
 
 def loss_figure(folder: Path) -> None:
@@ -230,4 +231,4 @@ def loss_figure(folder: Path) -> None:
     every, shipped = checks(folder), shipped_checks(folder)
     others = every[every["seed"] != shipped["seed"].iloc[-1]]
     table = pd.concat([others, shipped]).drop_duplicates(["seed", "tokens"])
-    saved(figures.loss_history(table), folder / "loss.png")
+    publish(figures.loss_history(table), folder / "loss.png", captions.loss_history(table))

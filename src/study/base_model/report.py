@@ -12,11 +12,12 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.arms import Source
-from study.base_model.make import saved, write_card
+from study.base_model.make import publish, write_card
 from study.base_model.skill import skill_rows
 from study.data.questions import make_documents
 from study.datasets import WORLDS
 from study.evidence.stats import accuracy
+from study.figures import captions
 from study.figures import curves as figures
 from study.lm.loading import load
 from study.params import BUNDLED, STUDIED, Model, Params, Statistics
@@ -226,4 +227,5 @@ Confidence (the chosen option's share of the likelihood of all options) and accu
 
 def facts_figure(folder: Path) -> None:
     """Accuracy against the number of facts in context."""
-    saved(figures.skill_by_facts(pd.read_csv(folder / "skills.csv")), folder / "skills_by_facts.png")
+    table = pd.read_csv(folder / "skills.csv")
+    publish(figures.skill_by_facts(table), folder / "skills_by_facts.png", captions.skill_by_facts(table))

@@ -296,17 +296,12 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
 
 
 def make_questions(
-    world: World,
-    documents: Sequence[Document],
-    seed: str,
-    options: int,
-    per_split: int,
-    splits: Sequence[Split] = tuple(Split),
+    world: World, documents: Sequence[Document], seed: str, options: int, per_split: int
 ) -> list[Question]:
     """At most `per_split` questions of each split, spread evenly over rules and clusters, in a fixed order."""
     by_split = statements_by_split(world, Stated(world, (s for document in documents for s in document.statements)))
     questions: list[Question] = []
-    for split in splits:
+    for split in Split:
         rng, keys = random.Random(f"{seed}/{split.seed}"), (lambda s: world.closure[s.fact].rule, world.cluster)
         statements = spread(by_split[split], keys, rng)
         questions += islice(questions_of_split(world, statements, split, options, seed), per_split)

@@ -103,7 +103,8 @@ def _pdf(path: Path) -> Source:
         if reader.is_encrypted and not reader.decrypt(""):
             raise FileNotDecryptedError
         pages = [(_page_text(page), page) for page in reader.pages]
-        pictures = [k for k, (text, page) in enumerate(pages, 1) if len(text.strip()) < FEW and _has_picture(page)]
+        # Pictures are counted by their names: to decode them takes long, or a library.
+        pictures = [k for k, (text, page) in enumerate(pages, 1) if len(text.strip()) < FEW and len(page.images)]
     except (MemoryError, RecursionError):
         raise
     except (FileNotDecryptedError, DependencyError):
@@ -125,10 +126,6 @@ def _page_text(page: PageObject) -> str:
     """A page's text; letters outside the basic plane may come as two halves."""
     text = page.extract_text().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", " ")
-
-
-def _has_picture(page: PageObject) -> bool:
-    return len(page.images) > 0  # by their names: to decode them takes long, or a library
 
 
 def _unexplained(text: str) -> float:

@@ -191,6 +191,23 @@ def hierarchy(facts: pd.DataFrame) -> str:
     )
 
 
+def loss_history(table: pd.DataFrame) -> str:
+    """Of `curves.loss_history`."""
+    last = table.loc[table.groupby("seed")["tokens"].idxmax()]
+    return (
+        "Loss in nats per labelled token against tokens read in pretraining, a line for each seed. At the end: "
+        f"{', '.join(f'seed {line.seed} {line.loss:.2f}' for line in last.itertuples())}."
+    )
+
+
+def skill_by_facts(table: pd.DataFrame) -> str:
+    """Of `curves.skill_by_facts`."""
+    return (
+        "Accuracy in context against the number of facts there, a panel for each world, a line for each split. Means "
+        f"over both: {_means(table.sort_values('facts').astype({'facts': str}), 'facts', 'value')}."
+    )
+
+
 def emergence(table: pd.DataFrame) -> str:
     """Of `curves.skill_history` with chance."""
     last = table[table["tokens"] == table["tokens"].max()]

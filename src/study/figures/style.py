@@ -1,5 +1,6 @@
 """The look of all figures: legible at 900 pixels, distinguishable without colour, and the same bytes each time."""
 
+import base64
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -205,6 +208,14 @@ def save(figure: Figure, file: Path) -> None:
         figure.set_layout_engine(SteadyLayout())
     metadata = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
     figure.savefig(file, dpi=160, bbox_inches="tight", pad_inches=0.06, metadata=metadata[file.suffix])
+
+
+def show(figure: Figure, file: Path, alt: str) -> None:
+    """Close a figure; in a notebook, show its saved PNG, with what it shows in words."""
+    plt.close(figure)
+    if get_ipython() is not None:
+        picture = base64.b64encode(file.read_bytes()).decode()
+        publish_display_data({"image/png": picture, "text/plain": alt})
 
 
 def heading(axis: Axes, title: str, counts: str = "", width: int = 40, size: float = LARGE) -> None:

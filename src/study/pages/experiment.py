@@ -1,6 +1,5 @@
 """One study opened for work: its params, its results folder, and what notebooks do with them."""
 
-import base64
 import itertools
 import json
 import os
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import matplotlib.pyplot as plt
 import pandas as pd
 from datasets import Dataset as Table
 from filelock import BaseFileLock
 from IPython.core.getipython import get_ipython
-from IPython.display import HTML, publish_display_data
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from study.config import ParamsError, refuse_another_checkout
@@ -23,7 +21,7 @@ from study.data.questions import Dataset
 from study.data.tables import tables_of
 from study.evidence.cost import cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
-from study.figures.style import save
+from study.figures.style import save, show
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
@@ -319,10 +317,7 @@ class Experiment:
         save(figure, file)
         save(figure, file.with_suffix(".svg"))
         file.with_suffix(".txt").write_text(alt + "\n", encoding="utf-8")
-        plt.close(figure)
-        if get_ipython() is not None:
-            picture = base64.b64encode(file.read_bytes()).decode()
-            publish_display_data({"image/png": picture, "text/plain": alt})
+        show(figure, file, alt)
 
     def table(self, name: str, numbers: pd.DataFrame) -> pd.DataFrame:
         """Save a table as CSV and hand it back for showing."""

@@ -54,10 +54,6 @@ class Needs(NamedTuple):
     gpus: int
     memory_bytes: int
 
-    def describe(self) -> str:
-        """As text."""
-        return f"{self.cpus} CPU, {self.gpus} GPU and {self.memory_bytes / 1e9:.1f} GB of memory for a run"
-
 
 class About(NamedTuple):
     """The size of a model: its number of weights, their bytes, and whether some method trains all of them."""
@@ -157,7 +153,10 @@ def _on_ray(params: Params, store: Store) -> Iterator[Submit]:
     gpus = _gpus_of(params.model, ray.nodes()) if on_gpu else 0
     need = needs(gpus, _asked(_about, params), _cores_for_each(ray.nodes(), gpus), _least_memory(ray.nodes()))
     if not any(_can_take(node, need) for node in ray.nodes()):
-        print(f"the cluster has no node yet with {need.describe()}; waiting for one to join (`ray status` shows it)")
+        print(
+            f"the cluster has no node yet with {need.cpus} CPU, {need.gpus} GPU and {need.memory_bytes / 1e9:.1f} GB "
+            "of memory for a run; waiting for one to join (`ray status` shows it)"
+        )
     task = ray.remote(_on_node).options(
         num_cpus=need.cpus, num_gpus=need.gpus, memory=need.memory_bytes, max_retries=RETRIES
     )

@@ -171,7 +171,7 @@ def _ending(store: Store, run: Run) -> str:
         said = f"{quality['sentences']} sentences" + (f", precision {quality['precision']:.2f}" if judged else "")
         if not quality["sentences"]:
             return f"{said}: what trains on them trains on documents alone"
-        repeated = quality.get("repeated", 0.0)
+        repeated = quality["repeated"]
         return said + (f"; {repeated:.0%} only repeat what they were given" if repeated > MANY else "")
     right = store.rows(run.key).groupby("split")["correct"].mean()
     shown = [str(split) for split in (Split.STATED, Split.REVERSAL, Split.TWO_HOPS) if split in right]
