@@ -15,10 +15,10 @@ from study.arms import ARMS, Source
 from study.evidence.cost import CACHING, UNCACHED
 from study.evidence.headline import headline_table
 from study.evidence.stats import accuracy_table, difference_table
-from study.figures import captions, comparisons
+from study.figures import captions, comparisons, style
 from study.figures import curves as figures
 from study.figures.style import arm_look, save, use_style
-from study.pages import draw, experiment
+from study.pages import draw
 from study.pages.experiment import Experiment
 from study.params import Params
 from study.paths import RESULTS, ROOT
@@ -216,8 +216,8 @@ def test_an_arm_pays_where_its_cost_a_question_falls_below_the_other_s():
 
 def test_the_picture_in_a_notebook_is_the_file_with_its_text(finished, monkeypatch):
     shown = []
-    monkeypatch.setattr(experiment, "get_ipython", lambda: object())
-    monkeypatch.setattr(experiment, "publish_display_data", shown.append)
+    monkeypatch.setattr(style, "get_ipython", lambda: object())
+    monkeypatch.setattr(style, "publish_display_data", shown.append)
     draw.accuracy(finished, list(ANSWERED))
     assert base64.b64decode(shown[0]["image/png"]) == (finished.output / "accuracy.png").read_bytes()
     assert shown[0]["text/plain"] + "\n" == (finished.output / "accuracy.txt").read_text()
