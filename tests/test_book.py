@@ -1,5 +1,6 @@
 """Notebooks as a reader runs them: executed whole or kept apart, skipped when nothing changed."""
 
+import base64
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -147,9 +148,14 @@ def test_a_notebook_is_executed_once_and_again_when_something_changed(study):
     ),
     ids=lambda p: p.stem,
 )
-def test_a_published_notebook_holds_no_warning_no_progress_and_no_path_of_a_machine(path):
-    outputs = json.dumps([output for cell in cells(path, "code") for output in cell.outputs])
-    assert not re.findall(r"\w*Warning\b|site-packages|\d+%\||[\"\s'](?:/tmp|/home|/root|/Users|/work)/", outputs)
+def test_a_published_notebook_shows_its_figures_no_warning_no_progress_and_no_path_of_a_machine(path):
+    outputs = [output for cell in cells(path, "code") for output in cell.outputs]
+    assert not re.findall(
+        r"\w*Warning\b|site-packages|\d+%\||[\"\s'](?:/tmp|/home|/root|/Users|/work)/", json.dumps(outputs)
+    )
+    folder = path.with_suffix("") if path.with_suffix("").is_dir() else path.parent
+    shown = {base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})}
+    assert shown == {file.read_bytes() for file in folder.glob("*.png")} and shown
 
 
 def test_a_notebook_opened_by_hand_finds_what_the_params_name(tmp_path, monkeypatch):
