@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from huggingface_hub import HfApi, constants, is_offline_mode, try_to_load_from_cache
-from rich.filesize import decimal
 
 from study.config import ParamsError
 from study.data import public as public_data
@@ -78,7 +77,7 @@ def fetch_gguf(model: Model, weights: Path | None = None, say: Callable[[str], N
         at_hub = {sibling.rfilename: sibling for sibling in info.siblings or ()}.get(file)
     if at_hub is None:
         raise ParamsError(f"FILE = {file!r}: {name} at {info.sha} has no such file; see its page for their names")
-    say(f"{name} at {info.sha}: {file}, {decimal(at_hub.size or 0)}")
+    say(f"{name} at {info.sha}: {file}, {_shown_size(at_hub.size or 0)}")
     found = _downloaded(api, name, str(info.sha), file, entry, at_hub.lfs.sha256 if at_hub.lfs else None)
     path = try_to_load_from_cache(name, file, revision=str(info.sha))
     unpack([Path(str(path))], found.sha256, say)
@@ -120,12 +119,12 @@ def fetch(name: str, revision: str | None = None, weights: bool = True, say: Cal
     needed = sum(size[file] for file in names if file not in (*here, *later))
     free = shutil.disk_usage(next(folder for folder in (cache, *cache.absolute().parents) if folder.exists())).free
     if needed > free:
-        what = f"{decimal(needed)} are needed in {cache}, {decimal(free)} are free"
+        what = f"{_shown_size(needed)} are needed in {cache}, {_shown_size(free)} are free"
         raise ParamsError(f"MODEL = {name!r}: {what}; make room, or set HF_HUB_CACHE to a folder on a larger disk")
-    say(f"{name} at {commit}: {len(names)} files, {decimal(sum(size.values()))}, in {cache}")
+    say(f"{name} at {commit}: {len(names)} files, {_shown_size(sum(size.values()))}, in {cache}")
     files = {file: recorded.get(file) or File(sha256=hashes[file] or "", bytes=size[file]) for file in later}
     for file in (file for file in names if file not in later):
-        say(f"  {file}, {decimal(size[file])}" + (", is there" if file in here else ""))
+        say(f"  {file}, {_shown_size(size[file])}" + (", is there" if file in here else ""))
         files[file] = _downloaded(api, name, commit, file, recorded.get(file), hashes.get(file))
     _write_pins({**pins, name: Pin(revision=commit, files=files)})
     say(f"  recorded in {shown(LOCK)}")
@@ -178,6 +177,11 @@ def _loaded(api: HfApi, name: str, commit: str, there: set[str]) -> set[str]:
     return weights | {file for file in others if any(fnmatch(file, pattern) for pattern in FILES)}
 
 
+def _shown_size(size: int) -> str:
+    unit, name = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / unit:.1f} {name}"
+
+
 def _write_pins(pins: dict[str, Pin]) -> None:
     """Write the lock file, sorted; strings are quoted as in JSON, so a commit of digits stays one."""
     lines = [HEADER]
@@ -224,7 +228,7 @@ def fetch_data(name: str, base: str = GITHUB, say: Callable[[str], None] = print
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in contents.items():
         _put(folder / file, text)
-        say(f"  {file}, {decimal(len(text))}")
+        say(f"  {file}, {_shown_size(len(text))}")
     say(f"  in {shown(folder)}")
 
 
