@@ -145,6 +145,7 @@ def test_executed_notebooks_go_in_with_a_text_for_each_picture(tmp_path):
     site_extension().write_notebooks(PUBLISHED, folder)
     names = {path.name for path in folder.iterdir()}
     assert {"00_base_model.ipynb", "05_compare.ipynb", "07_your_documents.ipynb"} <= names
+    assert len(names) == 6 + len(site_extension().OTHER_NOTEBOOKS)  # none has taken another's place
     told = []
     for path in folder.iterdir():
         for cell in nbformat.read(path, as_version=4).cells:

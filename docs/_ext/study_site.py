@@ -97,7 +97,8 @@ def write_notebooks(results: Path, folder: Path) -> None:
     executed = sorted(results.glob("0[1-6]_*.ipynb"))
     for path in [*executed, *(RESULTS / name for name in OTHER_NOTEBOOKS)]:
         if not path.is_file():
-            raise ParamsError(f"{shown(path)}: not executed; `make reproduce` and `make documents` make it")
+            made_by = "`make reproduce`, `make base-model` or `make documents`"
+            raise ParamsError(f"{shown(path)}: not executed; {made_by} makes it")
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         for cell in notebook.cells:
