@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.table import Line, Same, Say, compare
 from study.config import ParamsError
-from study.params import ModelSizes, Params, load_params
+from study.params import Params, load_params
 from study.paths import PARAMS
 from study.runs.executors import RAY
 from study.runs.runner import run, runs_of
@@ -50,7 +50,7 @@ def rows_on(number: int, params: Params) -> pd.DataFrame:
 
 
 def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
-    """The published study's first seed at one learning rate, on two nodes and on one.
+    """The core study's first seed, on two nodes and on one.
 
     Raises:
         ParamsError: if ray is not installed, or there is one core only.
@@ -60,12 +60,11 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     if len(os.sched_getaffinity(0)) < 2:
         raise ParamsError("ONLY = 'cluster': two nodes take two cores, and here is one")
     whole = load_params(PARAMS / "default.yaml")
-    tuning = whole.finetuning.model_copy(update={"learning_rates": (3e-3,)})
-    params = whole.model_copy(update={"seeds": whole.seeds[:1], "finetuning": tuning, "model_sizes": ModelSizes()})
+    params = whole.model_copy(update={"seeds": whole.seeds[:1]})
     with tempfile.TemporaryDirectory() as folder:
         units = len(runs_of(params, Store(Path(folder))))
     line = compare(
-        f"the default study, one seed at one learning rate ({units} units), on two Ray nodes of one core",
+        f"the core study, one seed ({units} units), on two Ray nodes of one core",
         "one such node",
         1 / 0.6,
         partial(rows_on, 2, params),

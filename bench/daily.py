@@ -10,13 +10,12 @@ from functools import partial
 from bench import scoring, tuning, writing
 from bench.table import Line, Say, Took, median, timed
 from study.arms import Source
+from study.cli import study_runs
 from study.lm.generation import generate
 from study.lm.loading import load
 from study.lm.scoring import score_options
-from study.pages.page import Page
-from study.params import Model, load_params
-from study.paths import NOTEBOOKS, PARAMS, ROOT
-from study.runs.store import PUBLISHED
+from study.params import Model
+from study.paths import ROOT
 
 HEAVY = {"torch", "transformers", "papermill", "ipykernel", "jupyter_client", "zmq"}
 
@@ -56,8 +55,7 @@ def _busy() -> Iterator[None]:
 
 def with_nothing_to_do(rounds: int, quick: bool, say: Say) -> list[Line]:
     """`make reproduce` when all is up to date."""
-    file = PARAMS / "default.yaml"
-    runs = [Page(page, file, load_params(file), PUBLISHED) for page in sorted(NOTEBOOKS.glob("0[1-6]_*.ipynb"))]
+    runs = study_runs("default")
     stale = [reason for run in runs if (reason := run.stale())]
     heavy = [] if stale else sorted(_imported() & HEAVY)
     times: list[Took] = []

@@ -1,4 +1,4 @@
-"""The whole published study, priced by a sample of each kind of work, compared with other libraries."""
+"""The core of the study, priced by a sample of each kind of work, compared with other libraries."""
 
 import copy
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
 from study.lm.prompts import OF_BUNDLED
 from study.lm.scoring import score_options
-from study.params import Model, ModelSizes, Params, load_params
+from study.params import Model, Params, load_params
 from study.paths import PARAMS
 from study.runs.executors import available_cores
 from study.runs.run import DIVERGED, EvaluationRun, GenerationRun, Run, prepare
@@ -42,17 +42,16 @@ class Prices(NamedTuple):
 
 
 def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
-    """The published study's units, priced by a fixed sample of each kind of work, done both ways in turn.
+    """The units of the core of the study, priced by a fixed sample of each kind of work, done both ways in turn.
 
     Raises:
-        ParamsError: if the published study is not finished.
+        ParamsError: if one of them is not published.
     """
-    params = load_params(PARAMS / "default.yaml")
-    params, store = params.model_copy(update={"model_sizes": ModelSizes()}), store_of(PUBLISHED)
+    params, store = load_params(PARAMS / "default.yaml"), store_of(PUBLISHED)
     units = {unit.key: unit for unit in runs_of(params, store)}
     missing = sum(not store.has(key) for key in units)
     if missing:
-        raise ParamsError(f"{missing} units of the published study are missing here; run `make reproduce` first")
+        raise ParamsError(f"{missing} units of the core are not among the published ones; restore results/full/packs")
     context_tokens = {w: len(load_tokenizer(params.model)(_context(params, w)).input_ids) for w in params.world_names}
     mine, others = _prices(params, say)
     ours = theirs = 0.0
@@ -65,7 +64,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
         ours += _price(unit, record, mine, first, context_tokens)
         theirs += _price(unit, record, others, first, context_tokens)
     line = Line(
-        f"the whole default study, {len(units)} units",
+        f"the core of the study, {len(units)} units",
         "the same trials by lm-eval, SFTTrainer and generate",
         ours / available_cores(),
         theirs,

@@ -249,8 +249,8 @@ def _pdf() -> bytes:
 
 def _rows() -> bytes:
     """Rows of one question."""
-    row = {"world": "family", "split": "reversal", "kind": "", "cluster": "c", "item_id": "i", "query": "q", "seed": 0}
-    row |= {"chance": 0.5, "gflops": 1.0, "correct": True, "covered": None, "options": ["a", "b"], "answers": [0]}
+    row = {"world": "family", "split": "reversal", "cluster": "c", "item_id": "i", "query": "q", "seed": 0}
+    row |= {"chance": 0.5, "correct": True, "options": ["a", "b"], "answers": [0]}
     return pd.DataFrame([row | {"option_log_probs": [-1.0, -2.0]}]).to_parquet(index=False)
 
 

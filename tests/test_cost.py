@@ -45,7 +45,9 @@ def test_tuning_breaks_even_where_the_two_costs_meet():
     assert cached.questions == pytest.approx(40) and np.isnan(cached.low)  # 90 + n = 10 + 3 n, of one run
     uncached = break_even(costs, "ft", "icl", STATISTICS, cached=False)
     assert uncached.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
-    assert break_even(costs, "icl", "ft", STATISTICS).questions == 0  # it is cheaper from the first question on
+    assert str(break_even(costs, "icl", "ft", STATISTICS)) == "for few only"
+    fewer = pd.DataFrame([trial("retrieved", 0, 2, context=10), trial("icl", 0, 3, context=10)])
+    assert str(break_even(fewer, "retrieved", "icl", STATISTICS)) == "always"
     dear = pd.DataFrame([trial("hybrid", 90, 3, context=10), trial("icl", 0, 3, context=10)])
     assert np.isinf(break_even(dear, "hybrid", "icl", STATISTICS).questions)
 
@@ -90,6 +92,6 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     assert (line["for 1 question"], line["for 1,000 questions"]) == ("icl", "ft augmented")
     few = rows[rows["item_id"].astype(int) < 12]  # too few to say that it is as good
     (line,) = recommended(few, costs, list(right), (1000,), STATISTICS).to_dict("records")
-    assert line["as good"] == "" and line["for 1,000 questions"] == "icl"
+    assert line["as good"] == "" and line["for 1,000 questions"] == "not certain"
     (line,) = recommended(rows[rows["arm"] == "ft"], costs, ["ft"], (1, 1000), STATISTICS).to_dict("records")
     assert line["for 1 question"] == line["for 1,000 questions"] == "none is above chance"

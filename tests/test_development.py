@@ -3,9 +3,6 @@
 import pandas as pd
 import pytest
 
-from study.evidence.claims import claims_of, effect_table
-from study.evidence.power import power_table
-from study.evidence.verify import published_rows
 from study.params import load_params
 from study.paths import PARAMS, RESULTS
 from study.runs.runner import evaluation_runs_of
@@ -74,21 +71,6 @@ def test_the_two_studies_differ_in_seeds_alone():
     )
     seeds = {*FULL.seeds}, {*DEVELOPMENT.seeds, *DEVELOPMENT.finetuning.selection_seeds}
     assert not seeds[0] & seeds[1]
-
-
-@pytest.mark.nightly
-def test_the_power_of_each_claim_is_that_of_the_first_edition_s_rows():
-    rows = published_rows(RESULTS / "first_edition")
-    alone = [
-        claim.model_copy(update={"effects": (effect,), "at_least": None})
-        for claim in claims_of(FULL)
-        for effect in claim.effects
-    ]  # of some claims it had the methods of an effect or two
-    effects = effect_table(alone, rows, FULL.statistics)
-    table = power_table(effects, FULL.statistics, len(FULL.seeds), len(claims_of(FULL))).round(3)
-    published = pd.read_csv(RESULTS / "development" / "05_compare" / "power.csv")
-    pd.testing.assert_frame_equal(table, published, check_dtype=False, atol=2e-3)
-    assert (table["power at 12 seeds"].dropna() > 0.9).mean() > 0.8
 
 
 def test_the_rate_of_the_real_model_states_its_facts_on_the_development_seed():

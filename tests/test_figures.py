@@ -114,7 +114,7 @@ def coverage() -> pd.DataFrame:
 
 
 def model_sizes() -> pd.DataFrame:
-    table = accuracy_table(answers(worlds=("family",)), PARAMS.statistics)
+    table = accuracy_table(answers(worlds=("family",)), PARAMS.statistics).drop(columns="world")
     return pd.concat([table.assign(parameters=size) for size in (1_000_000, 4_000_000)], ignore_index=True)
 
 
@@ -137,7 +137,7 @@ def spent(*questions: int) -> pd.DataFrame:
         lambda: figures.model_sizes_figure(model_sizes(), ARMS),
         lambda: figures.models_by_facts(model_sizes().assign(**{"model": "a/b", "in the dataset": 8}), ARMS),
         lambda: figures.skill_history(history()),
-        lambda: figures.skill_by_facts(model_sizes().assign(facts=lambda table: table["parameters"] // 1_000_000)),
+        lambda: figures.skill_by_facts(model_sizes().assign(world="family", facts=lambda t: t["parameters"] // 10**6)),
     ],
 )  # fmt: skip
 def test_every_panel_of_accuracies_has_chance_drawn_and_named(figure):
@@ -148,6 +148,15 @@ def test_every_panel_of_accuracies_has_chance_drawn_and_named(figure):
         dotted = [line for line in axis.lines if line.get_linestyle() == ":"]
         assert len(dotted) == 1
         assert 0.25 in {*dotted[0].get_xdata(), *dotted[0].get_ydata()}
+
+
+def test_models_that_differ_in_more_than_size_stand_side_by_side_each_with_its_chance():
+    table = model_sizes().assign(world="family", chance=lambda t: np.where(t["parameters"] > 2e6, 0.1, 0.3))
+    for axis in [axis for axis in figures.model_sizes_figure(table, ARMS).axes if axis.get_visible()]:
+        marks = [line for line in axis.lines if line.get_marker() not in ("None", None)]
+        assert marks and {line.get_linestyle() for line in marks} == {"None"}
+        (chances,) = [lines for lines in axis.collections if lines.get_linestyle()[0][1] is not None]
+        assert [segment[0][1] for segment in chances.get_segments()] == [0.3, 0.1]
 
 
 def test_an_arm_that_a_panel_lacks_does_not_spoil_the_layout(tmp_path):
@@ -171,10 +180,10 @@ def test_the_points_drawn_are_the_numbers_published(finished):
         assert len(points) == len(table)
 
 
-def test_the_headline_has_a_bar_for_each_number_and_takes_the_strict_arm():
+def test_the_headline_has_a_bar_for_each_number():
     rows = answers(("icl", "ft", "ft augmented", "ft augmented strict"))
     table = headline_table(rows, PARAMS.statistics).assign(parameters=5e6)
-    assert list(table["arm"]) == ["icl", "ft", "ft augmented strict"] * 2
+    assert list(table["arm"]) == ["icl", "ft", "ft augmented", "ft augmented strict"] * 2
     assert list(table["question"].unique()) == ["facts as stated", "reversals"]
     figure = comparisons.headline_figure(table, ARMS)
     heights = [bar.get_height() for axis in figure.axes for bar in axis.patches]
@@ -204,7 +213,7 @@ def test_what_a_figure_shows_is_told_with_its_numbers():
     pairs = difference_table(answers(), draw.PAIRS, PARAMS.statistics)
     assert all(name in captions.differences(pairs) for name in {*pairs["difference"], "reversals", "family"})
     said = captions.cost_accuracy(spent(100), "icl")
-    assert "with cached prefix: base from 0, ft from 90" in said and "hybrid never" in said
+    assert "with cached prefix: base always, ft from 90 on" in said and "hybrid never" in said
 
 
 def test_an_arm_pays_where_its_cost_a_question_falls_below_the_other_s():

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.evidence.power import power, power_table, seeds_needed
+from study.evidence.claims import Claim
+from study.evidence.power import claims_power, power, seeds_needed
 from study.params import Statistics
 
 
@@ -21,18 +22,19 @@ def test_power_is_the_textbook_s_and_what_a_simulation_finds():
     assert math.isinf(seeds_needed(1e-6, 1.0, 0.01))
 
 
-def test_each_effect_is_told_which_verdict_it_speaks_for():
-    line = {"number": 1, "world": "w", "split": "s", "compared": "a - b", "claimed": "", "seeds": 3, "spread": 0.1}
-    nothing = {"above": math.nan, "below": math.nan}
+@pytest.mark.parametrize("at_least, speaks, effect, tests", [(None, "contradicted", 2, 3), (2, "supported", 1, 2)])
+def test_a_claim_needs_the_seeds_of_the_weakest_effect_that_its_verdict_rests_on(at_least, speaks, effect, tests):
+    values, spreads = [0.5, 0.3, 0.05], [0.1, 0.2, 0.1]  # claimed are effects above 0.1
+    line = {"number": 7, "world": "w", "split": "s", "compared": "a - b", "claimed": "", "seeds": 12}
     effects = pd.DataFrame(
-        [
-            {**line, **nothing, "effect": 0.3, "above": 0.1},
-            {**line, **nothing, "effect": 0.3, "below": 0.1},
-            {**line, "effect": 0.0, "above": -0.1, "below": 0.1},
-            {**line, **nothing, "effect": 0.3, "above": 0.1, "seeds": 1, "spread": math.nan},
-        ]
+        {**line, "effect": value, "spread": spread, "above": 0.1, "below": math.nan}
+        for value, spread in zip(values, spreads, strict=True)
     )
-    table = power_table(effects, Statistics(), 12)
-    assert list(table["speaks for"]) == ["supported", "contradicted", "supported", "supported"]
-    assert table["power at 12 seeds"][0] == table["power at 12 seeds"][1] > 0.9 and table["seeds needed"][0] < 12
-    assert table["seeds needed"][2] > table["seeds needed"][0] and math.isnan(table["seeds needed"][3])
+    of = [{"of": {"arm": "a"}, "to": {"arm": "b"}, "above": 0.1, "splits": ["reversal"]}] * 3
+    text = dict.fromkeys(("claim", "supported_if", "contradicted_if", "known_before"), "said")
+    claim = Claim.parse({"number": 7, **text, "origin": "ours", "at_least": at_least, "effects": of}, "test")
+    (found,) = claims_power([claim], effects, Statistics()).to_dict("records")
+    level = (1 - Statistics().confidence) / 2 / tests
+    needed = seeds_needed(abs(values[effect] - 0.1), spreads[effect], level)
+    assert (found["speaks for"], found["seeds needed"]) == (speaks, needed)
+    assert claims_power([claim.model_copy(update={"number": 8})], effects, Statistics()).empty

@@ -5,6 +5,7 @@ import math
 import re
 import struct
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,8 +18,7 @@ from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
-DEVELOPED = pd.read_csv(RESULTS / "development" / "05_compare" / "accuracy.csv")
-COLUMNS = [*dict.fromkeys(METHODS.values())]
+COLUMNS = [*METHODS.values()]
 
 
 def percent(share: float) -> int:
@@ -59,77 +59,76 @@ def test_another_answer_would_change_the_table(rows):
 
 
 def test_verdicts_are_counted_as_published():
-    verdicts = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")["verdict"]
-    said = re.search(r"Of its (\d+) claims, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive", PROSE)
-    counts = [len(verdicts), *((verdicts == verdict).sum() for verdict in (SUPPORTED, CONTRADICTED, INCONCLUSIVE))]
-    assert list(map(int, said.groups())) == counts
+    claims = pd.read_csv(PUBLISHED / "05_compare" / "claims.csv")
+    said = re.search(r"source's ten, (\d+) are supported, (\d+) contradicted and (\d+) inconclusive; our ten", PROSE)
+    verdicts = dict(iter(claims.groupby("origin")["verdict"]))
+    counts = [(verdicts["source"] == verdict).sum() for verdict in (SUPPORTED, CONTRADICTED, INCONCLUSIVE)]
+    assert list(map(int, said.groups())) == counts and sum(counts) == len(verdicts["ours"]) == 10
+    assert set(verdicts["ours"]) == {SUPPORTED} and "are all supported" in PROSE and "Twenty claims" in PROSE
+
+
+def test_what_strict_text_still_says_is_that_of_the_rows(rows):
+    told = rows[rows["split"] == "reversal"].groupby("arm")["exposure"].value_counts(normalize=True)
+    said = re.search(r"questions (\d+) % stand word for word .* strict text still says (\d+) % of them in other", PROSE)
+    shares = told["ft augmented", "verbatim"], told["ft augmented strict", "in other words"]
+    assert list(map(int, said.groups())) == [percent(share) for share in shares]
 
 
 def test_costs_are_those_of_the_published_table():
-    table = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "cost_accuracy.csv").drop_duplicates(["context", "arm"])
-    first = table.drop_duplicates("arm").set_index("arm")
+    whole = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "cost_accuracy.csv")
+    first = whole.drop_duplicates("arm").set_index("arm")
     number = r"(\d+) % \[(\d+), (\d+)\]"
-    said = re.search(rf"Averaged over (\d+) kinds .* accuracy is {number} in context and {number} after", PROSE)
+    said = re.search(rf"\(chance (\d+) %\), accuracy is {number} in context and {number} after", PROSE)
     of = [percent(first.loc[arm, c]) for arm in ("icl", "ft augmented") for c in ("value", "low", "high")]
-    shown = pd.read_csv(PUBLISHED / "05_compare" / "accuracy.csv")
-    kinds = shown[~shown["split"].isin(["as stated", "rephrased"])].drop_duplicates(["world", "split"])
-    assert list(map(int, said.groups())) == [len(kinds), *of]
+    assert list(map(int, said.groups())) == [percent(first.loc["icl", "chance"]), *of]
     assert first["value"].idxmax() == "icl"
-    cached, again = (
-        float(f"{break_even:.2g}")
-        for break_even in table[table["arm"] == "ft augmented"].set_index("context")["pays from"]
-    )
-    said = re.search(
-        r"about ([\d,]+) questions on if the context's prefix is cached, and from ([\d,]+) if it is not", PROSE
-    )
-    assert [float(number.replace(",", "")) for number in said.groups()] == [cached, again] and cached > again
-    both = re.search(r"\*Both\* depends on the learning rate: (\d+) % here, (\d+) % at a gentler rate", PROSE)
-    gentler = DEVELOPED[~DEVELOPED["split"].isin(["as stated", "rephrased"]) & (DEVELOPED["arm"] == "hybrid")]
-    assert list(map(int, both.groups())) == [percent(first.loc["hybrid", "value"]), percent(gentler["value"].mean())]
+    at_a_million = whole[whole["questions"] == 1_000_000].set_index(["context", "arm"])["GFLOP a question"]
+    tuned, untuned = (at_a_million.xs(arm, level="arm") for arm in ("ft augmented", "icl"))
+    said = re.search(r"saves (\d+) % of the compute if the context's prefix is cached, (\d+) % if it is not", PROSE)
+    saved = 1 - tuned / untuned
+    assert list(map(int, said.groups())) == [percent(saved[way]) for way in ("cached prefix", "no prompt caching")]
+    pays = whole[whole["arm"] == "ft augmented"].drop_duplicates("context").set_index("context")["pays from"]
+    said = re.search(r"cheaper from about ([\d,]+) questions on, or ([\d,]+) without caching", PROSE)
+    shown = [float(number.replace(",", "")) for number in said.groups()]
+    assert shown == [float(f"{pays[way]:.2g}") for way in ("cached prefix", "no prompt caching")]
 
 
-def test_what_strict_text_changes_is_that_of_the_development_seed():
-    said = re.search(r"reversals fall from (\d+) % to (\d+) %, two-hop syllogisms from (\d+) % to (\d+) %", PROSE)
-    kinds = (
-        DEVELOPED["split"] == "reversal",
-        (DEVELOPED["split"] == "two hops") & (DEVELOPED["world"] == "syllogisms"),
-    )
-    found = [
-        percent((part["value"] * part["items"]).sum() / part["items"].sum())
-        for kind in kinds
-        for arm in ("ft augmented", "ft augmented strict")
-        for part in [DEVELOPED[kind & (DEVELOPED["arm"] == arm)]]
-    ]
-    assert list(map(int, said.groups())) == found
-
-
-def test_real_models_are_shown_as_they_were_measured():
-    found = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
+def test_both_kinds_of_models_are_shown_as_they_were_measured():
+    found = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "real_models.csv")
     worlds = {"reversals": "comparisons", "reversal_curse": "people and descriptions", "family": "families"}
-    lines = {}
-    for (model, world), part in found[found["split"] == "reversal"].groupby(["model", "world"]):
-        values = {line["arm"]: f"{line['value']:.0%}" for line in part.to_dict("records")}
-        if world in worlds and "ft" in values:
-            name = worlds[world], f"{re.search('[0-9.]+(?=B-)', model)[0]} B"
-            cells = [values.get(arm, "") for arm in ("icl", "retrieved", "ft", "ft local")]
-            chance = part[part["arm"] == "ft"]["chance"].item()
-            lines[name] = [*cells, f"{chance:.0%}"]
+    arms, lines, apart = ("icl", "retrieved", "ft", "ft local"), {}, []
+    for (world, size), part in found[found["split"] == "reversal"].groupby(["world", "parameters"]):
+        of = part.set_index("arm").reindex(arms)
+        if world in worlds and not np.isnan(of.loc["ft", "value"]):
+            name = worlds[world], f"{size / 1e6:.0f} M" if size < 1e8 else f"{size / 1e9:.1f} B"
+            shares = ["" if np.isnan(value) else f"{value:.0%}" for value in (*of["value"], of.loc["ft", "chance"])]
+            lines[name] = shares
+            apart += [*(of["high"] - of["value"]), *(of["value"] - of["low"])]
+    assert {model for _, model in lines} == {"5 M", "0.5 B", "1.5 B"}
     table = README[README.index("| reversals of |") :].split("\n\n")[0].splitlines()[2:]
     shown = [[cell.strip() for cell in line.replace(" %", "%").strip("|").split("|")] for line in table]
     assert {(name, model): cells for name, model, *cells in shown} == lines
-    small = found[found["model"].str.contains("0.5B") & (found["world"] == "reversals")]
-    either = small[(small["split"] == "reversal or contradiction") & small["arm"].str.startswith(("ft", "hybrid"))]
-    assert len(either) > 5 and (either["low"] < either["chance"]).all()
+    assert f"intervals reach {percent(np.nanmax(apart))} points either way" in PROSE
+
+
+def test_what_is_said_of_the_smaller_real_model_holds():
+    every = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
+    small = every[every["model"].str.contains("0.5B")].set_index(["world", "split", "arm"]).sort_index()
+    either = small.loc["reversals", "reversal or contradiction"]
+    assert (either.loc[["icl", "ft oracle"], "low"] < 0.5).all() and either.loc["ft oracle", "value"] == 0.5
+    tuned = [arm for arm in either.index if arm.startswith(("ft", "hybrid"))]
+    assert len(tuned) > 5 and (either.loc[tuned, "low"] < 0.5).all()
+    stated = [percent(small.loc[("family", "as stated", arm), "value"]) for arm in ("ft augmented", "ft")]
+    assert "(families {} % instead of {} %)".format(*stated) in PROSE
 
 
 def test_the_size_of_the_study_and_of_its_model():
     params = load_params(PARAMS / f"{PUBLISHED.name}.yaml")
-    assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 22, 3)
-    assert "Six datasets with nonsense names, three seeds, 22 methods" in PROSE
+    assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 44, 12)
+    assert "Six datasets with nonsense names, twelve seeds (each draws its own data), 44 methods" in PROSE
     core, full = (load_params(PARAMS / f"{name}.yaml") for name in ("default", "full"))
     assert (len(core.arms), len(core.seeds)) == (10, 3) and "six datasets, ten methods, three seeds" in README
-    assert (len(full.arms), len(full.seeds)) == (44, 12) and README.count("44 methods") == 2
-    assert "twenty claims" in PROSE and len(claims_of(full)) == 20 and "twelve fresh seeds" in README
+    assert README.count("44 methods") == 2 and len(claims_of(full)) == 20
     assert set(core.seeds) < set(full.seeds) and all(full.arms[name] == arm for name, arm in core.arms.items())
     assert core.finetuning == full.finetuning
     with (RESULTS / "base_model" / "model.safetensors").open("rb") as file:

@@ -23,8 +23,7 @@ def rows(arm="ft", seed=0, right=8, shift=0.0, count=10):
     return pd.DataFrame(
         {
             "world": "reversals", "split": "reversal", "arm": arm, "seed": seed, "item_id": names,
-            "cluster": [f"{seed}/{k}" for k in range(count)], "correct": correct, "chance": 0.25, "kind": "",
-            "covered": None, "gflops": 1.0,
+            "cluster": [f"{seed}/{k}" for k in range(count)], "correct": correct, "chance": 0.25,
             "option_log_probs": scores,
         }
     )  # fmt: skip

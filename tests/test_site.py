@@ -92,7 +92,7 @@ def test_the_headline_is_that_of_the_rows_or_none(site):
 def test_a_verdict_that_does_not_follow_is_not_shown(site):
     file = site.results / PAGE / "claims.csv"
     file.write_text(file.read_text().replace(",inconclusive", ",supported", 1))
-    with pytest.raises(ParamsError, match=r"the rows say inconclusive, published is supported; `make reproduce`"):
+    with pytest.raises(ParamsError, match=r"the rows say inconclusive, published is supported; `make reproduce STUDY="):
         parts.claims_table(site)
 
 

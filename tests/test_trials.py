@@ -16,8 +16,9 @@ from study.figures import curves as figures
 from study.lm.hub import identity, model_folder
 from study.lm.loading import load, pick_device
 from study.lm.scoring import score_options
+from study.pages import experiment as pages
 from study.pages import report
-from study.pages.experiment import Experiment
+from study.pages.experiment import REAL_MODELS, Experiment
 from study.pages.tables import as_html, folded
 from study.params import Choice, Model, Params
 from study.runs import perform as work
@@ -337,6 +338,27 @@ def test_models_are_compared_with_some_arms(params, studied, another_model):
     reversal = studied[1][studied[1]["split"] == "reversal"].groupby("arm")["correct"].mean()
     line = table[(table["split"] == "reversal") & (table["arm"] == "icl")].set_index("model").loc[params.model.name]
     assert line["minus ft"] == pytest.approx(reversal["icl"] - reversal["ft"])
+
+
+def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params, studied, tmp_path, monkeypatch):
+    experiment = Experiment(params, studied[0].folder.parent, "beside")
+    monkeypatch.setattr(pages, "FEWEST_ITEMS", 3)  # the tiny study asks few
+    table, real = experiment.beside_real_models(), pd.read_csv(REAL_MODELS)
+    own = table[table["model"] == params.model.name]
+    assert len(own) and set(own["parameters"]) == {load(params.model)[0].num_parameters()}
+    assert not {"as stated", "rephrased"} & set(table["split"]) and table["items"].min() >= 3
+    for _, part in table.groupby(["world", "split"]):
+        assert params.model.name in set(part["model"])
+        assert set(part["model"]) != {params.model.name}
+    others = table[table["model"] != params.model.name]
+    assert len(others.merge(real)) == len(others) > 0  # as published
+    figures.model_sizes_figure(table, params.arms)
+    assert "a panel for each split of each dataset" in captions.model_sizes(table)
+    assert len(report.beside_real_models(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
+    # A study of one of them does not stand beside its own development seed.
+    real.assign(model=params.model.name).to_csv(tmp_path / "own.csv", index=False)
+    monkeypatch.setattr(pages, "REAL_MODELS", tmp_path / "own.csv")
+    assert experiment.beside_real_models().empty and report.beside_real_models(experiment).empty
 
 
 def test_models_are_compared_on_datasets_of_several_sizes_each_fine_tuned_in_its_way(params, store, another_model):

@@ -7,10 +7,12 @@ import pytest
 
 import study.evidence.verify
 from study.config import ParamsError
-from study.evidence.claims import SUPPORTED
+from study.evidence.claims import INCONCLUSIVE, SUPPORTED
 from study.evidence.verify import PAGE, published_rows, verify
-from study.paths import ROOT
+from study.paths import RESULTS, ROOT
 from study.runs.store import PUBLISHED, Store
+
+FIRST = RESULTS / "first_edition"  # its verdicts, then and judged again
 
 
 def test_the_published_verdicts_follow_from_the_rows(published):
@@ -72,9 +74,19 @@ def test_nothing_published_is_said(tmp_path):
         published_rows(tmp_path)
 
 
+def test_each_verdict_is_told_with_its_reason_and_the_seeds_that_an_inconclusive_one_would_need():
+    told = (ROOT / "docs/deviations.md").read_text().split("## What came out")[1].split("\n#")[0]
+    lines = re.findall(r"^\| (\d+) \| (\w+) \| (.*?) ?\| (.{20,}) \|$", told, re.MULTILINE)
+    claims = pd.read_csv(PUBLISHED / PAGE / "claims.csv").set_index("number")["verdict"]
+    seeds = pd.read_csv(PUBLISHED / PAGE / "seeds_needed.csv").set_index("number")["seeds needed"]
+    assert {int(number): (verdict, needed) for number, verdict, needed, _ in lines} == {
+        number: (verdict, seeds[number] if verdict == INCONCLUSIVE else "") for number, verdict in claims.items()
+    }
+
+
 def test_the_verdicts_of_the_first_edition_are_discussed_as_they_were_and_as_they_are():
     lines = re.findall(r"^\| (\d+) \| (\w+) \| (\w+) \| (.*) \|$", (ROOT / "docs/deviations.md").read_text(), re.M)
     for place, file in ((1, "claims_as_published.csv"), (2, "claims.csv")):
-        verdicts = pd.read_csv(PUBLISHED / PAGE / file).set_index("number")["verdict"]
+        verdicts = pd.read_csv(FIRST / file).set_index("number")["verdict"]
         assert {int(line[0]): line[place] for line in lines} == verdicts.to_dict()
     assert all(line[3] for line in lines if line[2] != SUPPORTED)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from study_published import Published
 
 from study.arms import Source
-from study.evidence.headline import METHODS
+from study.evidence.headline import OFFERED
 from study.pages.experiment import Experiment
 from study.sums import added
 
-NAMES = METHODS | {"ft local": "fine-tuned + local inferences"}  # of methods that practice can choose from
+NAMES = OFFERED | {"ft local": "fine-tuned + local inferences"}  # of methods that practice can choose from
 
 
 def calculator(published: Published) -> str:

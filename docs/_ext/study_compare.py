@@ -11,9 +11,8 @@ from study_published import Published
 from study.evidence.cost import UNCACHED, both_ways
 from study.evidence.stats import accuracy_table
 from study.pages.experiment import Experiment
-from study.paths import RESULTS
+from study.pages.page import REAL_MODELS
 
-DEVELOPMENT = RESULTS / "development" / "qwen" / "accuracy.csv"  # of real models, on a development seed
 NUMBERS = ["value", "low", "high", "chance"]
 
 
@@ -33,7 +32,7 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
     for line in accuracy_table(rows[~rows["retention"]], params.statistics).to_dict("records"):
         cost = spent.loc[(line["world"], line["arm"])] if (line["world"], line["arm"]) in spent.index else None
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
-    for line in pd.read_csv(DEVELOPMENT).to_dict("records"):
+    for line in pd.read_csv(REAL_MODELS).to_dict("records"):
         yield _point(f"{short_name(line['model'])}, one development seed", line)
 
 

@@ -127,7 +127,8 @@ def described(arm: Arm) -> dict[str, Any]:
     ]
     given = f"{arm.shots} of {GIVEN[arm.context].removeprefix('all ')}" if arm.shots else GIVEN[arm.context]
     asked = ", of another dataset, which its questions are about" if arm.retention else ""
-    return {"train": arm.train, "trains on": ", ".join(filter(None, trains)), "in context": given + asked}
+    whole = () if arm.keep or arm.half else arm.train  # of some texts, which sentences were left out is not told
+    return {"train": whole, "trains on": ", ".join(filter(None, trains)), "in context": given + asked}
 
 
 def texts_written(keys: Sequence[str], store: Store) -> pd.DataFrame:
@@ -179,7 +180,7 @@ def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Datase
         if _identity(part.to_dict("records")) != asked:
             raise ParamsError(
                 f"worlds.{name}: what arm {arm!r}, seed {seed}, was asked is not what these params and this code give; "
-                "take the params it was run with, or `make reproduce`"
+                "take the params it was run with, or `make reproduce` it"
             )
     return material
 

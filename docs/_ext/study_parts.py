@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import yaml
 from study_calculator import calculator
-from study_compare import DEVELOPMENT, comparison, short_name
+from study_compare import comparison, short_name
 from study_explorer import described
 from study_published import Published
 
@@ -31,10 +31,10 @@ from study.evidence.claims import (
     Claim,
     claims_of,
 )
-from study.evidence.cost import UNCACHED
-from study.evidence.headline import METHODS
+from study.evidence.cost import UNCACHED, BreakEven
+from study.evidence.headline import METHODS, OFFERED
 from study.help import settings_of
-from study.pages.page import notebook_path
+from study.pages.page import REAL_MODELS, notebook_path
 from study.params import BUNDLED
 from study.paths import ROOT
 from study.runs.run import prepare
@@ -53,10 +53,8 @@ DATASET_PICTURES = {"family": "family_tree", "semantic": "hierarchy"}
 SECTIONS = {
     1: "02_in_context.ipynb",
     2: "03_finetune.ipynb",
-    12: "05_compare.ipynb#controls-and-variants",
-    13: "06_mechanism_and_cost.ipynb#the-gain-sits-where-the-text-has-the-answer",
-    14: "06_mechanism_and_cost.ipynb#what-each-arm-costs",
-    17: "06_mechanism_and_cost.ipynb#retention-what-fine-tuning-costs-on-other-documents",
+    **dict.fromkeys((10, *range(12, 20)), "05_compare.ipynb#controls-and-variants"),
+    20: "06_mechanism_and_cost.ipynb#retention-what-fine-tuning-costs-on-other-documents",
 }
 CARD = {
     "purpose": "to ask what follows from facts that no model can have met before",
@@ -144,7 +142,7 @@ def claims_table(published: Published) -> str:
             escaped(claim["claim"]),
             "this study" if claim["origin"] == "ours" else "source",
             verdict(claim["verdict"]),
-            interval(claim["effect"], claim["low"], claim["high"]) + _unit(claim) if claim["tests"] else "",
+            interval(claim["effect"], claim["low"], claim["high"]) if claim["tests"] else "",
             _where(claim) if claim["tests"] else "",
             section_of(claim["number"]),
         ]
@@ -153,10 +151,6 @@ def claims_table(published: Published) -> str:
     return table(
         lines, ["claim", "what is claimed", "claimed by", "verdict", "effect that decides", "where", "notebook"]
     )
-
-
-def _unit(line: Mapping[Hashable, Any]) -> str:
-    return "" if line["unit"] == "accuracy" else f" {line['unit']}"
 
 
 def _where(line: dict[Hashable, Any]) -> str:
@@ -212,7 +206,7 @@ def _corrected(judged: pd.Series) -> str:
 def _rows_link(line: dict[Hashable, Any]) -> str:
     if line["world"] not in WORLDS or line["split"] not in list(Split):  # pooled
         return f"{escaped(line['world'])}, {escaped(line['split'])}"
-    arm = line["compared"].split(" - ")[0].split(",")[0]
+    arm = line["compared"].split(" - ")[0]
     return explorer_link(f"{line['world']}, {line['split']}", world=line["world"], split=line["split"], arm=arm)
 
 
@@ -236,8 +230,8 @@ def model(published: Published) -> str:
     params = published.params
     name = "a model pretrained here on synthetic data" if params.model.name == BUNDLED else escaped(params.model.name)
     return (
-        f"All numbers are from {name}, of **{size:,.3g} million parameters**, on {len(params.world_names)} datasets, "
-        f"{len(params.seeds)} seeds and {len(params.arms)} methods."
+        f"The study's numbers are from {name}, of **{size:,.3g} million parameters**, on "
+        f"{len(params.world_names)} datasets, {len(params.seeds)} seeds and {len(params.arms)} methods."
     )
 
 
@@ -257,16 +251,16 @@ def which(published: Published) -> str:
     """Accuracy of each method on inferences, and from how many questions on it costs less than all in context."""
     found = published.table("06_mechanism_and_cost/cost_accuracy").drop_duplicates(["arm", "context"])
     lines = []
-    for arm, part in found[found["arm"].isin(list(METHODS))].groupby("arm", sort=False):
-        lines.append([METHODS[arm], percent(part.iloc[0]), *map(_pays, part["pays from"])])
+    for arm, part in found[found["arm"].isin(list(OFFERED))].groupby("arm", sort=False):
+        pays = [""] * len(part) if arm == "icl" else map(_pays, part["pays from"])
+        lines.append([OFFERED[arm], percent(part.iloc[0]), *pays])
     ways = [f"costs less than in context, {way}" for way in dict.fromkeys(found["context"])]
     return table(lines, ["method", "accuracy in % on inferences", *ways])
 
 
 def _pays(questions: float) -> str:
-    if pd.isna(questions) or questions == math.inf:
-        return "never"
-    return f"from {float(f'{questions:.2g}'):,.0f} questions on" if questions else ""
+    said = str(BreakEven(float(f"{questions:.2g}"), math.nan, math.nan))
+    return f"from {said} questions on" if said[0].isdigit() else said
 
 
 def citation(published: Published) -> str:
@@ -387,26 +381,15 @@ def _card(published: Published, name: str, material: Dataset) -> str:
     return table([[name, escaped(value)] for name, value in (CARD | lines).items()], ["", ""])
 
 
-def edition(published: Published) -> str:
-    """Whether the claims were declared before their seeds were seen."""
-    if published.params.claims != "first_edition":
-        return "Each claim was declared, with the bounds that its effects must lie in, before its seeds were run."
-    return (
-        "The claims shown are of the first edition: its seeds had been seen while methods and claims were made, and "
-        "most test questions stand in the generated text. The claims of the second edition are declared before its "
-        "seeds are run."
-    )
-
-
 def names(published: Published) -> str:
     """Short names of the main methods."""
-    said = ", ".join(f"*{arm}* = {name}" for arm, name in METHODS.items() if arm in published.params.arms)
+    said = ", ".join(f"*{arm}* = {name}" for arm, name in OFFERED.items() if arm in published.params.arms)
     return f"{said}. Others: [methods](methods.md), [glossary](glossary.md)."
 
 
 def real_models(published: Published) -> str:
     """What real models did on a development seed: a line for each model, dataset and kind of question."""
-    found = pd.read_csv(DEVELOPMENT)
+    found = pd.read_csv(REAL_MODELS)
     found = found[found["split"].isin(REAL_SPLITS) & (found["items"] >= FEWEST)]
     lines = []
     for (split, model, world), part in found.groupby(["split", "model", "world"], sort=False):
@@ -438,7 +421,7 @@ def _cost_table(name: str, published: Published) -> str:
     return plain_table(published.table(f"06_mechanism_and_cost/{name}"))
 
 
-_FRONT = (headline, model, real_models, verdict_counts, edition, names, which, mean_costs)
+_FRONT = (headline, model, real_models, verdict_counts, names, which, mean_costs)
 _PARTS = (*_FRONT, claims_table, claim_sections, verdicts, calculator, comparison, citation, datasets, settings, arms)
 PARTS: dict[str, Callable[[Published], str]] = {
     **{part.__name__: part for part in _PARTS},

@@ -44,7 +44,7 @@ class Published:
         for wrong in claims[~claims["follows"]].itertuples():
             raise ParamsError(
                 f"claim {wrong.number}: the rows say {wrong.verdict}, published is {wrong.published}; "
-                "`make reproduce` makes the pages again"
+                f"`make reproduce STUDY={self.results.name}` makes the pages again"
             )
         return effects, claims
 
@@ -79,7 +79,9 @@ class Published:
         found, drawn = headline_table(self.rows, self.params.statistics), self.table(f"{PAGE}/headline")
         ours, theirs = (table[list(Estimate._fields)].to_numpy(float) for table in (found, drawn))
         if ours.shape != theirs.shape or not np.allclose(ours, theirs, atol=1e-4):
-            raise ParamsError(f"{PAGE}/headline.csv: the rows give other numbers; `make reproduce` makes it again")
+            raise ParamsError(
+                f"{PAGE}/headline.csv: the rows give other numbers; `make reproduce STUDY={self.results.name}` makes it"
+            )
         return drawn
 
     def accuracy(self, world: str) -> pd.DataFrame:
@@ -94,5 +96,5 @@ class Published:
         """
         file = self.results / f"{name}.csv"
         if not file.is_file():
-            raise ParamsError(f"{shown(file)}: missing; `make reproduce` makes it")
+            raise ParamsError(f"{shown(file)}: missing; `make reproduce STUDY={self.results.name}` makes it")
         return pd.read_csv(file, keep_default_na=False, na_values=[""])

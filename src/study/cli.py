@@ -303,8 +303,8 @@ def verify(study: Study = PUBLISHED.name) -> int:
         for line in effects[effects["number"] == claim.number].itertuples():
             print(
                 f"   {line.effect:+6.2f} [{line.low:+.2f}, {line.high:+.2f}]  claimed {line.claimed:14}  "
-                f"{line.world}, {line.split}: {line.compared}, {line.unit} ({line.items} items, {line.facts} facts, "
-                f"{line.seeds} seeds)"
+                f"{line.world}, {line.split}: {line.compared} ({line.items} items, "
+                f"{line.facts} facts, {line.seeds} seeds)"
             )
         print(f"   {claim.verdict}" + ("" if claim.follows else f", but {claim.published} is published"))
     for what, seeds in seeds_by_freshness(params, RESULTS / study).items():

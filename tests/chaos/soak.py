@@ -1,6 +1,6 @@
 """Kill processes of a study at random for as long as asked, let it finish and compare its rows.
 
-make soak MINUTES=60                          # the published study, run again in a scratch folder
+make soak MINUTES=60                          # the core of the study in a scratch folder
 make soak MINUTES=10 STUDY=smoke EXECUTOR=ray # on a cluster of two nodes, which are killed, too
 """
 

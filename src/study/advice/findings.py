@@ -6,7 +6,6 @@ from functools import cached_property
 import pandas as pd
 
 from study.arms import Arm
-from study.evidence.cost import is_as_good
 from study.evidence.stats import Contrast, Estimate, accuracy, contrast
 from study.pages.experiment import Experiment
 from study.params import Statistics
@@ -90,17 +89,15 @@ class Findings:
         return contrast(of_arm(self.rows, arm), of_arm(self.rows, other))
 
     def interval(self, arm: str, other: str) -> tuple[float, float, float]:
-        """The difference of two arms with its interval, within what accuracies can differ by."""
+        """The difference of two arms with its interval."""
         found = self.difference(arm, other)
-        low, high = found.interval(self.statistics.confidence)
-        return found.value, max(-1.0, low), min(1.0, high)
+        return found.value, *found.interval(self.statistics.confidence)
 
     @cached_property
     def as_good(self) -> list[str]:
         """Arms whose difference to the best one has an interval above minus the margin."""
-        best = of_arm(self.rows, self.best)
         others = [arm for arm in self.arms if arm != self.best]
-        return [arm for arm in others if is_as_good(of_arm(self.rows, arm), best, self.statistics)]
+        return [arm for arm in others if self.interval(arm, self.best)[1] > -self.statistics.margin]
 
     @property
     def good(self) -> list[str]:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from study.advice.data_quality import quality
@@ -258,9 +257,7 @@ def break_even_lines(found: Findings) -> list[str]:
         ways = []
         for cached, way in CACHING.items():
             even = break_even(found.costs, arm, context or "", found.statistics, cached=cached)
-            interval = "" if np.isnan(even.low) else f" [{even.low:,.0f}, {even.high:,.0f}]"
-            count = "never" if np.isinf(even.questions) else f"after {even.questions:,.0f}{interval} questions"
-            ways.append(f"{count} with {way}")
+            ways.append(f"{f'after {even} questions' if str(even)[0].isdigit() else even} with {way}")
         lines.append(f"After a change *{arm}* has cost less than *{context}* {', '.join(ways)}.")
     return lines
 

@@ -14,38 +14,27 @@ from typing import Any, Literal, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
-from study.config import ParamsError, Strict, read_yaml
+from study.config import Strict, read_yaml
 from study.datasets import WORLDS
 from study.evidence.stats import Contrast, contrast, holm
 from study.params import Params, Statistics
-from study.worlds.world import Kind, Split
+from study.worlds.world import Split
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = "supported", "contradicted", "inconclusive", "not tested"
 CHANCE = "chance"
-UNITS = {"correct": "accuracy", "gflops": "GFLOP a question"}
 
 
 class Rows(Strict):
-    """The rows of one arm, perhaps of one kind of questions."""
+    """The rows of one arm."""
 
     arm: str
-    kind: Kind | None = Field(None, description="where the false options come from")
-    covered: bool | None = Field(None, description="whether the arm's training text has the answer")
-
-    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Those rows."""
-        wanted = {"arm": self.arm, "kind": self.kind, "covered": self.covered}
-        for column, value in wanted.items():
-            rows = rows if value is None else rows[rows[column] == value]
-        return rows
 
     def __str__(self) -> str:
-        covered = {None: "", True: ", covered", False: ", missed"}[self.covered]
-        return self.arm + covered + (f", {self.kind}" if self.kind else "")
+        return self.arm
 
 
 class Effect(Strict):
-    """A difference of means and its claimed bounds."""
+    """A difference of accuracies and its claimed bounds."""
 
     of: Rows
     to: Rows | float | Literal["chance"] | dict[str, float] = Field(
@@ -57,7 +46,6 @@ class Effect(Strict):
     splits: tuple[Split, ...] = Field(min_length=1)
     pooled: bool = Field(False, description="one effect, the mean over datasets and splits, instead of one in each")
     untaught: bool = Field(False, description="questions about facts of the half that no inference was generated from")
-    measure: Literal["correct", "gflops"] = Field("correct", description="accuracy, or GFLOP a question")
 
     @model_validator(mode="after")
     def _can_be_tested(self) -> Self:
@@ -94,16 +82,11 @@ class Effect(Strict):
         everywhere = self.worlds == tuple(WORLDS)
         return "all datasets" if everywhere else ", ".join(self.worlds), ", ".join(self.splits)
 
-    def _side(self, rows: pd.DataFrame, which: Rows) -> pd.DataFrame:
-        chosen = which.of(rows)
-        return chosen.assign(value=chosen[self.measure].astype(float))
-
     def _other(self, rows: pd.DataFrame, one: pd.DataFrame) -> pd.DataFrame:
         """The rows to compare with; none if an arm has none."""
         if isinstance(self.to, Rows):
-            other = self._side(rows, self.to)
-            every = self.of.covered is None and self.to.covered is None  # not some by what the arm's text says of them
-            if len(one) and len(other) and every and self.of.kind == self.to.kind:
+            other = _of_arm(rows, self.to.arm)
+            if len(one) and len(other):
                 _must_match(one, other, self.compared)
             return other
         if not isinstance(self.to, dict):
@@ -113,7 +96,7 @@ class Effect(Strict):
             if arm == CHANCE:
                 total += weight * one["chance"]
                 continue
-            other = self._side(rows, Rows(arm=arm, kind=self.of.kind))
+            other = _of_arm(rows, arm)
             if other.empty or one.empty:
                 return other
             _must_match(one, other, self.compared)
@@ -138,11 +121,11 @@ class Effect(Strict):
         """
         here = rows[rows["world"].isin(self.worlds) & rows["split"].isin(self.splits)]
         if self.untaught:
-            here = here[here["untaught"] == True] if "untaught" in here else here.iloc[:0]  # noqa: E712 (may be None)
+            here = here[here["untaught"] == True]  # noqa: E712 (may be None)
         here = self._shared(here)
         groups = [(self.places, here)] if self.pooled else here.groupby(["world", "split"], sort=False)
         for (world, split), group in groups:
-            one = self._side(group, self.of)
+            one = _of_arm(group, self.of.arm)
             other = self._other(group, one)
             if len(one) and len(other):
                 yield world, split, contrast(one, other)
@@ -154,19 +137,10 @@ class Effect(Strict):
         inside, outside = zip(*above, *below, strict=True)
         return max(inside), min(1.0, min(outside) * len(outside))
 
-    def p_permuted(self, found: Contrast) -> float:
-        """As the first of `p_values`, by flipping signs; of a seed alone nan."""
-        if len(found.by_seed) < 2:
-            return float("nan")
-        mirrored = found._replace(by_seed=-found.by_seed)
-        above = [] if self.above is None else [found.p_permuted(self.above)]
-        below = [] if self.below is None else [mirrored.p_permuted(-self.below)]
-        return max(above + below)
-
 
 QUESTION = ["world", "seed", "split", "item_id"]
-NAMES = ["world", "split", "item_id", "arm", "kind", "cluster"]
-BEHIND_EFFECTS = [*NAMES, "seed", "covered", "untaught", "chance", *UNITS]
+NAMES = ["world", "split", "item_id", "arm", "cluster"]
+BEHIND_EFFECTS = [*NAMES, "seed", "untaught", "chance", "correct"]
 
 
 class Claim(Strict):
@@ -207,15 +181,17 @@ def declared(path: Path) -> Declared:
     Raises:
         ParamsError: naming each bad field, its value and what is allowed.
     """
-    values = read_yaml(path)
-    if "claims" not in values:
-        raise ParamsError(f"{path}: holds {sorted(values)}; it must hold a list named claims")
-    return Declared.parse(values, str(path))
+    return Declared.parse(read_yaml(path), str(path))
 
 
 def claims_of(params: Params) -> tuple[Claim, ...]:
     """The claims that a study tests."""
     return declared(params.claims_file).claims
+
+
+def _of_arm(rows: pd.DataFrame, arm: str) -> pd.DataFrame:
+    here = rows[rows["arm"] == arm]
+    return here.assign(value=here["correct"].astype(float))
 
 
 def _must_match(one: pd.DataFrame, other: pd.DataFrame, compared: str) -> None:
@@ -238,8 +214,7 @@ def effect_table(claims: Sequence[Claim], rows: pd.DataFrame, statistics: Statis
         least = {"smallest detectable": found.smallest_detectable(statistics.confidence)}
         counts = {"items": found.items, "facts": found.facts, "seeds": found.seeds}
         tested = {"effect": found.value, "low": low, "high": high, **least, **counts, "p": inside, "p beyond": outside}
-        more = {"p permuted": effect.p_permuted(found), "spread": found.spread, "unit": UNITS[effect.measure]}
-        return {"compared": effect.compared, **claimed, **tested, **more}
+        return {"compared": effect.compared, **claimed, **tested, "spread": found.spread}
 
     # Rows are taken apart a hundred times: without what no effect needs, and words compared as numbers.
     rows = rows.drop(columns=[name for name in rows if name not in BEHIND_EFFECTS])

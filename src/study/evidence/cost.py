@@ -21,11 +21,23 @@ STATED = (str(Split.STATED), str(Split.REPHRASED))  # splits about stated facts;
 
 
 class BreakEven(NamedTuple):
-    """Questions after which one arm has cost less than another, with an interval; infinite if it never does."""
+    """Questions from which on one arm has cost less than another, with an interval.
+
+    Zero: from the first one on; infinite: from none; not a number: from none, but it costs less for a few.
+    """
 
     questions: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        """The number with its interval, or `always`, `never`, `for few only`."""
+        if np.isnan(self.questions):
+            return "for few only"
+        if not self.questions or np.isinf(self.questions):
+            return "never" if self.questions else "always"
+        interval = "" if np.isnan(self.low) else f" [{self.low:,.0f}, {self.high:,.0f}]"
+        return f"{self.questions:,.0f}{interval}"
 
 
 def cost_lines(
@@ -63,13 +75,13 @@ def both_ways(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics, *, cached: bool = True) -> BreakEven:
-    """Questions after which `arm`, which costs more once, has cost less than `other`.
+    """Questions from which on `arm` has cost less than `other`.
 
     The interval is Fieller's (1954), over whole runs, paired by dataset and seed; of one run there is none.
 
     Args:
         costs: one row for each run, as given by `cost_lines`.
-        arm: the one that costs more once.
+        arm: the one that is to cost less.
         other: the one it is compared with.
         statistics: confidence.
         cached: whether the prefix is cached between questions.
@@ -79,7 +91,7 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
     more = (sides[0] - sides[1]).dropna().to_numpy(float)
     first, each = more.mean(axis=0)
     if first <= 0:
-        return BreakEven(0.0, 0.0, 0.0)
+        return BreakEven(*[0.0 if each <= 0 else math.nan] * 3)
     questions = float(-first / each) if each < 0 else math.inf
     if len(more) < 2:
         return BreakEven(questions, math.nan, math.nan)
@@ -99,7 +111,8 @@ def recommended(
     """For each split and number of questions the cheapest arm that is as good as the best one.
 
     As good: the interval of the paired difference to the most accurate arm lies above minus the margin. Where the best
-    arm is not above chance, none is recommended. The prefix is cached between questions.
+    arm is not above chance, or no arm is certainly as good and one is not certainly worse, none is recommended. The
+    prefix is cached between questions.
     """
     lines = []
     here = [arm for arm in arms if arm in set(rows["arm"])]
@@ -108,23 +121,20 @@ def recommended(
         found = {arm: accuracy(of_arm[arm], statistics) for arm in here if arm in of_arm}
         best = max(found, key=lambda arm: found[arm].value)
         line = {"split": split, "best": best, "accuracy": found[best].value}
-        if found[best].low <= found[best].chance:
-            nothing = {for_so_many(count): "none is above chance" for count in questions}
-            lines.append({**line, "as good": "", **nothing})
-            continue
-        good = [arm for arm in found if arm == best or is_as_good(of_arm[arm], of_arm[best], statistics)]
-        lines.append({**line, "as good": ", ".join(a for a in good if a != best), **cheapest(costs, good, questions)})
+        others = [arm for arm in found if arm != best]
+        gaps = {arm: contrast(of_arm[arm], of_arm[best]).interval(statistics.confidence) for arm in others}
+        good = [arm for arm, (low, _) in gaps.items() if low > -statistics.margin]
+        why = "none is above chance" if found[best].low <= found[best].chance else ""
+        if not good and any(high >= 0 for _, high in gaps.values()):
+            why = why or "not certain"
+        taken = dict.fromkeys(map(for_so_many, questions), why) if why else cheapest(costs, [best, *good], questions)
+        lines.append({**line, "as good": "" if why else ", ".join(good), **taken})
     return pd.DataFrame(lines)
 
 
 def for_so_many(questions: int) -> str:
     """The name of a column about a number of questions."""
     return f"for {questions:,} question{'s' * (questions != 1)}"
-
-
-def is_as_good(one: pd.DataFrame, best: pd.DataFrame, statistics: Statistics) -> bool:
-    """Whether the interval of the difference to the best lies above minus the margin."""
-    return contrast(one, best).interval(statistics.confidence)[0] > -statistics.margin
 
 
 def cheapest(

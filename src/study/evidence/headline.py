@@ -9,14 +9,14 @@ from study.params import Statistics
 from study.sums import added
 from study.worlds.world import Split
 
-METHODS = {  # by arm; of an arm and its strict form the strict one, whose text holds no test question
+METHODS = {  # by arm
     "icl": "in context",
     "retrieved": "retrieved passages",
     "ft": "fine-tuned",
-    "ft augmented strict": "fine-tuned + inferences",
     "ft augmented": "fine-tuned + inferences",
-    "hybrid": "both",
+    "ft augmented strict": "fine-tuned + strict inferences",
 }
+OFFERED = METHODS | {"hybrid": "inferences and context"}  # what one could use
 # Of each kind of question its splits, and its datasets where it is not of all.
 QUESTIONS: dict[str, tuple[Sequence[Split], Sequence[str]]] = {
     "facts as stated": ([Split.STATED], ()),
@@ -41,10 +41,8 @@ def headline_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
         if arm in METHODS
     )
     table = pd.DataFrame(lines, columns=["question", "method", "arm", *Estimate._fields])
-    table = table.sort_values("arm", key=lambda arms: arms.map(list(METHODS).index), kind="stable")
-    table = table.drop_duplicates(["question", "method"])
-    order = table["question"].map(list(QUESTIONS).index)
-    return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    order = [*QUESTIONS, *METHODS]
+    return table.sort_values(["question", "arm"], key=lambda names: names.map(order.index), ignore_index=True)
 
 
 def shares(rows: pd.DataFrame, arms: Iterable[str], statistics: Statistics) -> pd.DataFrame:

@@ -17,9 +17,9 @@ from scipy import stats
 
 from study.params import Statistics
 
+ROUNDING = 1e-9  # differences of accuracies below it are none
 POWER = 0.8  # of the smallest detectable difference
 PANEL = ["world", "split"]
-SIGN_FLIPS = 20_000  # of a permutation test; all of them where there are no more
 
 
 class Estimate(NamedTuple):
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """A difference of two means.
+    """A difference of two accuracies.
 
     Attributes:
         value: of the one minus the other.
@@ -56,18 +56,23 @@ class Contrast(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the seeds; nan of one alone."""
-        return float(self.by_seed.std(ddof=1)) if len(self.by_seed) > 1 else math.nan
+        """Standard deviation of the seeds, 0 if it is rounding's alone; nan of one seed."""
+        found = float(self.by_seed.std(ddof=1)) if len(self.by_seed) > 1 else math.nan
+        return 0.0 if found < ROUNDING else found
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """The t interval.
+        """The t interval, as far as accuracies go.
 
         If all facts are alike, the exact form of the rule of three (Hanley & Lippman-Hand 1983): how far off the mean
         could be with so many facts and none that differs, were they independent and off by at most one.
         """
         tail = (1 - confidence) / 2
-        half = self.error * stats.t.isf(tail, self.df) if self.error else 1 - tail ** (1 / self.facts)
-        return self.value - half, self.value + half
+        half = self.error * stats.t.isf(tail, self.df) if self.error else self.hidden(tail)
+        return max(-1.0, self.value - half), min(1.0, self.value + half)
+
+    def hidden(self, tail: float) -> float:
+        """How far off facts all alike may leave the mean, at this one-sided level."""
+        return float(1 - tail ** (1 / self.facts))
 
     def p_above(self, bound: float) -> float:
         """One-sided p-value of "the difference is not above a bound"."""
@@ -80,26 +85,11 @@ class Contrast(NamedTuple):
         """One-sided p-value of "the difference is not below a bound"."""
         return self._replace(value=-self.value).p_above(-bound)
 
-    def p_permuted(self, bound: float) -> float:
-        """As `p_above`, by flipping the signs of the seeds' distances to the bound: exact for 14 seeds or fewer."""
-        distances = self.by_seed - bound
-        return float(
-            stats.permutation_test(
-                (distances, np.zeros_like(distances)),
-                lambda one, other, axis: (one - other).mean(axis=axis),
-                permutation_type="samples",
-                vectorized=True,
-                n_resamples=SIGN_FLIPS,
-                alternative="greater",
-                rng=0,
-            ).pvalue
-        )
-
     def smallest_detectable(self, confidence: float) -> float:
         """The difference that a two-sided test at this confidence would have found in four of five such studies."""
-        if not self.error:
-            return self.interval(confidence)[1] - self.value
         tails = ((1 - confidence) / 2, 1 - POWER)
+        if not self.error:
+            return self.hidden(tails[0])
         return float(sum(stats.t.isf(tail, self.df) for tail in tails) * self.error)
 
 
@@ -168,9 +158,9 @@ def spread(by_seed: np.ndarray, moves: np.ndarray) -> tuple[float, float]:
     crossed = (~np.isnan(moves)).sum() > 1.5 * facts  # most facts are those of several seeds
     among_seeds = by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0
     among_facts = facts / max(1, facts - 1) * np.square(np.nansum(moves, axis=1) / seeds).sum()
-    if among_seeds > 1e-18 and not crossed:
+    if among_seeds > ROUNDING**2 and not crossed:
         return math.sqrt(among_seeds), seeds - 1
-    parts = [(v, n - 1) for v, n in ((among_seeds, seeds), (among_facts, facts)) if v > 1e-18 and n > 1]
+    parts = [(v, n - 1) for v, n in ((among_seeds, seeds), (among_facts, facts)) if v > ROUNDING**2 and n > 1]
     if not parts:
         return 0.0, 0.0
     total = sum(v for v, _ in parts)
@@ -190,7 +180,7 @@ def independent(one: pd.DataFrame, other: pd.DataFrame) -> Contrast:
 
 def _certain(side: Contrast) -> float:
     """Its standard error; of facts all alike that of what they could hide."""
-    return side.error or (1 - 0.025 ** (1 / side.facts)) / 2
+    return side.error or side.hidden(0.025) / 2
 
 
 def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
@@ -206,7 +196,7 @@ def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:
         low, high = map(float, right.proportion_ci(statistics.confidence, "wilson"))
     chance = contrast(rows.assign(value=rows["chance"]), values.assign(value=0.0)).value
     counts = found.items, found.facts, found.seeds
-    return Estimate(found.value, max(0.0, low), min(1.0, high), chance, *counts)
+    return Estimate(found.value, max(0.0, low), high, chance, *counts)
 
 
 def accuracy_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:

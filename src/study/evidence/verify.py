@@ -40,7 +40,9 @@ def runs_listed(results: Path) -> pd.DataFrame:
     runs = _table(listed, ("world", "seed", "arm", "run", "status"))
     odd = runs.loc[~runs["run"].astype(str).str.fullmatch("[0-9a-f]+"), "run"]
     if len(odd):  # it names a folder
-        raise ParamsError(f"{shown(listed)}: run = {odd.iloc[0]!r} is no key of a run; `make reproduce` makes it")
+        raise ParamsError(
+            f"{shown(listed)}: run = {odd.iloc[0]!r} is no key of a run; `make reproduce STUDY={results.name}` makes it"
+        )
     return runs
 
 
@@ -50,7 +52,7 @@ def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         ParamsError: if it cannot be read, or lacks a column.
     """
-    remedy = "restore it, or `make reproduce` makes it again"
+    remedy = f"restore it, or `make reproduce STUDY={file.parents[1].name}` makes it again"
     try:
         table = pd.read_csv(file, dtype={"run": str})
     except (OSError, ValueError) as error:  # pandas raises a ValueError for any malformed file
@@ -62,10 +64,9 @@ def _table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 # What the columns behind verdicts must hold.
 HOLDS: dict[str, Callable[[pd.Series], bool]] = {
-    **dict.fromkeys(("world", "split", "kind", "cluster", "item_id", "query"), pd.api.types.is_string_dtype),
-    **dict.fromkeys(("seed", "chance", "gflops"), pd.api.types.is_numeric_dtype),
+    **dict.fromkeys(("world", "split", "cluster", "item_id", "query"), pd.api.types.is_string_dtype),
+    **dict.fromkeys(("seed", "chance"), pd.api.types.is_numeric_dtype),
     "correct": pd.api.types.is_bool_dtype,
-    "covered": lambda column: set(column.dropna()) <= {True, False},
     "option_log_probs": lambda column: all(map(len, column)) and bool(np.isfinite([*chain(*column)]).all()),
     "answers": lambda column: all(map(len, column)),
 }
@@ -95,7 +96,10 @@ def _said(error: Exception) -> str:
 
 
 def _unreadable(file: Path, what: str) -> ParamsError:
-    return ParamsError(f"{shown(file)}: cannot be read ({what}); remove {file.parent.name} and `make reproduce`")
+    return ParamsError(
+        f"{shown(file)}: cannot be read ({what}); remove {file.parent.name} and "
+        f"`make reproduce STUDY={file.parents[2].name}`"
+    )
 
 
 def rows_listed(
@@ -117,7 +121,9 @@ def rows_listed(
         for file, table in zip(files, tables, strict=True):
             if what := _together([table])[1]:
                 raise _unreadable(file, what)
-        raise ParamsError(f"{shown(results)}: columns differ from run to run ({wrong}); `make reproduce`")
+        raise ParamsError(
+            f"{shown(results)}: columns differ from run to run ({wrong}); `make reproduce STUDY={results.name}`"
+        )
     return rows.assign(arm=np.repeat(runs["arm"].to_numpy(), [len(table) for table in tables]))
 
 
@@ -130,7 +136,9 @@ def published_rows(results: Path, columns: Collection[str] | None = None) -> pd.
     """
     rows = rows_listed(results, columns=columns)
     if rows.empty:
-        raise ParamsError(f"{shown(listed_runs(results))}: lists no finished run; `make reproduce` makes it again")
+        raise ParamsError(
+            f"{shown(listed_runs(results))}: lists no finished run; `make reproduce STUDY={results.name}` makes it"
+        )
     found = pd.Series(0, rows.index)
     for _, some in rows["option_log_probs"].groupby(rows["option_log_probs"].map(len)):  # of so many options
         found[some.index] = np.stack([*some]).argmax(axis=1)
@@ -173,7 +181,9 @@ def verify(params: Params, results: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     try:
         effects = effect_table(claims, rows, params.statistics)
     except ValueError as error:
-        raise ParamsError(f"{shown(results)}: {error}; restore its rows, or `make reproduce`") from None
+        raise ParamsError(
+            f"{shown(results)}: {error}; restore its rows, or `make reproduce STUDY={results.name}`"
+        ) from None
     verdicts = judge(claims, effects, params.statistics)
     if (verdicts["verdict"] == NOT_TESTED).all():
         raise ParamsError(f"{shown(results)}: its rows test none of {len(claims)} claims; give a study with their arms")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from study.evidence.cost import STATED, UNCACHED
+from study.evidence.cost import STATED, UNCACHED, BreakEven
 from study.figures.curves import ON_THE_WAY
 
 
@@ -106,12 +106,13 @@ def curves(table: pd.DataFrame) -> str:
 def model_sizes(table: pd.DataFrame) -> str:
     """Of `curves.model_sizes_figure`."""
     of, part = _deduced(table)
+    panel, shown = ("split of each dataset", "points") if "world" in table else ("split", "a line")
     said = [
         f"{parameters / 1e6:.3g} million {_means(model, 'arm', 'value')}"
         for parameters, model in part.groupby("parameters")
     ]
     return (
-        f"Accuracy against the number of parameters, a panel for each split, a line for each arm. Means over the "
+        f"Accuracy against the number of parameters, a panel for each {panel}, {shown} for each arm. Means over the "
         f"panels of {of}: {'; '.join(said)}."
     )
 
@@ -143,16 +144,14 @@ def cost_accuracy(table: pd.DataFrame, other: str) -> str:
     """Of `comparisons.cost_accuracy`."""
     said = []
     for way, part in table[table["arm"] != other].drop_duplicates(["context", "arm"]).groupby("context", sort=False):
-        pays = [
-            f"{line['arm']} never" if np.isinf(line["pays from"]) else f"{line['arm']} from {line['pays from']:,.0f}"
-            for line in part.to_dict("records")
-        ]
-        said.append(f"with {way}: {', '.join(pays)} questions on")
+        evens = {line["arm"]: str(BreakEven(line["pays from"], np.nan, np.nan)) for line in part.to_dict("records")}
+        pays = (f"{arm} {f'from {even} on' if even[0].isdigit() else even}" for arm, even in evens.items())
+        said.append(f"with {way}: {', '.join(pays)}")
     arms = table.drop_duplicates("arm")
     return (
         f"Accuracy on inferences against GFLOP per question, a panel for each of "
         f"{_listed(f'{n:,}' for n in dict.fromkeys(table['questions']))} questions. Accuracies: "
-        f"{_means(arms, 'arm', 'value')}. Cheaper than {other} {'; '.join(said)}."
+        f"{_means(arms, 'arm', 'value')}. Cheaper than {other}, by questions, {'; '.join(said)}."
     )
 
 

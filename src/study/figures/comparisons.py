@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from study.arms import Arm
+from study.evidence.cost import BreakEven
 from study.figures import style
 from study.sums import added
 
@@ -44,9 +45,10 @@ def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_ylim(0, 1.17)
         axis.set_yticks([0, 0.5, 1], ["0", "50", "100 %"])
     handles = [Patch(label=name, **style.bar(arms[arm])) for name, arm in methods.items()]
-    columns = 2 + len(methods) % 2
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.2, fontsize=style.LARGE)
-    model = f"a model of {table['parameters'].max() / 1e6:,.3g} million parameters, {_seeds(table)}"
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=1.2, fontsize=style.LARGE)
+    model = (
+        f"a model of {table['parameters'].max() / 1e6:,.3g} million parameters, {style.span(table['seeds'], 'seed')}"
+    )
     figure.supxlabel(f"accuracy in % with intervals, chance dotted: {model}", fontsize=style.MIDDLE)
     return figure
 
@@ -61,7 +63,7 @@ def accuracy_by_arm(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_xticks([0, 0.5, 1], ["0", "½", "1"])
     shapes = {"D": "; diamonds: documents in context", "p": "; pentagons: retrieved"}
     said = "".join(meaning for marker, meaning in shapes.items() if marker in {look.marker for look in looks.values()})
-    figure.supxlabel(f"accuracy, with intervals over seeds ({_seeds(table)}){said}")
+    figure.supxlabel(f"accuracy, with intervals over seeds ({style.span(table['seeds'], 'seed')}){said}")
     return figure
 
 
@@ -76,7 +78,8 @@ def differences_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     for axis, _, rows in panels:
         _named_line(axis, 0.0, "equal", rows)
         axis.set_xlim(-1.06, 1.06)
-    figure.supxlabel(f"difference of accuracies, paired by question, with intervals over seeds ({_seeds(table)})")
+    seeds = style.span(table["seeds"], "seed")
+    figure.supxlabel(f"difference of accuracies, paired by question, with intervals over seeds ({seeds})")
     return figure
 
 
@@ -126,11 +129,6 @@ def _named_line(axis: Axes, place: float, name: str, rows: int) -> None:
     axis.annotate(name, (place, rows), (2, 0), textcoords="offset points", va="center", **style.NOTE)
 
 
-def _seeds(table: pd.DataFrame) -> str:
-    least, most = table["seeds"].min(), table["seeds"].max()
-    return style.counted(most, "seed") if least == most else f"{least:.0f} to {most:.0f} seeds"
-
-
 def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
     """Of `claims.effect_table`: intervals, claim by claim, in the colour of the verdict by `claims.judge`.
 
@@ -138,7 +136,6 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
     """
     claims = claims.set_index("number")
     colors = {"supported": style.GREEN, "inconclusive": style.GREY, "contradicted": style.RED}
-    effects = effects[effects["unit"] == "accuracy"]  # what is in other units is in the table
     heads = {
         number: textwrap.wrap(f"{number}. {claims.loc[number, 'claim']} ({claims.loc[number, 'verdict']})", 118)
         for number in effects["number"].unique()
@@ -199,7 +196,7 @@ def coverage_figure(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) ->
         axis.set_yticks([0, 0.5, 1])
         style.heading(axis, split)
     figure.supylabel("accuracy")
-    beside = f"black bars: {other} on the same questions; small: items, of {_seeds(table)}"
+    beside = f"black bars: {other} on the same questions; small: items, of {style.span(table['seeds'], 'seed')}"
     figure.supxlabel(f"what the arm's text says of a question; {beside}")
     style.legend_above(figure, looks)
     return figure
@@ -211,7 +208,7 @@ def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> F
     The legend tells from how many on an arm costs less than the other one, the baseline.
     """
     volumes, ways = list(dict.fromkeys(table["questions"])), table.groupby("context", sort=False)
-    height = 0.6 + 2.5 * len(ways)
+    height = 0.6 + len(ways) * max(2.5, 0.38 * table["arm"].nunique())  # the legend beside each row
     figure, axes = style.subplots(len(ways), len(volumes), style.WIDTH, height, sharex=True, sharey=True)
     for axis, volume in zip(axes[0], volumes, strict=True):
         style.heading(axis, f"{volume:,} questions", f"{table['items'].max():,} items, {table['facts'].max():,} facts")
@@ -236,6 +233,5 @@ def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> F
 def _pays(line: Mapping[str, Any], other: str) -> str:
     if line["arm"] == other:
         return "baseline"
-    if np.isinf(line["pays from"]):
-        return "never"
-    return "from {:,.0f} [{:,.0f}, {:,.0f}] on".format(line["pays from"], line["pays low"], line["pays high"])
+    said = str(BreakEven(line["pays from"], line["pays low"], line["pays high"]))
+    return f"from {said} on" if said[0].isdigit() else said

@@ -89,36 +89,52 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
 
 
 def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Of `Experiment.model_sizes`: accuracy by size, a panel for each split, chance dotted."""
-    looks, splits = style.looks_in(table, arms), style.splits_in(table)
-    sizes = sorted(set(table["parameters"] / 1e6))
-    along = f"million parameters; intervals over seeds ({style.counted(table['seeds'].max(), 'seed')})"
-    figure, axes = _of_accuracy(len(splits), 4, 1.95, along)
-    for axis, split in zip(axes, splits, strict=True):
-        here = table[table["split"] == split]
-        _lines_along(axis, here, here["parameters"] / 1e6, looks)
-        counts = f"{style.counted(here['items'].max(), 'item')}, {style.counted(here['facts'].max(), 'fact')}"
+    """Of `Experiment.model_sizes` or `beside_real_models`: accuracy by size, a panel for each split, chance dotted.
+
+    If the table tells datasets apart, a panel for each split of each dataset: its models differ in more than size, so
+    they stand side by side, and no line joins them.
+    """
+    looks, sizes = style.looks_in(table, arms), sorted(set(table["parameters"] / 1e6))
+    joined = "world" not in table
+    places = sizes if joined else [10.0**k for k, _ in enumerate(sizes)]
+    parts = {split: table[table["split"] == split] for split in style.splits_in(table)}
+    if not joined:
+        parts = {f"{world}: {split}": part for (world, split), part in table.groupby(["world", "split"], sort=False)}
+    of_one = ", of one over facts" if table["seeds"].min() == 1 else ""
+    along = f"million parameters; intervals over seeds ({style.span(table['seeds'], 'seed')}{of_one})"
+    figure, axes = _of_accuracy(len(parts), 4, 1.95, along)
+    for axis, (split, here) in zip(axes, parts.items(), strict=True):
+        _lines_along(axis, here, (here["parameters"] / 1e6).map(dict(zip(sizes, places, strict=True))), looks, joined)
+        counts = f"{style.span(here['items'], 'item')}, {style.span(here['facts'], 'fact')}"
         style.heading(axis, split, counts, width=24)
         axis.set_ylim(-0.03, 1.06)
         axis.set_xscale("log")
-        axis.set_xticks(sizes, [_million(value) for value in sizes])
+        axis.set_xticks(places, [_million(value) for value in sizes])
         axis.minorticks_off()
-        axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+        axis.set_xlim(places[0] / (1.3 if joined else 2), places[-1] * (1.3 if joined else 2))
     style.legend_above(figure, looks)
     return figure
 
 
-def _lines_along(axis: Axes, table: pd.DataFrame, along: pd.Series, looks: Mapping[str, style.Look]) -> None:
-    """A line with intervals for each arm along a quantity, and chance."""
+def _lines_along(
+    axis: Axes, table: pd.DataFrame, along: pd.Series, looks: Mapping[str, style.Look], joined: bool = True
+) -> None:
+    """Points with intervals for each arm along a quantity, joined by a line or not, and chance."""
     table = table.assign(along=along).sort_values("along", kind="stable")
     for k, (arm, look) in enumerate(looks.items()):
         part = table[table["arm"] == arm]
         if part.empty:  # lines of nothing would have no size, and the layout none either
             continue
-        places = part["along"] * 1.04 ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
-        axis.plot(places, part["value"], **look.line(6))
+        apart = (1.04 if joined else 1.25) ** (k - (len(looks) - 1) / 2)  # beside each other, not behind
+        places = part["along"] * apart
+        axis.plot(places, part["value"], **(look.line(6) if joined else look.point(6)))
         axis.vlines(places, part["low"], part["high"], color=look.color, linewidth=1.4, alpha=0.7)
-    style.level_chance(axis, table["chance"].mean())
+    if joined:
+        style.level_chance(axis, table["chance"].mean())
+    else:
+        chances = table.groupby("along")["chance"].mean()
+        axis.hlines(chances, chances.index / 1.9, chances.index * 1.9, **style.CHANCE)
+        style.name_chance(axis, chances.iloc[-1])
 
 
 def _million(value: float) -> str:

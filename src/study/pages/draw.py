@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -173,6 +172,12 @@ def model_sizes(experiment: Experiment) -> None:
     _draw(experiment, "model_sizes", experiment.model_sizes(), figure, caption)
 
 
+def real_models(experiment: Experiment) -> None:
+    """Accuracy on the study's model beside that on published real ones."""
+    table = experiment.beside_real_models()
+    _draw(experiment, "real_models", table, figures.model_sizes_figure, captions.model_sizes)
+
+
 def costs(experiment: Experiment, arms: list[str]) -> None:
     """What some arms cost in all, by the number of questions."""
     _draw(experiment, "costs", experiment.costs(arms), figures.costs_figure, captions.costs)
@@ -184,11 +189,6 @@ def cost_accuracy(experiment: Experiment, arms: list[str], other: str = "icl") -
     if len(costs) and other in set(costs["arm"]):
         table = cost_accuracy_table(rows, costs, arms, other, VOLUMES, experiment.params.statistics)
         _draw(experiment, "cost_accuracy", table, comparisons.cost_accuracy, captions.cost_accuracy, other)
-
-
-def documents(experiment: Experiment) -> None:
-    """Accuracy of all arms on somebody's own questions, and on the sentences of the documents."""
-    accuracy(experiment, list(experiment.params.arms))
 
 
 def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
@@ -211,6 +211,7 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
             (coverage,),
             (curves,),
             (model_sizes,),
+            (real_models,),
             (accuracy, retention_arms(params), "retention"),
             (costs, practical),
             (cost_accuracy, practical),
@@ -220,7 +221,6 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
 
 def redraw(params: Params, results: Path) -> dict[str, bool]:
     """Draw every figure again; for each file of the notebooks' figures and tables, whether it changed."""
-    plt.switch_backend("Agg")
     changed: dict[str, bool] = {}
     for notebook, drawn in drawings(params).items():
         experiment = Experiment(params, results, notebook)

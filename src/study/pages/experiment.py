@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from study.config import ParamsError, refuse_another_checkout
 from study.data.questions import Dataset
 from study.data.tables import tables_of
-from study.evidence.cost import cost_lines
+from study.evidence.cost import STATED, cost_lines
 from study.evidence.stats import accuracy, accuracy_table, contrast
 from study.figures.style import save, show
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
-from study.pages.page import own_results
+from study.pages.page import REAL_MODELS, own_results
 from study.pages.tables import folded, show_plainly
 from study.params import Params, load_params
 from study.paths import RESULTS, ROOT, shown
@@ -33,9 +33,10 @@ from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
 from study.sums import added
-from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
+BESIDE = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")  # arms shown beside those of other models
+FEWEST_ITEMS = 8  # the interval of fewer says nothing
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
@@ -200,6 +201,24 @@ class Experiment:
                 lines.append(line)
         return pd.DataFrame(lines)
 
+    def beside_real_models(self) -> pd.DataFrame:
+        """Accuracy of main arms on this study's model and on published real ones, for what both were asked.
+
+        Facts as stated and rephrased are left out. Nothing, if no dataset is shared.
+        """
+        finished = self.finished([arm for arm in BESIDE if arm in self.params.arms])
+        if not finished:
+            return pd.DataFrame()
+        own = self.accuracy(runner.rows_of([run for run, _ in finished], self.store))
+        parameters = max(record.get("parameters", 0) for _, record in finished)
+        own = own.assign(model=self.params.model.name, parameters=parameters)
+        real = pd.read_csv(REAL_MODELS)
+        real = real[real["arm"].isin(BESIDE) & (real["model"] != self.params.model.name)]
+        own, real = (table[~table["split"].isin(STATED) & (table["items"] >= FEWEST_ITEMS)] for table in (own, real))
+        place = ["world", "split"]
+        shared = own[place].drop_duplicates().merge(real[place].drop_duplicates())
+        return pd.concat([own, real]).merge(shared)
+
     def costs(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
         """What each finished trial cost, once and for each question."""
         return pd.DataFrame(
@@ -237,7 +256,7 @@ class Experiment:
             return rows
         key = ["world", "seed", "split", "item_id"]
         beside = rows[rows["arm"] == other].set_index(key)["correct"]
-        told = rows[rows["covered"].notna() & ~rows["split"].isin([str(Split.STATED), str(Split.REPHRASED)])]
+        told = rows[rows["covered"].notna() & ~rows["split"].isin(STATED)]
         told = told.join(beside.rename("other"), on=key, validate="m:1")
         lines = []
         for (arm, split, covered, misled), part in told.groupby(["arm", "split", "covered", "misled"], sort=False):

@@ -17,6 +17,7 @@ from study.runs.run import prompts_of
 from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
 
+REAL_MODELS = RESULTS / "development" / "qwen" / "accuracy.csv"  # of a development seed
 IMPORTS = re.compile(r"^(import|from) .*\n?", re.MULTILINE)
 
 
@@ -118,6 +119,7 @@ class Page:
             given += [self.params.shape(world).recipe for world in self.params.world_names]
             prompts = [text for text in prompts_of(self.params) if text != ()]  # no examples
             given += [prompts, sha256_of(self.params.claims_file)]
+            given += [sha256_of(REAL_MODELS)] if self.name == "06_mechanism_and_cost" else []
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
         return content_hash([sources, declared(self.params.plain()), version, given])

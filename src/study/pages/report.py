@@ -10,9 +10,10 @@ from scipy.stats import binomtest
 
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
+from study.evidence.claims import claims_of
 from study.evidence.cost import CACHING, break_even, recommended
 from study.evidence.headline import shares
-from study.evidence.power import power_table
+from study.evidence.power import MOST, claims_power
 from study.lm.tokens import count_tokens
 from study.pages.experiment import Experiment
 from study.pages.tables import folded
@@ -33,7 +34,6 @@ OFFENCES = [
     "crowded places",
 ]
 FALSE_ALARM = 0.001  # the probability that a sound study is said to have a crowded place
-PLANNED = 12  # seeds of the published study
 # The probe is told chance and its own standard deviation; beyond this many of them, it has found something.
 SUSPICIOUS_Z = 4.0
 
@@ -323,9 +323,16 @@ def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
     return table[[*columns, "seeds"]].round(3)
 
 
-def settled_by(experiment: Experiment, effects: pd.DataFrame) -> pd.DataFrame:
-    """Which verdict each effect speaks for, and how many seeds would settle it."""
-    return power_table(effects, experiment.params.statistics, PLANNED).round(3) if len(effects) else effects
+def seeds_for_claims(experiment: Experiment, effects: pd.DataFrame) -> pd.DataFrame:
+    """Which verdict the effects of each claim speak for, and how many seeds would find it."""
+    if effects.empty:
+        return effects
+    table = claims_power(claims_of(experiment.params), effects, experiment.params.statistics)
+    return table.assign(**{"seeds needed": table["seeds needed"].map(_seeds)})
+
+
+def _seeds(count: float) -> str:
+    return "" if np.isnan(count) else f"more than {MOST}" if np.isinf(count) else f"{count:.0f}"
 
 
 def _with_intervals(table: pd.DataFrame, form: str) -> list[str]:
@@ -357,19 +364,26 @@ def gaps(experiment: Experiment) -> pd.DataFrame:
     return table.pivot_table("gap", ["split", "arm"], "model", aggfunc="first", sort=False)
 
 
+def beside_real_models(experiment: Experiment) -> pd.DataFrame:
+    """Accuracy of main arms, in percent, on this study's model and on real ones, with chance."""
+    table = experiment.beside_real_models()
+    if table.empty:
+        return table
+    place = ["world", "split", "parameters"]
+    shown = table.assign(value=[f"{value:.0%}" for value in table["value"]])
+    shown = shown.pivot_table("value", place, "arm", aggfunc="first", sort=False).sort_index().fillna("")
+    shown["chance"] = [f"{value:.0%}" for value in table.groupby(place)["chance"].mean()]
+    return shown.reset_index().assign(parameters=lambda lines: [f"{size / 1e6:,.0f} M" for size in lines["parameters"]])
+
+
 def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
     """Questions after which each arm has cost less than another one, with and without prompt caching."""
-    costs = experiment.costs()
+    costs, statistics = experiment.costs(), experiment.params.statistics
 
-    def pays(arm: str, cached: bool) -> str:
-        found = break_even(costs, arm, other, experiment.params.statistics, cached=cached)
-        return "never" if np.isinf(found.questions) else "{:,.0f} [{:,.0f}, {:,.0f}]".format(*found)
+    def pays(arm: str) -> dict[str, str]:
+        return {way: str(break_even(costs, arm, other, statistics, cached=cached)) for cached, way in CACHING.items()}
 
-    return pd.DataFrame(
-        {"arm": arm, "against": other, **{way: pays(arm, cached) for cached, way in CACHING.items()}}
-        for arm in arms
-        if arm != other and len(costs)
-    )
+    return pd.DataFrame({"arm": arm, "against": other, **pays(arm)} for arm in arms if arm != other and len(costs))
 
 
 def mean_costs(experiment: Experiment) -> pd.DataFrame:

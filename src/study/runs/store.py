@@ -31,7 +31,7 @@ from study.runs.packs import unpacked
 if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
     import pandas as pd
 
-PUBLISHED = RESULTS / "first_edition"  # what `make verify` and the site show, and others are compared with
+PUBLISHED = RESULTS / "full"  # what `make verify` and the site show, and others are compared with
 HELD = "STUDY_RESULTS_HELD"  # names the results folder that a parent process keeps others out of
 SETTLED_NS, FRESH_NS = 10 * 10**9, 10**9  # after its last change, and since it was listed
 ROWS, RECORD = "rows.parquet", "record.json"
@@ -253,7 +253,7 @@ def _to_disk(path: Path) -> None:
 def store_of(results: Path) -> Store:
     """The runs of the study in a results folder; a notebook alone takes those that the published study shares with it.
 
-    A study does not: to reproduce is to run from scratch.
+    A study does not: to reproduce is to run from scratch, the published one once its folder is removed.
     """
     others = (PUBLISHED / "runs",) if results.parent.name == NB else ()
     return Store(results / "runs", others, remote_store.address(results.name))
