@@ -94,12 +94,14 @@ def report(params: Params, results: Path, published: Path, published_params: Par
 
     A study of other datasets, questions or models is not compared.
     """
+    if results == published or not listed_runs(published).is_file():
+        return
     if other := [field for field in COMPARED if getattr(params, field) != getattr(published_params, field)]:
         print(f"\nnot compared with {shown(published)}: its {', '.join(other)} are others")
         return
     store = store_of(results)
     here = rows_of(evaluation_runs_of(params, store), store)
-    if here.empty or results == published or not listed_runs(published).is_file():
+    if here.empty:
         return
     public = rows_listed(published, params.arms)
     runs = row_table(here, public)
