@@ -43,4 +43,4 @@ def short_name(model: str) -> str:
 
 def _point(model: str, line: dict[Any, Any]) -> dict[str, Any]:
     names = {"model": model, "dataset": line["world"], "questions": line["split"], "method": line["arm"]}
-    return names | {name: round(float(line[name]), 3) for name in NUMBERS}
+    return names | {name: round(float(line[name]), 6) for name in NUMBERS}
