@@ -9,7 +9,6 @@ import pandas as pd
 from study_published import Published
 
 from study.evidence.cost import UNCACHED, both_ways
-from study.evidence.stats import accuracy_table
 from study.pages.experiment import Experiment
 from study.pages.page import REAL_MODELS
 
@@ -28,8 +27,8 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
     size = f"{published.headline['parameters'].max() / 1e6:,.3g} M parameters, {len(params.seeds)} seeds"
     costs = both_ways(Experiment(params, published.results, "06_mechanism_and_cost").costs())
     spent = costs.groupby(["world", "arm"])[["once", "query", "without context", UNCACHED]].mean()
-    rows = published.rows
-    for line in accuracy_table(rows[~rows["retention"]], params.statistics).to_dict("records"):
+    elsewhere = {name for name, arm in params.arms.items() if arm.retention}
+    for line in published.accuracy[~published.accuracy["arm"].isin(elsewhere)].to_dict("records"):
         cost = spent.loc[(line["world"], line["arm"])] if (line["world"], line["arm"]) in spent.index else None
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
     for line in pd.read_csv(REAL_MODELS).to_dict("records"):

@@ -7,7 +7,7 @@ its questions where `static/explorer.js` finds them, and `index.js` says which t
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,8 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
         wanted = [facts_saying(material.world, q) if material.world else [] for q in material.questions]
         if not elsewhere:  # no arm writes about the world elsewhere
             kept = written[written["fact"].isin({fact for options in wanted for facts in options for fact in facts})]
-        said = [[_saying(facts, kept) if not elsewhere else [] for facts in options] for options in wanted]
+        saying = kept.reset_index(drop=True).groupby("fact").groups if not elsewhere else {}
+        said = [[sorted(k for fact in facts for k in saying.get(fact, ())) for facts in options] for options in wanted]
         tokens = part[part["arm"] == part["arm"].iloc[0]]["option_tokens"]
         places["retention" if elsewhere else "here"] = _place(material, list(tokens), said, texts)
     arms = {str(arm): _answers(part) for arm, part in rows.groupby("arm", sort=False)}
@@ -175,9 +176,9 @@ def questions_of(params: Params, name: str, seed: int, rows: pd.DataFrame, writt
 def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Dataset:
     """What arms were asked about, if its questions are those of their rows."""
     material = prepare(params, name, seed, bool(rows["retention"].iloc[0]))
-    asked = _identity([question._asdict() for question in material.questions])
+    asked = _identity(pd.DataFrame(material.questions))
     for arm, part in rows.groupby("arm", sort=False):
-        if _identity(part.to_dict("records")) != asked:
+        if _identity(part) != asked:
             raise ParamsError(
                 f"worlds.{name}: what arm {arm!r}, seed {seed}, was asked is not what these params and this code give; "
                 "take the params it was run with, or `make reproduce` it"
@@ -185,12 +186,9 @@ def prepared(params: Params, name: str, seed: int, rows: pd.DataFrame) -> Datase
     return material
 
 
-def _identity(questions: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [(str(q["split"]), q["item_id"], q["query"], tuple(q["options"]), tuple(q["answers"])) for q in questions]
-
-
-def _saying(facts: Set[str], written: pd.DataFrame) -> list[int]:
-    return [number for number, fact in enumerate(written["fact"]) if fact in facts]
+def _identity(questions: pd.DataFrame) -> list[tuple[Any, ...]]:
+    texts = [map(str, questions[name]) for name in ("split", "item_id", "query")]
+    return [*zip(*texts, *(map(tuple, questions[name]) for name in ("options", "answers")), strict=True)]
 
 
 def _place(

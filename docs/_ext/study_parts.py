@@ -337,7 +337,7 @@ def dataset_page(published: Published, name: str) -> str:
 
 def accuracy_table_of(published: Published, name: str) -> str:
     """Accuracy of every arm on a dataset, a column for each split."""
-    found = published.accuracy(name)
+    found = published.accuracy[published.accuracy["world"] == name]
     splits = [str(split) for split in Split if str(split) in set(found["split"])]
     cells = {
         (line.arm, line.split): f"{line.value:.2f} [{line.low:.2f},{_NO_BREAK}{line.high:.2f}]"

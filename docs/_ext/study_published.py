@@ -84,9 +84,10 @@ class Published:
             )
         return drawn
 
-    def accuracy(self, world: str) -> pd.DataFrame:
-        """Accuracy with interval and chance of every arm on a dataset, by split."""
-        return accuracy_table(self.rows[self.rows["world"] == world], self.params.statistics)
+    @cached_property
+    def accuracy(self) -> pd.DataFrame:
+        """Accuracy with interval and chance of every arm, by dataset and split."""
+        return accuracy_table(self.rows, self.params.statistics)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table that a notebook has published.
