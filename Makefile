@@ -181,9 +181,8 @@ site: $(READY).site ## make the site from the published results, without a netwo
 site-test: $(READY).site ## test the site in a real browser: links, search, console, accessibility
 	@$(BIN)/python -m pytest -m browser -n 2 $(if $(ONLY),-k "$(ONLY)")
 
-article: $(READY).article ## make the article from the published results: build/article.pdf
+article: $(READY).article ## make the article from the published results: docs/article/article.pdf; of STUDY: build/article.pdf
 	@PYTHONPATH="docs/_ext:$$PYTHONPATH" $(BIN)/python -m study_article "$(if $(OF_STUDY),$(STUDY))"
-	@echo "open build/article.pdf"
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None --LabApp.extension_manager=readonly notebooks

@@ -10,7 +10,6 @@ from study.paths import NOTEBOOKS
 from study.runs.store import PUBLISHED
 
 WORLDS = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
-SPARSE = ("semantic", "syllogisms")  # where strict text has few reversals
 LAST = PUBLISHED / "05_compare", PUBLISHED / "06_mechanism_and_cost"
 
 
@@ -69,7 +68,7 @@ SAID = {
         "Syllogisms and processes over one step and two: nearly always": lambda: (
             min(a("icl", "two hops", "syllogisms") + a("icl", "one step") + a("icl", "two steps")) > 0.95
         ),
-        "Three facts about kin: a quarter. Properties inherited in a hierarchy: hardly above chance": lambda: (
+        "Three facts about kin, and properties inherited in a hierarchy: a quarter": lambda: (
             0.45 < a("icl", "two hops", "family")[0] < 0.6
             and all(
                 0.18 < v < 0.32 for v in a("icl", "three hops or more", "family") + a("icl", "two hops", "semantic")
@@ -86,12 +85,13 @@ SAID = {
         ),
     },
     "03_finetune": {
-        "In syllogisms two thirds": lambda: (
+        "In syllogisms seven in ten": lambda: (
             min(a("ft", s, w)[0] for s in ("as stated", "rephrased") for w in WORLDS if w != "syllogisms") > 0.9
-            and all(0.58 < v < 0.75 for s in ("as stated", "rephrased") for v in a("ft", s, "syllogisms"))
+            and all(0.65 < v < 0.78 for s in ("as stated", "rephrased") for v in a("ft", s, "syllogisms"))
         ),
-        "In most datasets it is near chance, an eighth; at best it reverses a third": lambda: (
-            sum(abs(v - chance()) < 0.06 for v in a("ft", "reversal")) >= 3 and 0.25 < max(a("ft", "reversal")) < 0.42
+        "In most datasets it is near chance, an eighth; in syllogisms it reverses two in five": lambda: (
+            sum(abs(v - chance()) < 0.06 for v in a("ft", "reversal")) >= 3
+            and 0.33 < a("ft", "reversal", "syllogisms")[0] == max(a("ft", "reversal")) < 0.47
         ),
         "half. Two facts about kin, and steps of a process: at most a quarter": lambda: (
             0.4 < a("ft", "two hops", "syllogisms")[0] < 0.6
@@ -104,15 +104,16 @@ SAID = {
         ),
     },
     "04_augmented_finetune": {
-        "still nearly all in these four, half in hierarchies, a third in syllogisms": lambda: (
+        "nearly all in three of these, seven of eight in processes, half in hierarchies, a third in": lambda: (
             min(a("ft augmented", "reversal")) > 0.75
-            and min(a("ft augmented strict", "reversal", *(w for w in WORLDS if w not in SPARSE))) > 0.8
+            and sum(v > 0.92 for v in a("ft augmented strict", "reversal")) == 3
+            and 0.82 < a("ft augmented strict", "reversal", "process")[0] < 0.92
             and 0.4 < a("ft augmented strict", "reversal", "semantic")[0] < 0.6
             and 0.28 < a("ft augmented strict", "reversal", "syllogisms")[0] < 0.45
         ),
-        "no more than after plain fine-tuning. Half of process steps": lambda: (
+        "fewer than after plain fine-tuning. Half of process steps": lambda: (
             a("ft augmented", "two hops", "syllogisms")[0] > 0.75
-            and a("ft augmented strict", "two hops", "syllogisms")[0] < a("ft", "two hops", "syllogisms")[0]
+            and a("ft augmented strict", "two hops", "syllogisms")[0] < a("ft", "two hops", "syllogisms")[0] - 0.1
             and 0.4 < mean(a("ft augmented strict", "one step") + a("ft augmented strict", "two steps")) < 0.6
             and abs(a("ft augmented", "two hops", "family")[0] - a("icl", "two hops", "family")[0]) < 0.08
             and 0.25 < a("ft augmented strict", "two hops", "semantic")[0] < 0.38
@@ -122,21 +123,23 @@ SAID = {
         "Weights are not the obstacle": lambda: (
             min(a("ft oracle", "two hops", "family", "semantic")) > 0.6
             and min(a("ft oracle", "one step") + a("ft oracle", "two steps")) > 0.97
-            and max(a("ft oracle", "reversal", "semantic", "process")) < 0.7
+            and sum(a("ft oracle", "reversal", w)[0] < a("ft augmented", "reversal", w)[0] - 0.05 for w in WORLDS) >= 4
         ),
     },
     "05_compare": {
-        "without the sentences that are test questions, in four of them nearly all": lambda: (
+        "test questions, nearly all in three of them, seven of eight in processes": lambda: (
             min(a("icl", "reversal")) > 0.85
             and max(a("ft", "reversal")) < 0.42
-            and sum(v > 0.8 for v in a("ft augmented strict", "reversal")) == 4
+            and sum(v > 0.92 for v in a("ft augmented strict", "reversal")) == 3
+            and 0.82 < a("ft augmented strict", "reversal", "process")[0] < 0.92
         ),
         "most conclusions of syllogisms if the text may hold them as they are asked, few otherwise": lambda: (
             a("ft augmented", "two hops", "syllogisms")[0] > 0.75
             and a("ft augmented strict", "two hops", "syllogisms")[0] < 0.5
         ),
-        "Hierarchies: more than in context, where it is hardly above chance": lambda: (
-            a("ft augmented", "two hops", "semantic")[0] > a("icl", "two hops", "semantic")[0]
+        "Hierarchies: two in five, more than in context": lambda: (
+            0.33 < a("ft augmented", "two hops", "semantic")[0] < 0.47
+            and a("ft augmented", "two hops", "semantic")[0] > a("icl", "two hops", "semantic")[0] + 0.1
             and all(
                 a("ft oracle", "two hops", w)[0] > a("ft augmented", "two hops", w)[0] + 0.2
                 for w in ("family", "semantic")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import study_article
 import study_parts as parts
+from pypdf import PdfReader
 from study_article import ARTICLE
 from study_parts import escaped, interval, plain_table
 from study_published import Published
@@ -176,6 +177,15 @@ def test_the_article_is_filled_from_the_rows():
     assert set(re.findall(r"@(\w+)", text)) <= set(
         re.findall(r"@\w+{(\w+)", (ARTICLE.parent / "references.bib").read_text())
     )
+
+
+def test_the_article_s_pdf_is_of_the_published_rows():
+    claims = Published(load_params(PARAMS / f"{PUBLISHED.name}.yaml"), PUBLISHED).claims
+    text = "".join(page.extract_text() for page in PdfReader(ARTICLE.with_suffix(".pdf")).pages)
+    words = "|".join(claims["verdict"].unique())
+    said = re.findall(rf"\b({words}) ([−+]\d\.\d\d) \[", text)
+    shown = [f"{effect:+.2f}".replace("-", "−") for effect in claims["effect"]]
+    assert said == [*zip(claims["verdict"], shown, strict=True)]
 
 
 def test_columns_of_the_article_s_tables_are_as_wide_as_their_text():

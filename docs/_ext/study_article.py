@@ -7,16 +7,17 @@ import re
 import sys
 from pathlib import Path
 
-from study_parts import PARTS, escaped, interval, table
+from study_parts import PARTS, escaped, first_sentence, interval, table
 from study_published import Published
 
 from study.config import named_file
 from study.params import load_params
-from study.paths import PARAMS, RESULTS, ROOT
+from study.paths import PARAMS, RESULTS, ROOT, shown
 from study.runs.store import PUBLISHED
 
 WIDEST = 56  # characters of a column, against which the others are measured
 ARTICLE = ROOT / "docs" / "article" / "article.md"
+BUILD = ROOT / "build"
 
 
 def claims(published: Published) -> str:
@@ -50,7 +51,7 @@ def figure(published: Published, name: str) -> str:
     """A figure with its caption."""
     picture = (published.results / name).with_suffix(".svg")
     caption = " ".join(picture.with_suffix(".txt").read_text(encoding="utf-8").split())
-    return f"![{escaped(caption)}](/{picture.relative_to(ROOT)})"
+    return f"![{escaped(first_sentence(caption))}](/{picture.relative_to(ROOT)})"
 
 
 def filled(published: Published) -> str:
@@ -73,8 +74,8 @@ def write(published: Published, target: Path) -> None:
     import typst
 
     options = ["--standalone", "--citeproc", f"--bibliography={ARTICLE.with_name('references.bib')}"]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source = target.with_suffix(".typ")
+    BUILD.mkdir(exist_ok=True)
+    source = BUILD / "article.typ"
     text = pypandoc.convert_text(filled(published), "typst", "markdown", extra_args=options)
     source.write_text(text, encoding="utf-8")
     typst.compile(str(source), output=str(target), root=str(ROOT))
@@ -82,4 +83,6 @@ def write(published: Published, target: Path) -> None:
 
 if __name__ == "__main__":
     study = sys.argv[1] or PUBLISHED.name
-    write(Published(load_params(named_file(PARAMS, "STUDY", study)), RESULTS / study), ROOT / "build" / "article.pdf")
+    made = BUILD / "article.pdf" if sys.argv[1] else ARTICLE.with_suffix(".pdf")
+    write(Published(load_params(named_file(PARAMS, "STUDY", study)), RESULTS / study), made)
+    print(f"open {shown(made)}")

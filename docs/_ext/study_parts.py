@@ -103,8 +103,13 @@ def plain_table(frame: pd.DataFrame) -> str:
     return table([list(map(cell, row)) for row in frame.to_numpy(dtype=object)], list(map(escaped, frame.columns)))
 
 
+def first_sentence(text: str) -> str:
+    """A text up to its first full stop that a space follows."""
+    return text.partition(". ")[0].rstrip(".") + "."
+
+
 def figure(png: Path) -> str:
-    """A figure with its alternative text as caption, and links to it and its numbers.
+    """A figure with its alternative text, the first sentence of it as caption, and links to it and its numbers.
 
     Raises:
         ParamsError: if it is not there.
@@ -115,7 +120,7 @@ def figure(png: Path) -> str:
     said, place = " ".join(caption.read_text(encoding="utf-8").split()), Path(os.path.relpath(png, ROOT))
     files = [place.with_suffix(f".{kind}") for kind in ("csv", "svg", "png") if png.with_suffix(f".{kind}").is_file()]
     links = ", ".join(f"[{file.suffix[1:].upper()}](/../{file})" for file in files)
-    return f"```{{figure}} /../{place}\n:alt: {said}\n\n{escaped(said)} ({links})\n```"
+    return f"```{{figure}} /../{place}\n:alt: {said}\n\n{escaped(first_sentence(said))} ({links})\n```"
 
 
 def explorer_link(text: str, page: str = "explorer.html", **state: str) -> str:
