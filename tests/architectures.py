@@ -1,4 +1,4 @@
-"""Every causal language model of transformers, tiny: right, refused, wrong or crashed? `make architectures`.
+"""Every causal language model of transformers, tiny: right, refused, wrong or crashed?
 
 Each architecture of transformers' causal-LM mapping is built from its config class with few and narrow layers, saved as
 a user would bring it, and goes through all that a study does with a model: it is loaded, its needs are forecast, its
