@@ -45,9 +45,9 @@ def test_tuning_breaks_even_where_the_two_costs_meet():
     assert cached.questions == pytest.approx(40) and np.isnan(cached.low)  # 90 + n = 10 + 3 n, of one run
     uncached = break_even(costs, "ft", "icl", STATISTICS, cached=False)
     assert uncached.questions == pytest.approx(90 / 12)  # 90 + n = 13 n
-    assert str(break_even(costs, "icl", "ft", STATISTICS)) == "for few only"
+    assert break_even(costs, "icl", "ft", STATISTICS).said() == "for few only"
     fewer = pd.DataFrame([trial("retrieved", 0, 2, context=10), trial("icl", 0, 3, context=10)])
-    assert str(break_even(fewer, "retrieved", "icl", STATISTICS)) == "always"
+    assert break_even(fewer, "retrieved", "icl", STATISTICS).said() == "always"
     dear = pd.DataFrame([trial("hybrid", 90, 3, context=10), trial("icl", 0, 3, context=10)])
     assert np.isinf(break_even(dear, "hybrid", "icl", STATISTICS).questions)
 

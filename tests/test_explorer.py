@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 from study_explorer import start_of, write_explorer
+from study_published import Published
 
 from study.arms import Source
 from study.config import ParamsError
@@ -63,7 +64,7 @@ def published(params, tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(published, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site") / "explorer"
-    write_explorer(*published[:2], folder)
+    write_explorer(Published(*published[:2]), folder)
     return folder
 
 
@@ -171,7 +172,7 @@ def test_a_changed_row_changes_its_file_and_no_other(published, folder, tmp_path
     rows["option_log_probs"] = [least, *rows["option_log_probs"][1:]]
     rows.to_parquet(file, index=False)
     try:
-        write_explorer(small, results, tmp_path)
+        write_explorer(Published(small, results), tmp_path)
     finally:
         file.write_bytes(before)
     changed = [f.name for f in sorted(tmp_path.iterdir()) if f.read_bytes() != (folder / f.name).read_bytes()]
@@ -184,8 +185,9 @@ def test_the_files_are_the_same_bytes_in_every_process(published, folder, tmp_pa
     (tmp_path / "params.json").write_text(json.dumps(small.plain()))
     code = (
         "import json, pathlib, sys; from study.params import Params; from study_explorer import write_explorer\n"
+        "from study_published import Published\n"
         "params, results, folder = map(pathlib.Path, sys.argv[1:])\n"
-        "write_explorer(Params.parse(json.loads(params.read_text()), 'test'), results, folder)"
+        "write_explorer(Published(Params.parse(json.loads(params.read_text()), 'test'), results), folder)"
     )
     given = [sys.executable, "-c", code, tmp_path / "params.json", results, tmp_path / "again"]
     subprocess.run(
@@ -211,10 +213,10 @@ def test_params_with_which_it_was_not_run_are_refused(published, tmp_path):
     small, results, _ = published
     other = Params.parse({**small.plain(), "questions": {"per_split": 5, "options": 4}}, "test")
     with pytest.raises(ParamsError, match=r"worlds.reversals: what arm 'base', seed 0, was asked is not .*reproduce"):
-        write_explorer(other, results, tmp_path)
+        write_explorer(Published(other, results), tmp_path)
     fewer = Params.parse({**small.plain(), "arms": {"base": {}}}, "test")
     with pytest.raises(ParamsError, match=r"has \['ft', .*which these params lack"):
-        write_explorer(fewer, results, tmp_path)
+        write_explorer(Published(fewer, results), tmp_path)
 
 
 def test_the_page_has_every_part_that_its_script_fills():

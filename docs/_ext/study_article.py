@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_parts import PARTS, escaped, first_sentence, interval, table
+from study_parts import PARTS, escaped, first_sentence, interval, table, text_of
 from study_published import Published
 
 from study.config import named_file
@@ -50,8 +50,7 @@ def in_proportion(text: str) -> str:
 def figure(published: Published, name: str) -> str:
     """A figure with its caption."""
     picture = (published.results / name).with_suffix(".svg")
-    caption = " ".join(picture.with_suffix(".txt").read_text(encoding="utf-8").split())
-    return f"![{escaped(first_sentence(caption))}](/{picture.relative_to(ROOT)})"
+    return f"![{escaped(first_sentence(text_of(picture)))}](/{picture.relative_to(ROOT)})"
 
 
 def filled(published: Published) -> str:

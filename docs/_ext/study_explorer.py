@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from study_published import Published
 
 from study.arms import Arm, Context, Keep, Source
 from study.config import ParamsError
 from study.data.questions import Dataset, Question, Splitting
-from study.evidence.verify import published_rows
 from study.params import Params
 from study.paths import shown
 from study.runs.run import GENERATED, likeliest, prepare
@@ -51,14 +51,14 @@ GIVEN = {
 }
 
 
-def write_explorer(params: Params, results: Path, folder: Path) -> None:
+def write_explorer(published: Published, folder: Path) -> None:
     """Write `index.js`, and `<world>-<seed>.js` for each world and seed, into a folder; the same bytes every time.
 
     Raises:
         ParamsError: if nothing is published in results, or it was published with other params or other code, or if a
             row's mark is inconsistent with its log-probabilities.
     """
-    rows = published_rows(results)
+    params, results, rows = published.params, published.results, published.rows
     for field, column, known in (("arms", "arm", params.arms), ("worlds", "world", params.world_names)):
         if unknown := set(rows[column]) - set(known):
             raise ParamsError(

@@ -3,7 +3,6 @@
 import html
 import inspect
 import json
-import math
 import os
 import re
 from collections import Counter
@@ -108,16 +107,21 @@ def first_sentence(text: str) -> str:
     return text.partition(". ")[0].rstrip(".") + "."
 
 
-def figure(png: Path) -> str:
-    """A figure with its alternative text, the first sentence of it as caption, and links to it and its numbers.
+def text_of(picture: Path) -> str:
+    """The alternative text of a figure.
 
     Raises:
-        ParamsError: if it is not there.
+        ParamsError: if it or the figure is not there.
     """
-    caption = png.with_suffix(".txt")
-    if not (png.is_file() and caption.is_file()):
-        raise ParamsError(f"{png}: it or its text is missing; `make figures` makes them")
-    said, place = " ".join(caption.read_text(encoding="utf-8").split()), Path(os.path.relpath(png, ROOT))
+    text = picture.with_suffix(".txt")
+    if not (picture.is_file() and text.is_file()):
+        raise ParamsError(f"{picture}: it or its text is missing; `make figures` makes them")
+    return " ".join(text.read_text(encoding="utf-8").split())
+
+
+def figure(png: Path) -> str:
+    """A figure with its alternative text, the first sentence of it as caption, and links to it and its numbers."""
+    said, place = text_of(png), Path(os.path.relpath(png, ROOT))
     files = [place.with_suffix(f".{kind}") for kind in ("csv", "svg", "png") if png.with_suffix(f".{kind}").is_file()]
     links = ", ".join(f"[{file.suffix[1:].upper()}](/../{file})" for file in files)
     return f"```{{figure}} /../{place}\n:alt: {said}\n\n{escaped(first_sentence(said))} ({links})\n```"
@@ -264,8 +268,7 @@ def which(published: Published) -> str:
 
 
 def _pays(questions: float) -> str:
-    said = str(BreakEven(float(f"{questions:.2g}"), math.nan, math.nan))
-    return f"from {said} questions on" if said[0].isdigit() else said
+    return BreakEven(float(f"{questions:.2g}")).said("from {} questions on")
 
 
 def citation(published: Published) -> str:

@@ -128,7 +128,7 @@ def _begin(app: Sphinx) -> None:
         app.study = Published(load_params(named_file(PARAMS, "STUDY", name)), RESULTS / name)
         write_datasets(app.study, DOCS / DATASETS)
         write_notebooks(app.study.results, DOCS / NOTEBOOKS)
-        write_explorer(app.study.params, app.study.results, site / "explorer")
+        write_explorer(app.study, site / "explorer")
         write_downloads(app.study, site / "downloads")
     except ParamsError as error:
         raise SystemExit(str(error)) from None  # any other error, Sphinx buries in a report for its developers

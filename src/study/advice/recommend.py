@@ -257,7 +257,7 @@ def break_even_lines(found: Findings) -> list[str]:
         ways = []
         for cached, way in CACHING.items():
             even = break_even(found.costs, arm, context or "", found.statistics, cached=cached)
-            ways.append(f"{f'after {even} questions' if str(even)[0].isdigit() else even} with {way}")
+            ways.append(f"{even.said('after {} questions')} with {way}")
         lines.append(f"After a change *{arm}* has cost less than *{context}* {', '.join(ways)}.")
     return lines
 

@@ -27,17 +27,17 @@ class BreakEven(NamedTuple):
     """
 
     questions: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
-    def __str__(self) -> str:
-        """The number with its interval, or `always`, `never`, `for few only`."""
+    def said(self, form: str = "{}") -> str:
+        """The number with its interval, in a form of words; or `always`, `never`, `for few only`."""
         if np.isnan(self.questions):
             return "for few only"
         if not self.questions or np.isinf(self.questions):
             return "never" if self.questions else "always"
         interval = "" if np.isnan(self.low) else f" [{self.low:,.0f}, {self.high:,.0f}]"
-        return f"{self.questions:,.0f}{interval}"
+        return form.format(f"{self.questions:,.0f}{interval}")
 
 
 def cost_lines(
@@ -91,10 +91,10 @@ def break_even(costs: pd.DataFrame, arm: str, other: str, statistics: Statistics
     more = (sides[0] - sides[1]).dropna().to_numpy(float)
     first, each = more.mean(axis=0)
     if first <= 0:
-        return BreakEven(*[0.0 if each <= 0 else math.nan] * 3)
+        return BreakEven(0.0, 0.0, 0.0) if each <= 0 else BreakEven(math.nan)
     questions = float(-first / each) if each < 0 else math.inf
     if len(more) < 2:
-        return BreakEven(questions, math.nan, math.nan)
+        return BreakEven(questions)
     # Where the total difference, first + n each, does not differ from zero: a quadratic inequality in n.
     squared = stats.t.isf((1 - statistics.confidence) / 2, len(more) - 1) ** 2 / len(more)
     (v_first, both), (_, v_each) = np.cov(more, rowvar=False)

@@ -144,8 +144,10 @@ def cost_accuracy(table: pd.DataFrame, other: str) -> str:
     """Of `comparisons.cost_accuracy`."""
     said = []
     for way, part in table[table["arm"] != other].drop_duplicates(["context", "arm"]).groupby("context", sort=False):
-        evens = {line["arm"]: str(BreakEven(line["pays from"], np.nan, np.nan)) for line in part.to_dict("records")}
-        pays = (f"{arm} {f'from {even} on' if even[0].isdigit() else even}" for arm, even in evens.items())
+        pays = (
+            f"{arm} {BreakEven(even).said('from {} on')}"
+            for arm, even in zip(part["arm"], part["pays from"], strict=True)
+        )
         said.append(f"with {way}: {', '.join(pays)}")
     arms = table.drop_duplicates("arm")
     return (

@@ -155,7 +155,7 @@ def effects_figure(effects: pd.DataFrame, claims: pd.DataFrame) -> Figure:
             place += 1
             places.append(place)
             where = f"{line.world}, {line.split}"
-            wheres.append(f"{textwrap.shorten(where, 44, placeholder=' ...')}: {line.compared}")
+            wheres.append(f"{textwrap.shorten(where, 44, placeholder=' ...', break_on_hyphens=False)}: {line.compared}")
             axis.plot([line.low, line.high], [place, place], color=color, linewidth=1.6, alpha=0.7)
             axis.plot(line.effect, place, "o", color=color, markersize=4.5)
             for bound in (line.above, line.below):
@@ -233,5 +233,4 @@ def cost_accuracy(table: pd.DataFrame, arms: Mapping[str, Arm], other: str) -> F
 def _pays(line: Mapping[str, Any], other: str) -> str:
     if line["arm"] == other:
         return "baseline"
-    said = str(BreakEven(line["pays from"], line["pays low"], line["pays high"]))
-    return f"from {said} on" if said[0].isdigit() else said
+    return BreakEven(line["pays from"], line["pays low"], line["pays high"]).said("from {} on")

@@ -381,7 +381,7 @@ def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.D
     costs, statistics = experiment.costs(), experiment.params.statistics
 
     def pays(arm: str) -> dict[str, str]:
-        return {way: str(break_even(costs, arm, other, statistics, cached=cached)) for cached, way in CACHING.items()}
+        return {way: break_even(costs, arm, other, statistics, cached=cached).said() for cached, way in CACHING.items()}
 
     return pd.DataFrame({"arm": arm, "against": other, **pays(arm)} for arm in arms if arm != other and len(costs))
 
