@@ -138,6 +138,17 @@ def test_what_is_said_of_the_smaller_real_model_holds():
     assert len(tuned) > 5 and (either.loc[tuned, "low"] < 0.5).all()
 
 
+def test_what_is_said_of_the_larger_real_model_holds():
+    every = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
+    large = every[every["model"].str.contains("1.5B")].set_index(["world", "split", "arm"]).sort_index()
+    strict = large.loc[("reversals", "reversal", "ft augmented strict")]
+    assert (strict["value"], strict["items"]) == (1, 16) and "1.5 B still reverses all 16 comparisons" in PROSE
+    either = large.loc["reversals", "reversal or contradiction"].loc[
+        ["ft local", "ft augmented", "ft augmented strict"]
+    ]
+    assert (either["low"] < 0.5).all() and (either["value"] <= 0.57).all()
+
+
 def test_the_size_of_the_study_and_of_its_model():
     params = load_params(PARAMS / f"{PUBLISHED.name}.yaml")
     assert (len(params.world_names), len(params.arms), len(params.seeds)) == (6, 44, 12)

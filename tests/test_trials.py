@@ -18,7 +18,8 @@ from study.lm.loading import load, pick_device
 from study.lm.scoring import score_options
 from study.pages import experiment as pages
 from study.pages import report
-from study.pages.experiment import REAL_MODELS, Experiment
+from study.pages.experiment import Experiment
+from study.pages.real_models import real_models
 from study.pages.tables import as_html, folded
 from study.params import Choice, Model, Params
 from study.runs import perform as work
@@ -340,10 +341,10 @@ def test_models_are_compared_with_some_arms(params, studied, another_model):
     assert line["minus ft"] == pytest.approx(reversal["icl"] - reversal["ft"])
 
 
-def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params, studied, tmp_path, monkeypatch):
+def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params, studied, monkeypatch):
     experiment = Experiment(params, studied[0].folder.parent, "beside")
     monkeypatch.setattr(pages, "FEWEST_ITEMS", 3)  # the tiny study asks few
-    table, real = experiment.beside_real_models(), pd.read_csv(REAL_MODELS)
+    table, real = experiment.beside_real_models(), real_models()
     own = table[table["model"] == params.model.name]
     assert len(own) and set(own["parameters"]) == {load(params.model)[0].num_parameters()}
     assert not {"as stated", "rephrased"} & set(table["split"]) and table["items"].min() >= 3
@@ -356,8 +357,7 @@ def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params
     assert "a panel for each split of each dataset" in captions.model_sizes(table)
     assert len(report.beside_real_models(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
     # A study of one of them does not stand beside its own development seed.
-    real.assign(model=params.model.name).to_csv(tmp_path / "own.csv", index=False)
-    monkeypatch.setattr(pages, "REAL_MODELS", tmp_path / "own.csv")
+    monkeypatch.setattr(pages, "real_models", lambda: real.assign(model=params.model.name))
     assert experiment.beside_real_models().empty and report.beside_real_models(experiment).empty
 
 

@@ -5,12 +5,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 from study_published import Published
 
 from study.evidence.cost import UNCACHED, both_ways
 from study.pages.experiment import Experiment
-from study.pages.page import REAL_MODELS
+from study.pages.real_models import real_models
 
 NUMBERS = ["value", "low", "high", "chance"]
 
@@ -31,8 +30,10 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
     for line in published.accuracy[~published.accuracy["arm"].isin(elsewhere)].to_dict("records"):
         cost = spent.loc[(line["world"], line["arm"])] if (line["world"], line["arm"]) in spent.index else None
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
-    for line in pd.read_csv(REAL_MODELS).to_dict("records"):
-        yield _point(f"{short_name(line['model'])}, one development seed", line)
+    real = real_models()
+    for line in real[~real["arm"].isin(elsewhere)].to_dict("records"):
+        seeds = f"{line['seeds']} seeds" if line["fresh"] else "one development seed"
+        yield _point(f"{short_name(line['model'])}, {seeds}", line)
 
 
 def short_name(model: str) -> str:

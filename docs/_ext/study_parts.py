@@ -33,7 +33,8 @@ from study.evidence.claims import (
 from study.evidence.cost import UNCACHED, BreakEven
 from study.evidence.headline import METHODS, OFFERED
 from study.help import settings_of
-from study.pages.page import REAL_MODELS, notebook_path
+from study.pages.page import notebook_path
+from study.pages.real_models import real_models as of_real_models
 from study.params import BUNDLED
 from study.paths import ROOT
 from study.runs.run import prepare
@@ -396,8 +397,8 @@ def names(published: Published) -> str:
 
 
 def real_models(published: Published) -> str:
-    """What real models did on a development seed: a line for each model, dataset and kind of question."""
-    found = pd.read_csv(REAL_MODELS)
+    """What real models did: a line for each model, dataset and kind of question."""
+    found = of_real_models()
     found = found[found["split"].isin(REAL_SPLITS) & (found["items"] >= FEWEST)]
     lines = []
     for (split, model, world), part in found.groupby(["split", "model", "world"], sort=False):

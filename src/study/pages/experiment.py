@@ -25,7 +25,8 @@ from study.figures.style import save, show
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
-from study.pages.page import REAL_MODELS, own_results
+from study.pages.page import own_results
+from study.pages.real_models import real_models
 from study.pages.tables import folded, show_plainly
 from study.params import Params, load_params
 from study.paths import RESULTS, ROOT, shown
@@ -212,7 +213,7 @@ class Experiment:
         own = self.accuracy(runner.rows_of([run for run, _ in finished], self.store))
         parameters = max(record.get("parameters", 0) for _, record in finished)
         own = own.assign(model=self.params.model.name, parameters=parameters)
-        real = pd.read_csv(REAL_MODELS)
+        real = real_models()
         real = real[real["arm"].isin(BESIDE) & (real["model"] != self.params.model.name)]
         own, real = (table[~table["split"].isin(STATED) & (table["items"] >= FEWEST_ITEMS)] for table in (own, real))
         place = ["world", "split"]

@@ -17,8 +17,16 @@ from study.runs.run import prompts_of
 from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
 
-REAL_MODELS = RESULTS / "development" / "qwen" / "accuracy.csv"  # of a development seed
+REAL_STUDIES = ("qwen", "qwen_small")  # of pretrained models, on fresh seeds
+SEEN = "development/qwen"  # the same models on the development seed
 IMPORTS = re.compile(r"^(import|from) .*\n?", re.MULTILINE)
+
+
+def real_tables(own: Path | None = None) -> dict[str, Path]:
+    """The published accuracies of pretrained models by study, but those of the study in an own folder."""
+    files = {study: RESULTS / study / "05_compare" / "accuracy.csv" for study in REAL_STUDIES}
+    found = {study: file for study, file in files.items() if RESULTS / study != own and is_file(file)}
+    return {**found, SEEN: RESULTS / SEEN / "accuracy.csv"}
 
 
 class NotebookFailed(RuntimeError):
@@ -119,7 +127,8 @@ class Page:
             given += [self.params.shape(world).recipe for world in self.params.world_names]
             prompts = [text for text in prompts_of(self.params) if text != ()]  # no examples
             given += [prompts, sha256_of(self.params.claims_file)]
-            given += [sha256_of(REAL_MODELS)] if self.name == "06_mechanism_and_cost" else []
+            if self.name == "06_mechanism_and_cost":
+                given += [sha256_of(file) for file in real_tables(self.results).values()]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
         return content_hash([sources, declared(self.params.plain()), version, given])
