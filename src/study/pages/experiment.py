@@ -213,7 +213,7 @@ class Experiment:
         own = self.accuracy(runner.rows_of([run for run, _ in finished], self.store))
         parameters = max(record.get("parameters", 0) for _, record in finished)
         own = own.assign(model=self.params.model.name, parameters=parameters)
-        real = real_models()
+        real = real_models().drop(columns="fresh")
         real = real[real["arm"].isin(BESIDE) & (real["model"] != self.params.model.name)]
         own, real = (table[~table["split"].isin(STATED) & (table["items"] >= FEWEST_ITEMS)] for table in (own, real))
         place = ["world", "split"]
