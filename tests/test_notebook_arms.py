@@ -9,7 +9,7 @@ import pytest
 
 from study.cli import study_runs
 from study.config import ParamsError
-from study.pages.notebook_arms import NOTEBOOK_ARMS, arms_of, first_notebooks, studies_of
+from study.pages.notebook_arms import NOTEBOOK_ARMS, arms_of, control_arms, first_notebooks, main_arms, studies_of
 from study.params import load_params
 from study.paths import NOTEBOOKS, PARAMS
 from study.runs.runner import runs_of, waves_of
@@ -39,6 +39,12 @@ def executed(notebook, params):
 
 def test_every_notebook_has_a_row():
     assert list(NOTEBOOK_ARMS) == sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def test_arms_of_fewer_datasets_are_controls_unless_all_that_are_tuned_have_as_few():
+    full, real = (load_params(PARAMS / f"{name}.yaml") for name in ("full", "qwen"))
+    assert full.arms["ft lora"].worlds and "ft lora" in control_arms(full)
+    assert real.arms["ft"].worlds and {"icl", "ft", "ft augmented strict", "hybrid"} <= set(main_arms(real))
 
 
 @pytest.mark.parametrize("notebook", STUDIED, ids=lambda path: path.stem)

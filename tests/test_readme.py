@@ -12,6 +12,7 @@ import pytest
 from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, claims_of
 from study.evidence.headline import METHODS, shares
 from study.evidence.verify import rows_listed
+from study.pages.real_models import real_models
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
 from study.runs.store import PUBLISHED
@@ -114,7 +115,7 @@ def test_costs_are_those_of_the_published_table():
 def test_both_kinds_of_models_are_shown_as_they_were_measured():
     found = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "real_models.csv")
     worlds = {"reversals": "comparisons", "reversal_curse": "people and descriptions", "family": "families"}
-    arms, lines, apart = ("icl", "retrieved", "ft", "ft local"), {}, []
+    arms, lines, apart = ("icl", "retrieved", "ft", "ft local", "ft augmented strict"), {}, []
     for (world, size), part in found[found["split"] == "reversal"].groupby(["world", "parameters"]):
         of = part.set_index("arm").reindex(arms)
         if world in worlds and not np.isnan(of.loc["ft", "value"]):
@@ -129,9 +130,14 @@ def test_both_kinds_of_models_are_shown_as_they_were_measured():
     assert f"intervals reach {percent(np.nanmax(apart))} points either way" in PROSE
 
 
+def of_real_model(size: str) -> pd.DataFrame:
+    """What a real model did, by dataset, kind of question and method."""
+    every = real_models()
+    return every[every["model"].str.contains(size)].set_index(["world", "split", "arm"]).sort_index()
+
+
 def test_what_is_said_of_the_smaller_real_model_holds():
-    every = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
-    small = every[every["model"].str.contains("0.5B")].set_index(["world", "split", "arm"]).sort_index()
+    small = of_real_model("0.5B")
     either = small.loc["reversals", "reversal or contradiction"]
     assert (either.loc[["icl", "ft oracle"], "low"] < 0.5).all() and either.loc["ft oracle", "value"] == 0.5
     tuned = [arm for arm in either.index if arm.startswith(("ft", "hybrid"))]
@@ -139,14 +145,25 @@ def test_what_is_said_of_the_smaller_real_model_holds():
 
 
 def test_what_is_said_of_the_larger_real_model_holds():
-    every = pd.read_csv(RESULTS / "development" / "qwen" / "accuracy.csv")
-    large = every[every["model"].str.contains("1.5B")].set_index(["world", "split", "arm"]).sort_index()
-    strict = large.loc[("reversals", "reversal", "ft augmented strict")]
-    assert (strict["value"], strict["items"]) == (1, 16) and "1.5 B still reverses all 16 comparisons" in PROSE
-    either = large.loc["reversals", "reversal or contradiction"].loc[
-        ["ft local", "ft augmented", "ft augmented strict"]
-    ]
+    large = of_real_model("1.5B")
+    found = large.loc["reversals", "reversal"]
+    said = re.search(r"it reverses (\d+) % of (\d+) comparisons in context, (\d+) % after fine-tuning, and all", PROSE)
+    in_context, count, tuned = map(int, said.groups())
+    assert (in_context, tuned) == (percent(found["value"]["icl"]), percent(found["value"]["ft"]))
+    assert (found["items"] == count).all()
+    assert (found.loc[["ft local", "ft augmented strict"], "value"] == 1).all()
+    either = large.loc["reversals", "reversal or contradiction"].loc[["icl", "ft", "ft local", "ft augmented strict"]]
     assert (either["low"] < 0.5).all() and (either["value"] <= 0.57).all()
+    joined = large.xs("two hops", level="split").xs("icl", level="arm")
+    assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all()
+
+
+def test_which_seeds_of_real_models_are_fresh_is_said():
+    every = real_models()
+    fresh = every[every["fresh"]]
+    assert set(fresh["model"].str.extract(r"-([\d.]+)B-")[0]) == {"1.5"} and set(fresh["world"]) == {"reversals"}
+    assert set(every["seeds"]) == {1}
+    assert "The comparisons of 1.5 B are of a fresh seed, with settings frozen before it; all else is of a" in PROSE
 
 
 def test_the_size_of_the_study_and_of_its_model():

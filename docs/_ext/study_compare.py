@@ -8,6 +8,7 @@ from typing import Any
 from study_published import Published
 
 from study.evidence.cost import UNCACHED, both_ways
+from study.figures.style import million
 from study.pages.experiment import Experiment
 from study.pages.real_models import real_models
 
@@ -23,7 +24,7 @@ def comparison(published: Published) -> str:
 def points(published: Published) -> Iterator[dict[str, Any]]:
     """A point for each model, dataset, split and method; costs in GFLOP where they are published."""
     params = published.params
-    size = f"{published.headline['parameters'].max() / 1e6:,.3g} M parameters, {len(params.seeds)} seeds"
+    size = f"{million(published.headline['parameters'].max())} M parameters, {len(params.seeds)} seeds"
     costs = both_ways(Experiment(params, published.results, "06_mechanism_and_cost").costs())
     spent = costs.groupby(["world", "arm"])[["once", "query", "without context", UNCACHED]].mean()
     elsewhere = {name for name, arm in params.arms.items() if arm.retention}
@@ -32,7 +33,8 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
     real = real_models()
     for line in real[~real["arm"].isin(elsewhere)].to_dict("records"):
-        seeds = f"{line['seeds']} seeds" if line["fresh"] else "one development seed"
+        count = "one" if line["seeds"] == 1 else line["seeds"]
+        seeds = f"{count} fresh seed{'s' * (line['seeds'] > 1)}" if line["fresh"] else "one development seed"
         yield _point(f"{short_name(line['model'])}, {seeds}", line)
 
 

@@ -32,6 +32,7 @@ from study.evidence.claims import (
 )
 from study.evidence.cost import UNCACHED, BreakEven
 from study.evidence.headline import METHODS, OFFERED
+from study.figures.style import million
 from study.help import settings_of
 from study.pages.page import notebook_path
 from study.pages.real_models import real_models as of_real_models
@@ -236,11 +237,11 @@ def verdict_counts(published: Published) -> str:
 
 def model(published: Published) -> str:
     """Which model the numbers are from, on how many datasets and seeds."""
-    size = published.headline["parameters"].max() / 1e6
+    size = million(published.headline["parameters"].max())
     params = published.params
     name = "a model pretrained here on synthetic data" if params.model.name == BUNDLED else escaped(params.model.name)
     return (
-        f"The study's numbers are from {name}, of **{size:,.3g} million parameters**, on "
+        f"The study's numbers are from {name}, of **{size} million parameters**, on "
         f"{len(params.world_names)} datasets, {len(params.seeds)} seeds and {len(params.arms)} methods."
     )
 

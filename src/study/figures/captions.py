@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from study.evidence.cost import STATED, UNCACHED, BreakEven
+from study.figures import style
 from study.figures.curves import ON_THE_WAY
 
 
@@ -34,7 +35,7 @@ def headline(table: pd.DataFrame) -> str:
     ]
     return (
         f"Accuracy in % of each method (bars, with intervals) on each kind of question (panels), for a model of "
-        f"{table['parameters'].max() / 1e6:,.3g} million parameters. {'; '.join(said)}. "
+        f"{style.million(table['parameters'].max())} million parameters. {'; '.join(said)}. "
         f"Chance is {100 * table['chance'].mean():.0f} on average."
     )
 
@@ -108,7 +109,7 @@ def model_sizes(table: pd.DataFrame) -> str:
     of, part = _deduced(table)
     panel, shown = ("split of each dataset", "points") if "world" in table else ("split", "a line")
     said = [
-        f"{parameters / 1e6:.3g} million {_means(model, 'arm', 'value')}"
+        f"{style.million(parameters)} million {_means(model, 'arm', 'value')}"
         for parameters, model in part.groupby("parameters")
     ]
     return (

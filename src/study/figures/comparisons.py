@@ -46,9 +46,8 @@ def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         axis.set_yticks([0, 0.5, 1], ["0", "50", "100 %"])
     handles = [Patch(label=name, **style.bar(arms[arm])) for name, arm in methods.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=1.2, fontsize=style.LARGE)
-    model = (
-        f"a model of {table['parameters'].max() / 1e6:,.3g} million parameters, {style.span(table['seeds'], 'seed')}"
-    )
+    size, seeds = style.million(table["parameters"].max()), style.span(table["seeds"], "seed")
+    model = f"a model of {size} million parameters, {seeds}"
     figure.supxlabel(f"accuracy in % with intervals, chance dotted: {model}", fontsize=style.MIDDLE)
     return figure
 

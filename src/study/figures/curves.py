@@ -109,7 +109,7 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         style.heading(axis, split, counts, width=24)
         axis.set_ylim(-0.03, 1.06)
         axis.set_xscale("log")
-        axis.set_xticks(places, [_million(value) for value in sizes])
+        axis.set_xticks(places, [style.million(1e6 * value) for value in sizes])
         axis.minorticks_off()
         axis.set_xlim(places[0] / (1.3 if joined else 2), places[-1] * (1.3 if joined else 2))
     style.legend_above(figure, looks)
@@ -137,10 +137,6 @@ def _lines_along(
         style.name_chance(axis, chances.iloc[-1])
 
 
-def _million(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
-
-
 def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     """Of `Experiment.model_sizes` with several sizes of the datasets: a column for each model, a row for each split."""
     looks, splits = style.looks_in(table, arms), style.splits_in(table)
@@ -153,7 +149,7 @@ def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
         _lines_along(axis, here, here["in the dataset"], looks)
         if row == 0:
             name = model.rsplit("/", 1)[-1].removesuffix("-GGUF").removesuffix("-Instruct")
-            style.heading(axis, name, f"{_million(here['parameters'].max() / 1e6)} million", 16, style.MIDDLE)
+            style.heading(axis, name, f"{style.million(here['parameters'].max())} million", 16, style.MIDDLE)
         if column == 0:
             axis.set_ylabel(split)
     axes[0, 0].set_xscale("log", base=2)

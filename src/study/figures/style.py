@@ -258,6 +258,11 @@ def counted(number: float, what: str) -> str:
     return f"{number:,.0f} {what}" + ("" if number == 1 else "s")
 
 
+def million(count: float) -> str:
+    """A number of parameters, in millions: "5.34", "1,544"."""
+    return f"{count / 1e6:.3g}" if count < 1e9 else f"{count / 1e6:,.0f}"
+
+
 def span(numbers: pd.Series, what: str) -> str:
     """A number of things or, where it differs, the least and the most: "16 to 1,920 items"."""
     least, most = numbers.min(), numbers.max()

@@ -18,7 +18,7 @@ from study.runs.store import Store, content_hash
 Group = Callable[[Params], list[str]]
 
 
-def _is_variant(arm: Arm) -> bool:
+def _is_variant(arm: Arm, params: Params) -> bool:
     strict = arm.keep == (Keep.STRICT,) and Source.ORACLE not in arm.train  # carries the claims
     if (arm.keep or arm.as_long_as) and not strict:
         return True
@@ -26,29 +26,33 @@ def _is_variant(arm: Arm) -> bool:
     fixed = arm.learning_rates and not arm.method
     beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
     odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
-    other = arm.retention or arm.reseed or arm.worlds or arm.half or arm.distilled
+    widest = max((len(other.worlds or params.world_names) for other in params.arms.values() if other.train), default=0)
+    limited = arm.worlds and len(arm.worlds) < widest
+    other = arm.retention or arm.reseed or limited or arm.half or arm.distilled
     return bool(some or fixed or beside or odd or other)
 
 
-def _where(holds: Callable[[Arm], object]) -> Group:
+def _where(holds: Callable[[Arm, Params], object]) -> Group:
     """The arms of a study of which something holds, in the order of its params."""
-    return lambda params: [name for name, arm in params.arms.items() if holds(arm)]
+    return lambda params: [name for name, arm in params.arms.items() if holds(arm, params)]
 
 
-all_arms = _where(lambda arm: True)
-in_context_arms = _where(lambda arm: not arm.train and not arm.retention)
-finetuned_arms = _where(lambda arm: arm.train == (Source.DOCUMENTS,) and not arm.retention)
-augmented_arms = _where(lambda arm: len(arm.train) > 1 and not arm.retention)
+all_arms = _where(lambda arm, _: True)
+in_context_arms = _where(lambda arm, _: not arm.train and not arm.retention)
+finetuned_arms = _where(lambda arm, _: arm.train == (Source.DOCUMENTS,) and not arm.retention)
+augmented_arms = _where(lambda arm, _: len(arm.train) > 1 and not arm.retention)
 # Evaluated on another dataset than the one they were trained on.
-retention_arms = _where(lambda arm: arm.retention)
+retention_arms = _where(lambda arm, _: arm.retention)
 # Those of the study's question, without controls, variants and partial contexts; then the others, without a context and
 # with one.
-main_arms = _where(lambda arm: not _is_variant(arm))
-control_arms = _where(lambda arm: _is_variant(arm) and not arm.retention and not arm.context)
-context_arms = _where(lambda arm: _is_variant(arm) and not arm.retention and arm.context)
+main_arms = _where(lambda arm, params: not _is_variant(arm, params))
+control_arms = _where(lambda arm, params: _is_variant(arm, params) and not arm.retention and not arm.context)
+context_arms = _where(lambda arm, params: _is_variant(arm, params) and not arm.retention and arm.context)
 # Of use to somebody with nothing but documents and a model.
 practical_arms = _where(
-    lambda arm: (arm.train or arm.context) and not (_is_variant(arm) or arm.keep or Source.ORACLE in arm.train)
+    lambda arm, params: (
+        (arm.train or arm.context) and not (_is_variant(arm, params) or arm.keep or Source.ORACLE in arm.train)
+    )
 )
 
 NOTEBOOK_ARMS: dict[str, tuple[Group, ...]] = {

@@ -11,17 +11,17 @@ def real_models() -> pd.DataFrame:
     """Accuracies of pretrained models, on fresh seeds; of a dataset that none has seen yet, on the development seed.
 
     Returns:
-        columns model, parameters, world, split, arm, those of `stats.Estimate`, and fresh, whether the seeds are.
+        columns model, parameters (as its makers count them), world, split, arm, those of `stats.Estimate`, and fresh,
+        whether the seeds are.
     """
     files = real_tables()
+    seen = pd.read_csv(files.pop(SEEN)).assign(fresh=False)
+    sizes = seen.groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
     parts = []
     for study, file in files.items():
-        table = pd.read_csv(file).assign(fresh=study != SEEN)
-        if study != SEEN:
-            parameters = pd.read_csv(file.with_name("headline.csv"))["parameters"].max()
-            table = table.assign(model=load_params(PARAMS / f"{study}.yaml").model.name, parameters=parameters)
-        parts.append(table)
-    both = pd.concat(parts, ignore_index=True)
+        model = load_params(PARAMS / f"{study}.yaml").model.name
+        parts.append(pd.read_csv(file).assign(model=model, parameters=sizes[model], fresh=True))
+    both = pd.concat([*parts, seen], ignore_index=True)
     fresh = both[both["fresh"]].set_index(["model", "world"]).index
-    seen = both.set_index(["model", "world"]).index.isin(fresh)
-    return both[both["fresh"] | ~seen].reset_index(drop=True)
+    shadowed = both.set_index(["model", "world"]).index.isin(fresh)
+    return both[both["fresh"] | ~shadowed].reset_index(drop=True)

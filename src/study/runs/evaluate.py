@@ -96,7 +96,7 @@ def evaluate(
         "share_of_documents_in_context": sum(map(_letters, contexts)) / max(1, len(contexts) * _letters(given)),
         "share_of_facts_in_context": added(_share_of_facts(d, exam) for d in contexts) / len(contexts),
         "questions": len(questions),
-        "parameters": model.num_parameters(),
+        "parameters": sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name),
         "scoring_seconds": seconds,
         # With a cached prefix, a user pays once for the context and then for each question.
         "context_flops": forward_flops(size, shared) if shared else 0,
