@@ -65,7 +65,7 @@ CARD = {
 }
 EXAMPLES = 3
 REAL_SPLITS = (str(Split.REVERSAL), str(Split.CONTRADICTION), str(Split.TWO_HOPS))
-REAL_ARMS = ("icl", "retrieved", "ft", "ft local", "ft augmented")
+REAL_ARMS = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")
 FEWEST = 8  # questions in a line on real models
 EXTRA = ("ft local", "ft global", "ft oracle")  # whose costs are shown besides
 _NO_BREAK = "\N{NO-BREAK SPACE}"
