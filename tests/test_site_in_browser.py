@@ -188,7 +188,7 @@ def test_the_comparison_shows_the_accuracies_of_the_rows_and_of_real_models(open
     assert {arm: shown[arm] for arm in here.index} == {arm: f"{100 * value:.0f}" for arm, value in here.items()}
     assert page.locator(".compare circle").count() == len(rows)
     assert "GFLOP" in page.locator(".compare title").first.text_content()
-    page.select_option("select[name=model]", label="Qwen2.5-Coder-1.5B-Instruct, one development seed")
+    page.select_option("select[name=model]", label="Qwen2.5-Coder-1.5B-Instruct, 1 development seed")
     assert page.locator(".compare tbody tr").count() > 1 and page.locator(".compare circle").count() == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from study_published import Published
 
 from study.evidence.cost import UNCACHED, both_ways
-from study.figures.style import million
+from study.figures.style import counted, million
 from study.pages.experiment import Experiment
 from study.pages.real_models import real_models
 
@@ -33,8 +33,7 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
     real = real_models()
     for line in real[~real["arm"].isin(elsewhere)].to_dict("records"):
-        count = "one" if line["seeds"] == 1 else line["seeds"]
-        seeds = f"{count} fresh seed{'s' * (line['seeds'] > 1)}" if line["fresh"] else "one development seed"
+        seeds = counted(line["seeds"], "fresh seed" if line["fresh"] else "development seed")
         yield _point(f"{short_name(line['model'])}, {seeds}", line)
 
 

@@ -35,6 +35,7 @@ from study.evidence.headline import METHODS, OFFERED
 from study.figures.style import million
 from study.help import settings_of
 from study.pages.page import notebook_path
+from study.pages.real_models import BESIDE, FEWEST_ITEMS
 from study.pages.real_models import real_models as of_real_models
 from study.params import BUNDLED
 from study.paths import ROOT
@@ -65,8 +66,6 @@ CARD = {
 }
 EXAMPLES = 3
 REAL_SPLITS = (str(Split.REVERSAL), str(Split.CONTRADICTION), str(Split.TWO_HOPS))
-REAL_ARMS = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")
-FEWEST = 8  # questions in a line on real models
 EXTRA = ("ft local", "ft global", "ft oracle")  # whose costs are shown besides
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -400,7 +399,7 @@ def names(published: Published) -> str:
 def real_models(published: Published) -> str:
     """What real models did: a line for each model, dataset and kind of question."""
     found = of_real_models()
-    found = found[found["split"].isin(REAL_SPLITS) & (found["items"] >= FEWEST)]
+    found = found[found["split"].isin(REAL_SPLITS) & (found["items"] >= FEWEST_ITEMS)]
     lines = []
     for (split, model, world), part in found.groupby(["split", "model", "world"], sort=False):
         shown = {line["arm"]: percent(line) for line in part.to_dict("records")}
@@ -408,9 +407,9 @@ def real_models(published: Published) -> str:
             counts = f"{part['items'].max()}", f"{100 * part['chance'].max():.0f}"
             size = re.search(r"[\d.]+B", model)
             place = split, world, size[0] if size else short_name(model)
-            lines.append([*place, *(shown.get(arm, "") for arm in REAL_ARMS), *counts])
+            lines.append([*place, *(shown.get(arm, "") for arm in BESIDE), *counts])
     order = sorted(lines, key=lambda line: REAL_SPLITS.index(line[0]))
-    return table(order, ["kind of question", "dataset", "model", *REAL_ARMS, "questions", "chance"])
+    return table(order, ["kind of question", "dataset", "model", *BESIDE, "questions", "chance"])
 
 
 def mean_costs(published: Published) -> str:

@@ -94,9 +94,9 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     If the table tells datasets apart, a panel for each split of each dataset: its models differ in more than size, so
     they stand side by side, and no line joins them.
     """
-    looks, sizes = style.looks_in(table, arms), sorted(set(table["parameters"] / 1e6))
+    looks, sizes = style.looks_in(table, arms), sorted(set(table["parameters"]))
     joined = "world" not in table
-    places = sizes if joined else [10.0**k for k, _ in enumerate(sizes)]
+    places = [size / 1e6 for size in sizes] if joined else [10.0**k for k, _ in enumerate(sizes)]
     parts = {split: table[table["split"] == split] for split in style.splits_in(table)}
     if not joined:
         parts = {f"{world}: {split}": part for (world, split), part in table.groupby(["world", "split"], sort=False)}
@@ -104,12 +104,12 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     along = f"million parameters; intervals over seeds ({style.span(table['seeds'], 'seed')}{of_one})"
     figure, axes = _of_accuracy(len(parts), 4, 1.95, along)
     for axis, (split, here) in zip(axes, parts.items(), strict=True):
-        _lines_along(axis, here, (here["parameters"] / 1e6).map(dict(zip(sizes, places, strict=True))), looks, joined)
+        _lines_along(axis, here, here["parameters"].map(dict(zip(sizes, places, strict=True))), looks, joined)
         counts = f"{style.span(here['items'], 'item')}, {style.span(here['facts'], 'fact')}"
         style.heading(axis, split, counts, width=24)
         axis.set_ylim(-0.03, 1.06)
         axis.set_xscale("log")
-        axis.set_xticks(places, [style.million(1e6 * value) for value in sizes])
+        axis.set_xticks(places, [style.million(size) for size in sizes])
         axis.minorticks_off()
         axis.set_xlim(places[0] / (1.3 if joined else 2), places[-1] * (1.3 if joined else 2))
     style.legend_above(figure, looks)

@@ -26,7 +26,7 @@ from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
 from study.pages.page import own_results
-from study.pages.real_models import real_models
+from study.pages.real_models import BESIDE, FEWEST_ITEMS, real_models
 from study.pages.tables import folded, show_plainly
 from study.params import Params, load_params
 from study.paths import RESULTS, ROOT, shown
@@ -36,8 +36,6 @@ from study.runs.store import HELD, Store, content_hash, locked, store_of
 from study.sums import added
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
-BESIDE = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")  # arms shown beside those of other models
-FEWEST_ITEMS = 8  # the interval of fewer says nothing
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 

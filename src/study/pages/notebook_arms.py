@@ -26,7 +26,7 @@ def _is_variant(arm: Arm, params: Params) -> bool:
     fixed = arm.learning_rates and not arm.method
     beside = {Source.REPHRASED, Source.QUESTIONS, Source.REVERSED, Source.REPLAY} & set(arm.train)
     odd = arm.context in (Context.IRRELEVANT, Context.SUPPORTING, Context.FALSE)
-    widest = max((len(other.worlds or params.world_names) for other in params.arms.values() if other.train), default=0)
+    widest = max((len(each.worlds or params.world_names) for each in params.arms.values() if each.train), default=0)
     limited = arm.worlds and len(arm.worlds) < widest
     other = arm.retention or arm.reseed or limited or arm.half or arm.distilled
     return bool(some or fixed or beside or odd or other)

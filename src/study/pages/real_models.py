@@ -6,6 +6,9 @@ from study.pages.page import SEEN, real_tables
 from study.params import load_params
 from study.paths import PARAMS
 
+BESIDE = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")  # arms shown of several models
+FEWEST_ITEMS = 8  # the interval of fewer says nothing
+
 
 def real_models() -> pd.DataFrame:
     """Accuracies of pretrained models, on fresh seeds; of a dataset that none has seen yet, on the development seed.
