@@ -50,6 +50,11 @@ class Llama:
         self.vocabulary = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self.model))
         self.batch, self.sequences = lib.llama_batch_init(BATCH, 0, sequences), sequences
 
+    def __del__(self) -> None:
+        lib.llama_batch_free(self.batch)
+        lib.llama_free(self.context)
+        lib.llama_model_free(self.model)
+
     def decode(self, tokens: Sequence[Token]) -> np.ndarray:
         """Logits of the tokens that want them, (wanted, vocabulary), until the next call."""
         batch = self.batch

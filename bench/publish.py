@@ -15,7 +15,8 @@ from study.figures.style import use_style
 from study.paths import shown
 from study.runs.executors import available_cores
 
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "papermill", "lm_eval", "trl")
+ENGINES = ("ctranslate2", "openvino-genai")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "papermill", "lm_eval", "trl", *ENGINES)
 
 
 def publish(table: pd.DataFrame, curves: pd.DataFrame | None, folder: Path) -> None:

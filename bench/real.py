@@ -1,14 +1,16 @@
-"""The shape of a real model: scoring, generation and LoRA, compared with what is fastest elsewhere.
+"""Real models: scoring, generation and LoRA, compared with what is fastest elsewhere.
 
-The model is Qwen2.5-Coder 0.5 B where `make fetch` has brought it, else random weights in its shape, in the type whose
-products this processor computes fastest. Rows on llama.cpp need its bindings, and the model's GGUF file in the hub's
-cache or in the folder that WEIGHTS names.
+The models are Qwen2.5-Coder of 0.5 and 1.5 B where `make fetch` has brought them, else random weights in the shape of
+the smaller, in the type whose products this processor computes fastest. Rows on llama.cpp need its bindings; these and
+OpenVINO's need the model's GGUF file in the hub's cache or in the folder that WEIGHTS names.
 """
 
 import copy
+import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config
 
 from bench.baselines import GENERATED, Questions, by_generate, by_lm_eval, lm_eval
+from bench.engines import CTranslate2, OpenVino
 from bench.scaling import operations, product_speed
-from bench.scoring import difference
+from bench.scoring import both_ways, difference, memory_from_now, peak_memory
 from bench.table import Line, Same, Say, compare
 from bench.tuning import BATCH, STEP_TOKENS, batches_of, by_peft, by_study
 from study.config import ParamsError
@@ -31,12 +34,13 @@ from study.params import Model, Params, load_params
 from study.paths import PARAMS
 from study.runs.run import likeliest, prepare, prompts_of
 
-SETTINGS = PARAMS / "qwen_small.yaml"
+SMALL, LARGE = (PARAMS / f"{name}.yaml" for name in ("qwen_small", "qwen"))
 SHAPE = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
 SHAPE |= {"num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768, "tie_word_embeddings": True}
 QUESTIONS, PROMPTS, NEW = 64, 64, 32  # about as many as a run of the study has
-LENGTHS = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))  # context tokens, target, and how many questions lm-eval scores
-FEW = 12  # of each, in a quick run
+Length = tuple[int, int, int]  # context tokens, target, and how many questions lm-eval scores
+LENGTHS: tuple[Length, ...] = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))
+FEW = 12  # of each, in a quick run, and given to the larger model
 SEQUENCES = 65  # of llama.cpp at a time, the shared prefix among them
 STEPS = 6
 OTHERS = 0.1  # share of answers or texts that may differ from llama.cpp's, which does not round biases to bfloat16
@@ -44,22 +48,28 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # of a log-probability, 
 
 
 class Real:
-    """The model, what it is given, and how fast this processor multiplies in its type."""
+    """A model, what it is given, and how fast this processor multiplies in its type.
 
-    def __init__(self) -> None:
-        self.params = load_params(SETTINGS)  # whose texts it is given
+    Raises:
+        ParamsError: if the model was not fetched, and it has no shape to be drawn at random in.
+    """
+
+    def __init__(self, settings: Path, size: str, shape: dict[str, Any] | None = None) -> None:
+        self.params, self.size = load_params(settings), size  # whose texts it is given
         speeds = {dtype: product_speed(dtype) for dtype in TOLERANCE}
         self.dtype = max(speeds, key=lambda dtype: speeds[dtype])
         self.speed = speeds[self.dtype]
         named = self.params.model.model_copy(update={"dtype": str(self.dtype).removeprefix("torch."), "device": "cpu"})
         try:
             self.model, self.tokenizer = load(named)
-            self.name = "Qwen2.5-Coder 0.5 B"
-        except ParamsError:  # it was not fetched
+            self.name = f"Qwen2.5-Coder {size}"
+        except ParamsError:
+            if shape is None:
+                raise
             torch.manual_seed(0)
-            self.model = AutoModelForCausalLM.from_config(Qwen2Config(**SHAPE), dtype=self.dtype).eval()
+            self.model = AutoModelForCausalLM.from_config(Qwen2Config(**shape), dtype=self.dtype).eval()
             self.params, self.tokenizer = Params(), load_tokenizer(Model())
-            self.name = "random weights in the shape of Qwen2.5 0.5 B"
+            self.name = f"random weights in the shape of Qwen2.5 {size}"
         self.note = f"{self.name}, {named.dtype}, {torch.get_num_threads()} threads"
 
     def context(self, tokens: int) -> str:
@@ -93,10 +103,12 @@ class Real:
 
 
 def gguf_file(model: Model) -> Path | None:
-    """The model's GGUF file, if it is here whole."""
+    """The model's GGUF file, if it has one that is here whole."""
+    if model.file is None:
+        return None
     folder = os.environ.get("WEIGHTS")
-    cached = try_to_load_from_cache(model.name, str(model.file))
-    places = [Path(folder) / str(model.file)] if folder else []
+    cached = try_to_load_from_cache(model.name, model.file)
+    places = [Path(folder) / model.file] if folder else []
     places += [Path(cached)] if isinstance(cached, str) else []
     return next((place for place in places if place.is_file()), None)
 
@@ -131,8 +143,7 @@ def other_choices(ours: list[OptionScores], theirs: list[list[float]]) -> float:
 
 def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool]]:
     """Baselines of scoring: name, work, and whether it scores every question."""
-    lm = lm_eval(real.model, real.tokenizer, 1)
-    yield "lm-eval, hf backend", partial(by_lm_eval, lm), False
+    yield "lm-eval, hf backend", partial(by_lm_eval, lm_eval(real.model, real.tokenizer, 1)), False
     yield "transformers' cache, cropped", partial(by_rewinding, real.model, real.tokenizer), True
     for name, llama in llamas(real, folder):
 
@@ -148,7 +159,7 @@ def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
         from bench.llama import Llama, unquantized
     except ModuleNotFoundError:
         return
-    file = gguf_file(real.params.model) if real.params.model.file else None
+    file = gguf_file(real.params.model)
     if file is None:
         return
     room = LENGTHS[-1][0] + 4096
@@ -156,94 +167,116 @@ def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
     yield "llama.cpp, Q4_K_M", Llama(file, room, SEQUENCES)
 
 
+def engines(real: Real, folder: Path) -> Iterator[tuple[str, Callable[[list[str]], list[str]]]]:
+    """Baselines of generation that are installed, and can read the model: name, work."""
+    encode, ends = real.tokenizer, frozenset({int(real.tokenizer.eos_token_id)})
+
+    def by_llama(llama: Any, prompts: list[str]) -> list[str]:
+        texts = llama.generate(encode(prompts).input_ids, NEW, ends)
+        return list(encode.batch_decode(texts, skip_special_tokens=True))
+
+    yield f"generate, batch {GENERATED}", lambda prompts: by_generate(real.model, real.tokenizer, prompts, NEW)
+    yield "CTranslate2", partial(CTranslate2(real.model, real.tokenizer, folder).generate, most=NEW)
+    if file := gguf_file(real.params.model):
+        yield "OpenVINO GenAI, Q4_K_M", partial(OpenVino(file).generate, most=NEW)
+    for name, llama in llamas(real, folder):
+        yield name, partial(by_llama, llama)
+
+
 def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
-    """Rows of the real shape."""
-    real = Real()
+    """Rows of the smaller model, and of the larger one if it was fetched."""
+    found = rows(Real(SMALL, "0.5 B", SHAPE), LENGTHS[:1] if quick else LENGTHS, QUESTIONS, rounds, quick, say)
+    if quick:
+        return found
+    try:
+        large = Real(LARGE, "1.5 B")
+    except ParamsError as error:
+        say(f"  without 1.5 B: {error}")
+        return found
+    found += rows(large, LENGTHS[1:2], FEW, rounds, quick, say)
+    del large  # each way of the next row loads its own
+    return [*found, memory(say)]
+
+
+def rows(real: Real, lengths: Sequence[Length], count: int, rounds: int, quick: bool, say: Say) -> list[Line]:
+    """Rows of one model, with so many questions and as many prompts."""
     say(f"  {real.note}, {real.speed / 1e9:.0f} GFLOP/s in products")
+    count, steps = (FEW, 2) if quick else (count, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         return [
-            *scoring(real, Path(folder), rounds, quick, say),
-            *generation(real, Path(folder), rounds, quick, say),
-            *lora(real, rounds, quick, say),
+            *scoring(real, Path(folder), lengths, count, rounds, say),
+            *generation(real, Path(folder), count, rounds, say),
+            lora(real, steps, rounds, say),
         ]
 
 
-def scoring(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> list[Line]:
+def scoring(real: Real, folder: Path, lengths: Sequence[Length], count: int, rounds: int, say: Say) -> Iterator[Line]:
     """Four options of each question given a context."""
-    questions, found = real.questions(FEW if quick else QUESTIONS), []
+    questions = real.questions(count)
     for name, scorer, every in scorers(real, folder):
         scores = Same("log-probabilities", TOLERANCE[real.dtype]), difference
         choices = Same("share of choices that differ", OTHERS), other_choices
         same, differs = choices if "llama" in name else scores
-        for tokens, target, few in LENGTHS[:1] if quick else LENGTHS:
-            context, count = real.context(tokens), len(questions) if every else few
-            floor = operations(real.model, real.tokenizer, context, questions) / real.speed / len(questions)
+        for tokens, target, few in lengths:
+            context, scored = real.context(tokens), count if every else few
+            floor = operations(real.model, real.tokenizer, context, questions) / real.speed / count
             line = compare(
-                f"0.5 B: 4 options given {tokens:,}, {name}",
+                f"{real.size}: 4 options given {tokens:,}, {name}",
                 name,
                 target,
                 partial(score_options, real.model, real.tokenizer, context, questions),
-                partial(scorer, context, questions[:count]),
+                partial(scorer, context, questions[:scored]),
                 same,
                 differs,
                 rounds,
-                (len(questions), count),
+                (count, scored),
                 "s a question",
                 real.note,
                 say,
             )
-            found.append(line._replace(floor=floor))
-    return found
+            yield line._replace(floor=floor)
 
 
-def generation(real: Real, folder: Path, rounds: int, quick: bool, say: Say) -> list[Line]:
+def generation(real: Real, folder: Path, count: int, rounds: int, say: Say) -> Iterator[Line]:
     """Greedy local text."""
-    prompts, model, tokenizer = real.prompts(FEW if quick else PROMPTS), real.model, real.tokenizer
-    encoded = tokenizer(prompts).input_ids
-    ends = frozenset({int(tokenizer.eos_token_id)})
+    prompts = real.prompts(count)
 
     def ours() -> list[str]:
-        return generate(model, tokenizer, prompts, NEW, 0.0, 0, GENERATED).texts
+        return generate(real.model, real.tokenizer, prompts, NEW, 0.0, 0, GENERATED).texts
 
-    def by_llama(llama: Any) -> list[str]:
-        texts = llama.generate(encoded, NEW, ends)
-        return list(tokenizer.batch_decode(texts, skip_special_tokens=True))
-
-    ways: list[tuple[str, Callable[[], list[str]]]] = [
-        (f"generate, batch {GENERATED}", lambda: by_generate(model, tokenizer, prompts, NEW)),
-        *((name, partial(by_llama, llama)) for name, llama in llamas(real, folder)),
-    ]
-    return [
-        compare(
-            f"0.5 B: {len(prompts)} local prompts, {NEW} tokens at most, {name}",
+    for name, theirs in engines(real, folder):
+        yield compare(
+            f"{real.size}: {count} local prompts, {NEW} tokens at most, {name}",
             name,
             1.2,
             ours,
-            theirs,
+            partial(theirs, prompts),
             Same("share of texts that differ", 1.0 if "Q4" in name else OTHERS),
             lambda one, other: sum(a.strip() != b.strip() for a, b in zip(one, other, strict=True)) / len(one),
             rounds,
-            (len(prompts), len(prompts)),
+            (count, count),
             "s a text",
             f"greedy, {real.note}",
             say,
         )
-        for name, theirs in ways
-    ]
 
 
-def lora(real: Real, rounds: int, quick: bool, say: Say) -> list[Line]:
+def lora(real: Real, steps: int, rounds: int, say: Say) -> Line:
     """Steps of a LoRA adapter on the study's texts."""
-    steps = 2 if quick else STEPS
     encoded = batches_of(real.tokenizer, steps)
     size = size_of(real.model)._replace(trained=0.0)
     floor = sum(training_flops(size, len(ids)) for ids in encoded) / steps / real.speed
+
+    def fresh() -> PreTrainedModel:
+        shared = {id(weight): weight for weight in real.model.parameters()}  # frozen
+        return copy.deepcopy(real.model, shared)
+
     line = compare(
-        f"0.5 B: LoRA, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
+        f"{real.size}: LoRA, {steps} steps of {STEP_TOKENS} tokens in {BATCH} texts",
         "PEFT and transformers' Trainer",
         1.5,
-        lambda: by_study(copy.deepcopy(real.model), real.tokenizer, encoded, "lora"),
-        lambda: by_peft(copy.deepcopy(real.model), real.tokenizer, encoded),
+        lambda: by_study(fresh(), real.tokenizer, encoded, "lora"),
+        lambda: by_peft(fresh(), real.tokenizer, encoded),
         Same("last loss", 1e-3),
         lambda ours, theirs: abs(ours[-1] - theirs[-1]),
         rounds,
@@ -252,4 +285,37 @@ def lora(real: Real, rounds: int, quick: bool, say: Say) -> list[Line]:
         f"constant rate, the same texts in each step, with setting up; {real.note}",
         say,
     )
-    return [line._replace(floor=floor)]
+    return line._replace(floor=floor)
+
+
+def memory(say: Say) -> Line:
+    """Peak memory of LoRA steps of the larger model, weights included, each way in a process of its own."""
+    ours, theirs = both_ways("bench.real", say)
+    same = Same("last loss", 1e-3, abs(ours["loss"] - theirs["loss"]))
+    return Line(
+        f"1.5 B: peak memory of LoRA, {STEP_TOKENS} tokens in {BATCH} texts",
+        "PEFT and transformers' Trainer",
+        ours["bytes"] / 1e6,
+        theirs["bytes"] / 1e6,
+        0.8,
+        str(same),
+        same.right,
+        "MB",
+        at_most=True,
+        note=f"with the model's weights, {ours['weights'] / 1e6:.0f} MB; resident memory after loading",
+    )
+
+
+def _peak(way: str) -> dict[str, float]:
+    """Bytes that one way takes, those of the weights, and its last loss."""
+    real = Real(LARGE, "1.5 B")
+    encoded = batches_of(real.tokenizer, 2)
+    weights = sum(weight.nbytes for weight in real.model.parameters())
+    memory_from_now()
+    tune = partial(by_study, method="lora") if way == "ours" else by_peft
+    losses = tune(real.model, real.tokenizer, encoded)
+    return {"bytes": peak_memory(), "weights": weights, "loss": losses[-1]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_peak(sys.argv[1])))

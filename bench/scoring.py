@@ -138,20 +138,15 @@ SHAPE |= {"num_key_value_heads": 3, "vocab_size": 49152, "max_position_embedding
 
 def memory(rounds: int, quick: bool, say: Say) -> list[Line]:
     """Peak memory above the model, each way in a process of its own, at the shape of a model of 135 M weights."""
-    taken = {}
-    for way in ("ours", "theirs"):
-        command = [sys.executable, "-m", "bench.scoring", way]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
-        taken[way] = json.loads(done.stdout.splitlines()[-1])
-        say(f"  memory above the model, {way}: {taken[way]['bytes'] / 1e6:.0f} MB")
-    pairs = zip(taken["ours"]["scores"], taken["theirs"]["scores"], strict=True)
+    ours, theirs = both_ways("bench.scoring", say)
+    pairs = zip(ours["scores"], theirs["scores"], strict=True)
     same = Same("log-probabilities", 1e-3, largest([abs(one - other) for one, other in pairs]))
     return [
         Line(
             "peak memory above the model, context of 2,048, vocabulary of 49,152",
             f"lm-eval, batch {SCORED}",
-            taken["ours"]["bytes"] / 1e6,
-            taken["theirs"]["bytes"] / 1e6,
+            ours["bytes"] / 1e6,
+            theirs["bytes"] / 1e6,
             0.05,
             str(same),
             same.right,
@@ -160,6 +155,17 @@ def memory(rounds: int, quick: bool, say: Say) -> list[Line]:
             note="random weights in the shape of a Llama of 135 M; resident memory, each way in a process of its own",
         )
     ]
+
+
+def both_ways(module: str, say: Say) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a module of the benchmark prints when it is run our way, and the baseline's way: bytes, and results."""
+    taken = []
+    for way in ("ours", "theirs"):
+        command = [sys.executable, "-m", module, way]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603
+        taken.append(json.loads(done.stdout.splitlines()[-1]))
+        say(f"  peak memory, {way}: {taken[-1]['bytes'] / 1e6:.0f} MB")
+    return taken[0], taken[1]
 
 
 def _peak(way: str) -> dict[str, Any]:
@@ -171,13 +177,23 @@ def _peak(way: str) -> dict[str, Any]:
     context, questions = context_of(tokenizer, 2048), questions_of_four(4)
     lm = lm_eval(model, tokenizer) if way == "theirs" else None
     score_options(model, tokenizer, "", questions[:1])  # a first call takes memory that is neither's
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = memory_from_now()
     if lm:
         scores: Sequence[Sequence[float]] = by_lm_eval(lm, context, questions)
     else:
         scores = [score.log_probs for score in score_options(model, tokenizer, context, questions)]
-    return {"bytes": _status("VmHWM") - before, "scores": [value for values in scores for value in values]}
+    return {"bytes": peak_memory() - before, "scores": [value for values in scores for value in values]}
+
+
+def memory_from_now() -> int:
+    """Resident bytes of this process, whose peak is counted anew; on Linux."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def peak_memory() -> int:
+    """The most resident bytes of this process since it was counted anew."""
+    return _status("VmHWM")
 
 
 def _status(name: str) -> int:

@@ -118,10 +118,11 @@ def test_a_baseline_that_is_not_installed_is_named_with_the_remedy(monkeypatch, 
     assert "is not installed; `make bench` installs it, from requirements/bench.lock" in capsys.readouterr().err
 
 
-def test_the_baselines_do_the_same_work(model, tokenizer):
+def test_the_baselines_do_the_same_work(model, tokenizer, tmp_path):
     pytest.importorskip("lm_eval")
     pytest.importorskip("trl")
-    from bench import baselines, real, scoring, tuning
+    pytest.importorskip("ctranslate2")
+    from bench import baselines, engines, real, scoring, tuning
     from study.lm.scoring import score_options
 
     context = "vazed sees ditav. so:"
@@ -138,4 +139,6 @@ def test_the_baselines_do_the_same_work(model, tokenizer):
     losses = tuning.by_study(copy.deepcopy(model), tokenizer, encoded)
     assert len(losses) == 2 and losses[1] != losses[0]
     assert tuning.by_trl(copy.deepcopy(model), tokenizer, encoded) == pytest.approx(losses, abs=1e-4)
-    assert baselines.by_generate(model, tokenizer, [context], 3)
+    prompts = [f"{context} {query}" for query, _ in questions]
+    texts = baselines.by_generate(model, tokenizer, prompts, 3)
+    assert all(texts) and engines.CTranslate2(model, tokenizer, tmp_path).generate(prompts, 3) == texts
