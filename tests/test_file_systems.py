@@ -71,7 +71,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged(number, remedy, tmp_path,
     runs = Store(tmp_path / "runs")
     runs.write("0123", ROWS, {"status": "finished"}, "a-name")
     monkeypatch.setattr(store, "sha256_of", refusing(number))
-    store._whole.cache_clear()
+    store._digest.cache_clear()
     with pytest.raises(OSError, match=os.strerror(number)):
         runs.damaged("0123")
     assert exit_status(lambda: runs.has("0123")) == 1

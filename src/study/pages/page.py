@@ -149,8 +149,8 @@ class Page:
             if sha256_of(path) != recorded:
                 return f"{shown(path)} was changed"
         store = store_of(self.results)
-        missing = [key for key in stamp.runs if not store.has(key)]
-        if missing:
+        found = {key: store.digest(key) for key in stamp.runs}
+        if missing := [key for key, rows in found.items() if rows is None]:
             return f"{len(missing)} of its runs are missing"
-        other = [key for key, rows in stamp.runs.items() if store.record(key)["rows_sha256"] != rows]
+        other = [key for key, rows in found.items() if rows != stamp.runs[key]]
         return f"the rows of {len(other)} of its runs changed" if other else None

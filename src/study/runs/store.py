@@ -80,6 +80,10 @@ class Store:
         """Whether the run is finished."""
         return whole(self.path(key))
 
+    def digest(self, key: str) -> str | None:
+        """The hash of the rows of the run; None if it is not finished."""
+        return _digest_of(self.path(key))
+
     def damaged(self, key: str) -> bool:
         """Whether there is something in the run's place that is no finished run."""
         return _folder_of(self.folder, key) is not None and not self.has(key)
@@ -199,21 +203,27 @@ def whole(folder: Path) -> bool:
     Raises:
         OSError: if they are there and cannot be read now, which does not make them damaged.
     """
+    return _digest_of(folder) is not None
+
+
+def _digest_of(folder: Path) -> str | None:
+    """The hash of the rows of the finished run in a folder, if it holds one; as `whole`."""
     try:
         stats = [(folder / file).stat() for file in (ROWS, RECORD)]
-        return _whole(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
+        return _digest(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return False
+        return None
 
 
 @cache
-def _whole(folder: Path, *_marks: tuple[int, int, int]) -> bool:
-    """As `whole`; files are read again only if their marks differ."""
+def _digest(folder: Path, *_marks: tuple[int, int, int]) -> str | None:
+    """As `_digest_of`; files are read again only if their marks differ."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and record.get("rows_sha256") == sha256_of(folder / ROWS)
+        return None
+    digest = sha256_of(folder / ROWS)
+    return digest if isinstance(record, dict) and record.get("rows_sha256") == digest else None
 
 
 def locked(results: Path, by: str = ".lock", *, wait: bool = False) -> BaseFileLock:
