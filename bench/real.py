@@ -26,6 +26,7 @@ from bench.scoring import both_ways, difference, memory_from_now, peak_memory
 from bench.table import Line, Same, Say, compare
 from bench.tuning import BATCH, STEP_TOKENS, batches_of, by_peft, by_study
 from study.config import ParamsError
+from study.lm.attention import common_prefix
 from study.lm.flops import size_of, training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
@@ -244,13 +245,17 @@ def scoring(real: Real, folder: Path, lengths: Sequence[Length], count: int, rou
 
 def generation(real: Real, folder: Path, count: int, rounds: int, say: Say) -> Iterator[Line]:
     """Greedy local text."""
-    prompts = real.prompts(count)
+    prompts, size = real.prompts(count), size_of(real.model)
+    encoded, made = real.tokenizer(prompts).input_ids, list[int]()
+    shared = common_prefix(encoded)  # read once
 
     def ours() -> list[str]:
-        return generate(real.model, real.tokenizer, prompts, NEW, 0.0, 0, GENERATED).texts
+        found = generate(real.model, real.tokenizer, prompts, NEW, 0.0, 0, GENERATED)
+        made.append(found.new_tokens)
+        return found.texts
 
     for name, theirs in engines(real, folder, say):
-        yield compare(
+        line = compare(
             f"{real.size}: {count} local prompts, {NEW} tokens at most, {name}",
             name,
             1.2,
@@ -264,6 +269,8 @@ def generation(real: Real, folder: Path, count: int, rounds: int, say: Say) -> I
             f"greedy, {real.note}",
             say,
         )
+        read = shared + sum(len(ids) - shared for ids in encoded) + made[-1]
+        yield line._replace(floor=2 * (size.body * read + size.head * made[-1]) / real.speed / count)
 
 
 def lora(real: Real, steps: int, rounds: int, say: Say) -> Line:
