@@ -15,6 +15,7 @@ from study.evidence.verify import rows_listed
 from study.pages.real_models import real_models
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
+from study.runs.packs import unpacked
 from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -175,6 +176,20 @@ def test_neither_real_model_clearly_joins_two_facts_in_context():
         joined = of_real_model(size).xs("two hops", level="split").xs("icl", level="arm")
         assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all() and joined["items"].between(8, 32).all()
     assert "In context neither clearly joins two facts, with 8 to 32 questions." in PROSE
+
+
+def test_what_is_said_of_a_seed_that_is_not_in_the_table_yet_is_that_of_its_rows():
+    said = re.search(r"A second fresh seed, not in the table yet, gives (\d+) %, (\d+) % and again all (\d+);", PROSE)
+    in_context, tuned, count = map(int, said.groups())
+    found = {}
+    for folder in unpacked(RESULTS / "qwen" / "runs").glob("reversals-*-seed101-*"):
+        rows = pd.read_parquet(folder / "rows.parquet")
+        if "correct" in rows:
+            found[rows["arm"].iloc[0]] = rows[rows["split"] == "reversal"]["correct"]
+    assert (in_context, tuned) == (percent(found["icl"].mean()), percent(found["ft"].mean()))
+    assert found["ft local"].all() and found["ft augmented strict"].all() and len(found["ft local"]) == count
+    listed = pd.read_csv(RESULTS / "qwen" / "05_compare" / "runs.csv")
+    assert set(listed["seed"]) == {100}
 
 
 def test_which_seeds_of_real_models_are_fresh_is_said():
