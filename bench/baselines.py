@@ -19,6 +19,11 @@ Losses = tuple[float, ...]  # of each step
 SCORED, GENERATED = 4, 32  # texts in a batch of lm-eval and of `generate`
 
 
+def shared_prefix(encoded: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with, at least one of each left out: logits come from what is read last."""
+    return min(common_prefix(encoded), min(map(len, encoded)) - 1)
+
+
 def lm_eval(model: Model, tokenizer: Tokenizer, batch: int = SCORED) -> HFLM:
     """lm-eval's backend around the same model."""
     positions, device = model.config.max_position_embeddings, model.device.type

@@ -10,8 +10,7 @@ from ctranslate2 import Generator
 from ctranslate2.converters import TransformersConverter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bench.baselines import GENERATED
-from study.lm.attention import common_prefix
+from bench.baselines import GENERATED, shared_prefix
 
 
 class CTranslate2:
@@ -28,7 +27,7 @@ class CTranslate2:
     def generate(self, prompts: Sequence[str], most: int) -> list[str]:
         """Greedy continuations; the prefix that all prompts share is decoded once a call."""
         encoded = self.tokenizer([*prompts]).input_ids
-        shared = min(common_prefix(encoded), min(map(len, encoded)) - 1)
+        shared = shared_prefix(encoded)
         tokens = [self.tokenizer.convert_ids_to_tokens(ids) for ids in encoded]
         found = self.engine.generate_batch(
             [row[shared:] for row in tokens],

@@ -13,6 +13,7 @@ import llama_cpp as lib
 import numpy as np
 import torch
 
+from bench.baselines import shared_prefix
 from study.lm.attention import common_prefix
 from study.lm.scoring import TokenizedQuestion
 
@@ -113,7 +114,7 @@ class Llama:
 
     def generate(self, prompts: Sequence[list[int]], most: int, ends: frozenset[int]) -> list[list[int]]:
         """Greedy continuations: prompts in parallel, as many sequences at a time as there is room for."""
-        shared = min(common_prefix([*prompts]), min(map(len, prompts)) - 1)
+        shared = shared_prefix(prompts)
         self.prefill(prompts[0][:shared])
         texts: list[list[int]] = [[] for _ in prompts]
         for at in range(0, len(prompts), self.sequences - 1):

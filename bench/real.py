@@ -19,14 +19,13 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config
 
-from bench.baselines import GENERATED, Questions, by_generate, by_lm_eval, lm_eval
+from bench.baselines import GENERATED, Questions, by_generate, by_lm_eval, lm_eval, shared_prefix
 from bench.engines import CTranslate2, OpenVino
 from bench.scaling import operations, product_speed
 from bench.scoring import both_ways, difference, memory_from_now, peak_memory
 from bench.table import Line, Same, Say, compare
 from bench.tuning import BATCH, STEP_TOKENS, batches_of, by_peft, by_study
 from study.config import ParamsError
-from study.lm.attention import common_prefix
 from study.lm.flops import size_of, training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, load_tokenizer
@@ -38,7 +37,7 @@ from study.runs.run import likeliest, prepare, prompts_of
 SMALL, LARGE = (PARAMS / f"{name}.yaml" for name in ("qwen_small", "qwen"))
 SHAPE = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
 SHAPE |= {"num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768, "tie_word_embeddings": True}
-QUESTIONS, PROMPTS, NEW = 64, 64, 32  # about as many as a run of the study has
+COUNT, NEW = 64, 32  # questions or prompts, tokens of a text: about as many as a run of the study has
 Length = tuple[int, int, int]  # context tokens, target, and how many questions lm-eval scores
 LENGTHS: tuple[Length, ...] = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))
 FEW = 12  # of each, in a quick run, and given to the larger model
@@ -169,7 +168,7 @@ def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def engines(real: Real, folder: Path, say: Say) -> Iterator[tuple[str, Callable[[list[str]], list[str]]]]:
-    """Baselines of generation that are installed, and can read the model: name, work."""
+    """Baselines of generation that can read the model: name, work."""
     encode, ends = real.tokenizer, frozenset({int(real.tokenizer.eos_token_id)})
 
     def by_llama(llama: Any, prompts: list[str]) -> list[str]:
@@ -191,23 +190,23 @@ def engines(real: Real, folder: Path, say: Say) -> Iterator[tuple[str, Callable[
 
 def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     """Rows of the smaller model, and of the larger one if it was fetched."""
-    found = rows(Real(SMALL, "0.5 B", SHAPE), LENGTHS[:1] if quick else LENGTHS, QUESTIONS, rounds, quick, say)
+    small = Real(SMALL, "0.5 B", SHAPE)
     if quick:
-        return found
+        return rows(small, LENGTHS[:1], FEW, 2, rounds, say)
+    found = rows(small, LENGTHS, COUNT, STEPS, rounds, say)
     try:
         large = Real(LARGE, "1.5 B")
     except ParamsError as error:
         say(f"  without 1.5 B: {error}")
         return found
-    found += rows(large, LENGTHS[1:2], FEW, rounds, quick, say)
+    found += rows(large, LENGTHS[1:2], FEW, STEPS, rounds, say)
     del large  # each way of the next row loads its own
     return [*found, memory(say)]
 
 
-def rows(real: Real, lengths: Sequence[Length], count: int, rounds: int, quick: bool, say: Say) -> list[Line]:
-    """Rows of one model, with so many questions and as many prompts."""
+def rows(real: Real, lengths: Sequence[Length], count: int, steps: int, rounds: int, say: Say) -> list[Line]:
+    """Rows of one model, with so many questions, as many prompts, and steps of LoRA."""
     say(f"  {real.note}, {real.speed / 1e9:.0f} GFLOP/s in products")
-    count, steps = (FEW, 2) if quick else (count, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         return [
             *scoring(real, Path(folder), lengths, count, rounds, say),
@@ -247,7 +246,7 @@ def generation(real: Real, folder: Path, count: int, rounds: int, say: Say) -> I
     """Greedy local text."""
     prompts, size = real.prompts(count), size_of(real.model)
     encoded, made = real.tokenizer(prompts).input_ids, list[int]()
-    shared = common_prefix(encoded)  # read once
+    shared = shared_prefix(encoded)  # read once
 
     def ours() -> list[str]:
         found = generate(real.model, real.tokenizer, prompts, NEW, 0.0, 0, GENERATED)

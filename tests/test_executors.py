@@ -27,7 +27,7 @@ from study.runs import executors, perform, remote_store, runner
 from study.runs.executors import About, Needs, needs
 from study.runs.run import FINISHED, EvaluationRun
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import PUBLISHED, ROWS, Store, key_in, store_of, whole
+from study.runs.store import PUBLISHED, ROWS, Store, digest_of, key_in, store_of
 
 GB = 1_000_000_000
 
@@ -247,7 +247,7 @@ def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, 
     again = run(small, theirs, say=said.append)
     assert [line for line in said if " / " in line and " s  " in line] == [line for line in said if "/ icl" in line]
     pd.testing.assert_frame_equal(rows, again, check_exact=True)
-    assert whole(tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}")  # it was made again there
+    assert digest_of(tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}")  # it was made again there
 
 
 def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):

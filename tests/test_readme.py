@@ -143,13 +143,9 @@ def test_what_is_said_of_the_smaller_real_model_holds():
     assert (either.loc[["icl", "ft oracle"], "low"] < 0.5).all() and either.loc["ft oracle", "value"] == 0.5
     tuned = [arm for arm in either.index if arm.startswith(("ft", "hybrid"))]
     assert len(tuned) > 5 and (either.loc[tuned, "low"] < 0.5).all()
-    texts = pd.read_csv(RESULTS / "development" / "qwen" / "augmentation_quality.csv").set_index(
-        ["model", "world", "source"]
-    )
-    text = texts.loc[small["model"].iloc[0], "reversals", "local"]
-    said = re.search(
-        r"found (\d+) % although its text holds (\d+) % of them and (\d+) % of its graded sentences", PROSE
-    )
+    texts = pd.read_csv(RESULTS / "development" / "qwen" / "augmentation_quality.csv")
+    text = texts.set_index(["model", "world", "source"]).loc[small["model"].iloc[0], "reversals", "local"]
+    said = re.search(r"found (\d+) % although its text holds (\d+) % of them and (\d+) % of its graded", PROSE)
     shares = small.loc["reversals", "reversal", "ft local"]["value"], text["recall of reversal"], text["contradicted"]
     assert list(map(int, said.groups())) == [percent(share) for share in shares]
 

@@ -74,15 +74,15 @@ class Store:
         """The folder of the run of this key, or where it would be if nothing else names it."""
         folders = dict.fromkeys(some for runs in (self.folder, *self.others) for some in (runs, unpacked(runs)))
         places = [found for folder in folders if (found := _folder_of(folder, key))]
-        return next((place for place in places if whole(place)), places[0] if places else self.folder / key)
+        return next((place for place in places if digest_of(place)), places[0] if places else self.folder / key)
 
     def has(self, key: str) -> bool:
         """Whether the run is finished."""
-        return whole(self.path(key))
+        return self.digest(key) is not None
 
     def digest(self, key: str) -> str | None:
         """The hash of the rows of the run; None if it is not finished."""
-        return _digest_of(self.path(key))
+        return digest_of(self.path(key))
 
     def damaged(self, key: str) -> bool:
         """Whether there is something in the run's place that is no finished run."""
@@ -109,7 +109,7 @@ class Store:
                 continue
             part = self._part(key)
             try:
-                if remote_store.get(f"{self.shared}/{name}", part, (ROWS, RECORD)) and whole(part):
+                if remote_store.get(f"{self.shared}/{name}", part, (ROWS, RECORD)) and digest_of(part):
                     self._put_in_place(part, key, name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -197,17 +197,12 @@ class _Listing(NamedTuple):
 _listings: dict[Path, _Listing] = {}
 
 
-def whole(folder: Path) -> bool:
-    """Whether a folder holds a finished run: a record, and the very rows that it was written with.
+def digest_of(folder: Path) -> str | None:
+    """The hash of the rows of the finished run in a folder; None without a record, or the rows it was written with.
 
     Raises:
         OSError: if they are there and cannot be read now, which does not make them damaged.
     """
-    return _digest_of(folder) is not None
-
-
-def _digest_of(folder: Path) -> str | None:
-    """The hash of the rows of the finished run in a folder, if it holds one; as `whole`."""
     try:
         stats = [(folder / file).stat() for file in (ROWS, RECORD)]
         return _digest(folder, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats))
@@ -217,7 +212,7 @@ def _digest_of(folder: Path) -> str | None:
 
 @cache
 def _digest(folder: Path, *_marks: tuple[int, int, int]) -> str | None:
-    """As `_digest_of`; files are read again only if their marks differ."""
+    """As `digest_of`; files are read again only if their marks differ."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
