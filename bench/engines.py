@@ -6,7 +6,7 @@ from typing import Any
 
 import openvino_genai
 import torch
-from ctranslate2 import Generator
+from ctranslate2 import Generator, get_supported_compute_types
 from ctranslate2.converters import TransformersConverter
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,10 +14,12 @@ from bench.baselines import GENERATED, shared_prefix
 
 
 class CTranslate2:
-    """A model in CTranslate2's form, in the type it has here."""
+    """A model in CTranslate2's form, in the type it has here, or in float32 where that has no fast products there."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path):
         kind, self.tokenizer = str(model.dtype).removeprefix("torch."), tokenizer
+        kind = kind if kind in get_supported_compute_types("cpu") else "float32"
+        self.name = f"CTranslate2, {kind}"
         model.save_pretrained(folder / "hub")
         tokenizer.save_pretrained(folder / "hub")
         converted = TransformersConverter(str(folder / "hub")).convert(str(folder / "ctranslate2"), quantization=kind)

@@ -72,7 +72,7 @@ def answers(found: Findings) -> pd.DataFrame:
     for item, rows in found.rows.groupby("item_id", sort=False):
         question = asked[item]
         always = rows.groupby("arm")["correct"].all()
-        chosen = rows[rows["arm"] == found.best].sort_values("correct").iloc[0]
+        chosen = rows[rows["arm"] == found.best].sort_values("correct", kind="stable").iloc[0]
         scores = np.divide(chosen["option_log_probs"], chosen["option_tokens"] if by_mean else 1)
         lines.append(
             {

@@ -182,7 +182,7 @@ def shortfalls(targets: pd.DataFrame, skills: pd.DataFrame, history: pd.DataFram
         stage did not measure it.
     """
     short = targets[(targets["skill"] == ACCURACY) & ~targets["met"]]
-    fewest = skills.sort_values("facts").drop_duplicates(["world", "split"])
+    fewest = skills.sort_values("facts", kind="stable").drop_duplicates(["world", "split"])
     fewest = fewest.rename(columns={"facts": "fewest facts", "value": "measured there"})
     table = short[["world", "split", "target", "facts", "measured"]].merge(
         fewest[["world", "split", "fewest facts", "measured there"]], "left"

@@ -160,7 +160,7 @@ def cost_accuracy(table: pd.DataFrame, other: str) -> str:
 
 def losses(table: pd.DataFrame) -> str:
     """Of `curves.training_losses`."""
-    ends = table.sort_values("step").groupby(["world", "arm", "seed"], sort=False).tail(1)
+    ends = table.loc[table.groupby(["world", "arm", "seed"], sort=False)["step"].idxmax()]
     return (
         f"Training loss against steps, a panel for each world ({_listed(dict.fromkeys(table['world']))}), a line "
         f"for each run. Mean last losses: {_means(ends, 'arm', 'loss')}."

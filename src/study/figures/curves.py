@@ -254,7 +254,7 @@ def skill_by_facts(table: pd.DataFrame) -> Figure:
     along = "facts in context; chance: median of a panel's splits"
     figure, axes = _of_accuracy(len(worlds), 3, 2.1, along)
     for axis, (world, here) in zip(axes, worlds, strict=True):
-        for split, part in here.sort_values("facts").groupby("split"):
+        for split, part in here.sort_values("facts", kind="stable").groupby("split"):
             axis.plot(part["facts"], part["value"], **looks[split].line(4.5))
             axis.fill_between(
                 part["facts"], part["low"], part["high"], color=looks[split].color, alpha=0.12, linewidth=0

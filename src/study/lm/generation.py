@@ -27,6 +27,7 @@ from study.lm.attention import (
     unstretched,
 )
 from study.lm.flops import forward_flops, size_of
+from study.lm.packing import packed_weights
 from study.lm.parallel import side_by_side, threads_on
 from study.lm.scoring import NO_NUMBERS
 
@@ -182,7 +183,7 @@ def generate(
         shared = common_prefix([ids[:-1] for ids in encoded])
         shared = shared if shared >= WORTH_SHARING else 0
         prefix_cache, parts = PrefixCache(model), threads_on(model.device)
-        with two_parts(model):
+        with packed_weights(model), two_parts(model):
             prefix_cache.read(encoded[0][:shared])
             for batch in batches:
                 rows = [{k: encoded[k][shared:] for k in batch[part::parts]} for part in range(min(parts, len(batch)))]

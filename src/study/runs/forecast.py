@@ -36,6 +36,7 @@ from study.lm.loading import (
     refuse_unknown_tokens,
     skeleton,
 )
+from study.lm.packing import packing_bytes
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import Params
@@ -327,6 +328,8 @@ def memory_of(params: Params, loads: list[Workload]) -> Memory:
     finetuning = max((training_bytes(params, method) for method in methods), default=0)
     generates = any(GENERATED.keys() & arm.train for arm in params.arms.values())
     generation = writing_bytes(model, min(how.batch_size, texts), context, own) if generates else 0
+    if generates and pick_device(params.model) == "cpu":
+        generation += packing_bytes(model)
     scoring = memory_needed(model, context, CHUNK_TOKENS)
     return Memory(weights, weights + finetuning, weights + generation, weights + scoring)
 
