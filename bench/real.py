@@ -45,6 +45,7 @@ SEQUENCES = 65  # of llama.cpp at a time, the shared prefix among them
 STEPS = 6
 OTHERS = 0.1  # share of answers or texts that may differ from llama.cpp's, which does not round biases to bfloat16
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # of a log-probability, in nats
+LOSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}  # of the last loss, in nats
 
 
 class Real:
@@ -291,7 +292,7 @@ def lora(real: Real, steps: int, rounds: int, say: Say) -> Line:
         1.5,
         lambda: by_study(fresh(), real.tokenizer, encoded, "lora"),
         lambda: by_peft(fresh(), real.tokenizer, encoded),
-        Same("last loss", 1e-3),
+        Same("last loss", LOSS[real.dtype]),
         lambda ours, theirs: abs(ours[-1] - theirs[-1]),
         rounds,
         (steps, steps),
@@ -305,7 +306,7 @@ def lora(real: Real, steps: int, rounds: int, say: Say) -> Line:
 def memory(say: Say) -> Line:
     """Peak memory of LoRA steps of the larger model, weights included, each way in a process of its own."""
     ours, theirs = both_ways("bench.real", say)
-    same = Same("last loss", 1e-3, abs(ours["loss"] - theirs["loss"]))
+    same = Same("last loss", LOSS[getattr(torch, ours["dtype"])], abs(ours["loss"] - theirs["loss"]))
     return Line(
         f"1.5 B: peak memory of LoRA, {STEP_TOKENS} tokens in {BATCH} texts",
         "PEFT and transformers' Trainer",
@@ -320,15 +321,20 @@ def memory(say: Say) -> Line:
     )
 
 
-def _peak(way: str) -> dict[str, float]:
-    """Bytes that one way takes, those of the weights, and its last loss."""
+def _peak(way: str) -> dict[str, Any]:
+    """Bytes that one way takes, those of the weights, their type, and its last loss."""
     real = Real(LARGE, "1.5 B")
     encoded = batches_of(real.tokenizer, 2)
     weights = sum(weight.nbytes for weight in real.model.parameters())
     memory_from_now()
     tune = partial(by_study, method="lora") if way == "ours" else by_peft
     losses = tune(real.model, real.tokenizer, encoded)
-    return {"bytes": peak_memory(), "weights": weights, "loss": losses[-1]}
+    return {
+        "bytes": peak_memory(),
+        "weights": weights,
+        "dtype": str(real.dtype).removeprefix("torch."),
+        "loss": losses[-1],
+    }
 
 
 if __name__ == "__main__":
