@@ -59,8 +59,8 @@ class Real:
         self.params, self.size = load_params(settings), size  # whose texts it is given
         speeds = {dtype: product_speed(dtype) for dtype in TOLERANCE}
         self.dtype = max(speeds, key=lambda dtype: speeds[dtype])
-        self.speed = speeds[self.dtype]
-        named = self.params.model.model_copy(update={"dtype": str(self.dtype).removeprefix("torch."), "device": "cpu"})
+        self.speed, self.kind = speeds[self.dtype], str(self.dtype).removeprefix("torch.")
+        named = self.params.model.model_copy(update={"dtype": self.kind, "device": "cpu"})
         try:
             self.model, self.tokenizer = load(named)
             self.name = f"Qwen2.5-Coder {size}"
@@ -71,7 +71,7 @@ class Real:
             self.model = AutoModelForCausalLM.from_config(Qwen2Config(**shape), dtype=self.dtype).eval()
             self.params, self.tokenizer = Params(), load_tokenizer(Model())
             self.name = f"random weights in the shape of Qwen2.5 {size}"
-        self.note = f"{self.name}, {named.dtype}, {torch.get_num_threads()} threads"
+        self.note = f"{self.name}, {self.kind}, {torch.get_num_threads()} threads"
 
     def context(self, tokens: int) -> str:
         """Documents that take about so many tokens."""
@@ -255,16 +255,15 @@ def generation(real: Real, folder: Path, count: int, rounds: int, say: Say) -> I
         made.append(found.new_tokens)
         return found.texts
 
-    own = str(real.dtype).removeprefix("torch.")
     for name, theirs in engines(real, folder, say):
-        another = "Q4" in name or ("float32" in name and own != "float32")  # type, so that texts part
+        alike = "Q4" not in name and ("float32" not in name or real.kind == "float32")  # else texts part
         line = compare(
             f"{real.size}: {count} local prompts, {NEW} tokens at most, {name}",
             name,
             1.2,
             ours,
             partial(theirs, prompts),
-            Same("share of texts that differ", 1.0 if another else OTHERS),
+            Same("share of texts that differ", OTHERS if alike else 1.0),
             lambda one, other: sum(a.strip() != b.strip() for a, b in zip(one, other, strict=True)) / len(one),
             rounds,
             (count, count),
@@ -306,7 +305,7 @@ def lora(real: Real, steps: int, rounds: int, say: Say) -> Line:
 def memory(say: Say) -> Line:
     """Peak memory of LoRA steps of the larger model, weights included, each way in a process of its own."""
     ours, theirs = both_ways("bench.real", say)
-    same = Same("last loss", LOSS[getattr(torch, ours["dtype"])], abs(ours["loss"] - theirs["loss"]))
+    same = Same("last loss", LOSS[getattr(torch, ours["kind"])], abs(ours["loss"] - theirs["loss"]))
     return Line(
         f"1.5 B: peak memory of LoRA, {STEP_TOKENS} tokens in {BATCH} texts",
         "PEFT and transformers' Trainer",
@@ -329,12 +328,7 @@ def _peak(way: str) -> dict[str, Any]:
     memory_from_now()
     tune = partial(by_study, method="lora") if way == "ours" else by_peft
     losses = tune(real.model, real.tokenizer, encoded)
-    return {
-        "bytes": peak_memory(),
-        "weights": weights,
-        "dtype": str(real.dtype).removeprefix("torch."),
-        "loss": losses[-1],
-    }
+    return {"bytes": peak_memory(), "weights": weights, "kind": real.kind, "loss": losses[-1]}
 
 
 if __name__ == "__main__":
