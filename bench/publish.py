@@ -13,6 +13,7 @@ from bench.table import Line
 from study.config import ParamsError
 from study.figures.style import use_style
 from study.paths import shown
+from study.provenance import cpu_name
 from study.runs.executors import available_cores
 
 ENGINES = ("ctranslate2", "openvino-genai")
@@ -70,11 +71,8 @@ def as_table(lines: list[Line]) -> pd.DataFrame:
 
 def machine() -> dict[str, object]:
     """Where it was measured, and with which versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
     return {
-        "processor": ", ".join(sorted(names)) or platform.processor(),
+        "processor": cpu_name(),
         "cores": available_cores(),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -5,6 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -14,7 +15,7 @@ from study import cli
 from study.config import ParamsError
 from study.lm.attention import reads_in_two_parts
 from study.lm.finetuning import finetune, with_adapter
-from study.lm.flops import size_of
+from study.lm.flops import training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
 from study.params import ModelSizes, Params, load_params
@@ -25,7 +26,9 @@ from study.runs.forecast import (
     Memory,
     Workload,
     kept_bytes,
+    measured_rate,
     reads_whole_prompts,
+    sizes_of,
     training_bytes,
     weight_bytes,
     writing_bytes,
@@ -106,6 +109,15 @@ def test_a_whole_study_is_foreseen_without_running_it(params, tmp_path):
     found.refuse_what_cannot_fit()
     assert [line.split(":")[0] for line in found.lines()] == ["memory on cpu", "disk", "time"]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_speed_of_another_processor_is_not_taken_for_this_one(params, tmp_path):
+    store = Store(tmp_path)
+    first, second = [trial for trial in evaluation_runs_of(params, store) if trial.spec.train][:2]
+    training = {"flops": 6e9, "seconds": 2.0}
+    store.write(first.key, pd.DataFrame(), {"training": training | {"seconds": 1.0}})  # by an earlier version
+    store.write(second.key, pd.DataFrame(), {"training": training, "processor": "another"})
+    assert measured_rate(params, store, "this") == 0 and measured_rate(params, store, "another") == 3e9
 
 
 def test_the_models_and_sizes_that_are_compared_are_foreseen_too_each_run_once(params, tmp_path):
@@ -200,6 +212,11 @@ def test_a_step_takes_what_was_foreseen(method, dtype, tmp_path, tokenizer):
     texts = [tokenizer("vazed sees ditav. " * k).input_ids for k in range(2, 12)]
     most = allocated(lambda: finetune(loaded, tokenizer, texts, study.finetuning, 1e-4, 2, 0))
     assert training_bytes(study, method) == pytest.approx(most, rel=0.15)
+    # Two steps of nearly full length, by the same count as the record of the training.
+    _, done = finetune(load(study.model)[0], tokenizer, texts, study.finetuning, 1e-4, 2, 0)
+    assert 2 * training_flops(sizes_of(study)[method], study.finetuning.step_tokens) == pytest.approx(
+        done.flops, rel=0.3
+    )
 
 
 def test_a_model_spread_over_gpus_may_take_the_memory_of_all(monkeypatch):
@@ -213,7 +230,7 @@ def test_any_arm_may_come_first_and_what_each_reads_and_learns_is_counted(params
     """Whole or split, retrieved for each question, as long as another, with replayed text."""
     arms = ("ft", "icl", "retrieved", "ft repeated", "ft augmented", "ft augmented replay 30")
     study = params.model_copy(update={"arms": {name: params.arms[name] for name in arms}})
-    load = Workload(study, "reversals", 0, size_of(skeleton(study.model)))
+    load = Workload(study, "reversals", 0, sizes_of(study))
     spent = {name: load.training(study.arms[name]) for name in arms}
     assert spent["icl"] == 0 < spent["ft"] < spent["ft augmented"] == spent["ft repeated"]
     assert spent["ft augmented replay 30"] == pytest.approx(spent["ft augmented"] / 0.7)

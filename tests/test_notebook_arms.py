@@ -44,7 +44,7 @@ def test_every_notebook_has_a_row():
 def test_arms_of_fewer_datasets_are_controls_unless_all_that_are_tuned_have_as_few():
     full, real = (load_params(PARAMS / f"{name}.yaml") for name in ("full", "qwen"))
     assert full.arms["ft lora"].worlds and "ft lora" in control_arms(full)
-    assert real.arms["ft"].worlds and {"icl", "ft", "ft augmented strict", "hybrid"} <= set(main_arms(real))
+    assert real.arms["ft"].worlds and {"icl", "ft", "ft augmented strict"} <= set(main_arms(real))
 
 
 @pytest.mark.parametrize("notebook", STUDIED, ids=lambda path: path.stem)

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from conftest import one_process
 from study.arms import ARMS, Source
@@ -68,6 +69,7 @@ def test_every_arm_answers_the_same_questions_and_records_how(params, studied):
         record = store.record(unit.key)
         assert record["status"] == FINISHED and record["seconds"] > 0 and record["peak_memory_bytes"] > 1e7
         assert record["recipe"]["model_sha256"] == identity(params.model)
+        assert record["processor"].endswith(f"threads: {torch.get_num_threads()}")
         assert ("training" in record) == bool(unit.spec.train)
         assert (record["context_tokens"] > 0) == (unit.spec.context is not None)
     # Nothing is left to do, and a second run returns the same rows.

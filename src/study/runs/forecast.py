@@ -4,7 +4,7 @@
     fine-tuning  weights + trained parameters x (2 Adam moments, masters) + the larger of activations and gradients
     generation   weights + keys and values of the prompts + one pass over the batch
     scoring      weights + keys and values of the longest context + one pass over a chunk of questions
-    time         floating-point operations (`study.lm.flops`) / rate of the study's finished trainings, or of products
+    time         floating-point operations (`study.lm.flops`) / rate of its trainings on this processor, or of products
 
 Activations differ tenfold between model families, so they are counted: a forward pass with torch's fake tensors, which
 have no content, records what autograd would keep.
@@ -14,7 +14,7 @@ import itertools
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +40,7 @@ from study.lm.packing import packing_bytes
 from study.lm.scoring import CHUNK_TOKENS, free_memory, memory_needed, vocabulary
 from study.lm.tokens import count_tokens
 from study.params import Params
+from study.provenance import processor
 from study.runs.executors import at_once, available_cores
 from study.runs.run import GENERATED, EvaluationRun, GenerationRun, Run, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, runs_of, waves_of
@@ -48,6 +49,7 @@ from study.sums import added
 
 BITS = {"8bit": 8, "4bit": 4.5}  # with the constants of the quantization
 READ_AGAIN = 1.25  # tokens read for one that is learned: texts that do not end with their step are read again
+TOLD_ONCE = 0.5  # of what is generated: a sentence is learned once, and what states no fact is left out
 CASTS = 1.2  # copies made by casts in mixed precision, measured by the allocator
 ADAM_BYTES = 8  # two moments in float32
 REACHED = 0.7  # of the speed of its matrix products, if no training has been measured
@@ -142,21 +144,22 @@ def _of_one_model(studies: Sequence[Params], store: Store, seen: set[str]) -> Fo
     refuse_unknown_tokens(params.model, model, load_tokenizer(params.model))
     if any(arm.train for arm in params.arms.values()):
         refuse_fixed_lengths(model)
-    size, flops = size_of(model), 0.0
-    loads: list[Workload] = []
+    flops, loads = 0.0, list[Workload]()
     for study in studies:
         runs = {key: run for key, run in waiting(study, store).items() if key not in seen}
         seen |= runs.keys()
         first = {run.world: run.seed for run in reversed(runs.values())}  # every seed draws as much
-        own = {world: Workload(study, world, seed, size) for world, seed in first.items()}
+        sizes = sizes_of(study)
+        own = {world: Workload(study, world, seed, sizes) for world, seed in first.items()}
         for load in own.values():
             load.refuse_what_is_too_long(positions(model))
         flops += sum(own[run.world].flops(run) for run in _one_training_each(runs.values()))
         loads += own.values()
     jobs = at_once(params)
-    rate, faster = measured_rate(params, store), 1.0
+    threads = available_cores() // jobs
+    rate, faster = measured_rate(params, store, processor(device, threads)), 1.0
     if not rate:
-        tokens, threads = params.finetuning.step_tokens, available_cores() // jobs
+        tokens = params.finetuning.step_tokens
         products = product_rate(model, tokens, device, threads)
         rate = REACHED * products
         if device == "cpu" and model.dtype != torch.float32:  # many processors emulate the shorter types
@@ -208,10 +211,10 @@ def _one_training_each(runs: Iterable[Run]) -> list[Run]:
 
 
 class Workload:
-    """The tokens that the runs of one dataset and seed read, generate and learn."""
+    """The tokens that the runs of one dataset and seed read, generate and learn, by a model of such `sizes_of`."""
 
-    def __init__(self, params: Params, world: str, seed: int, size: Size):
-        self.params, self.size = params, size
+    def __init__(self, params: Params, world: str, seed: int, sizes: Mapping[str, Size]):
+        self.params, self.sizes, self.size = params, sizes, sizes[""]
         material, prompts = prepare(params, world, seed), prompts_of(params)
         texts = [document.text for document in material.documents]
         self.documents = count_tokens(params.model, texts)
@@ -267,12 +270,14 @@ class Workload:
         """Operations of an arm's training; 0 if it has none."""
         if not arm.train:
             return 0.0
-        arm = self.params.arms[arm.as_long_as] if arm.as_long_as else arm
         tuning = self.params.finetuning
-        tokens = sum(self.single) + sum(self._new(source) for source in {Source.LOCAL, Source.GLOBAL} & set(arm.train))
+        size = self.sizes[arm.method or tuning.method]
+        arm = self.params.arms[arm.as_long_as] if arm.as_long_as else arm
+        generated = {Source.LOCAL, Source.GLOBAL} & set(arm.train)
+        tokens = sum(self.single) + TOLD_ONCE * sum(self._new(source) for source in generated)
         tokens /= 1 - arm.replay
         steps = max(tuning.fewest_steps, tuning.epochs * tokens / tuning.step_tokens)
-        return steps * training_flops(self.size, tuning.step_tokens)
+        return steps * training_flops(size, tuning.step_tokens)
 
     def _each(self, tokens: float, past: int) -> float:
         """Operations of tokens that all have the same past and predict the next one."""
@@ -286,10 +291,22 @@ class Workload:
         return len(self.documents) * how.samples * how.global_tokens / 2
 
 
-def measured_rate(params: Params, store: Store) -> float:
-    """Operations a second over the finished trainings of the study; 0 if there are none."""
+def methods_of(params: Params) -> set[str]:
+    """How the arms of a study are trained: full, lora, both or not at all."""
+    return {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
+
+
+def sizes_of(params: Params) -> dict[str, Size]:
+    """The size of a study's model, under "", and of what each method trains: an adapter costs a third less."""
+    bare = skeleton(params.model)
+    adapted = {"lora": with_adapter(skeleton(params.model), params.finetuning)} if "lora" in methods_of(params) else {}
+    return {name: size_of(model) for name, model in {"": bare, "full": bare, **adapted}.items()}
+
+
+def measured_rate(params: Params, store: Store, here: str) -> float:
+    """Operations a second over the study's trainings on this processor; 0 if there are none: packs come from others."""
     done = [store.record(trial.key) for trial in evaluation_runs_of(params, store) if store.has(trial.key)]
-    trainings = [record["training"] for record in done if "training" in record]
+    trainings = [record["training"] for record in done if record.get("processor") == here and "training" in record]
     seconds = sum(training["seconds"] for training in trainings)
     return sum(training["flops"] for training in trainings) / seconds if seconds else 0.0
 
@@ -324,8 +341,7 @@ def memory_of(params: Params, loads: list[Workload]) -> Memory:
     context = min(max((load.context for load in loads), default=0), positions(model) or sys.maxsize)
     own = max((max(load.documents) for load in loads), default=0) + max(how.local_tokens, how.global_tokens)
     texts = how.samples * max((len(load.documents) for load in loads), default=0)
-    methods = {arm.method or params.finetuning.method for arm in params.arms.values() if arm.train}
-    finetuning = max((training_bytes(params, method) for method in methods), default=0)
+    finetuning = max((training_bytes(params, method) for method in methods_of(params)), default=0)
     generates = any(GENERATED.keys() & arm.train for arm in params.arms.values())
     generation = writing_bytes(model, min(how.batch_size, texts), context, own) if generates else 0
     if generates and pick_device(params.model) == "cpu":

@@ -86,6 +86,7 @@ def store_run(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any]
     """Store a run: its rows, and its record with its provenance."""
     # ru_maxrss counts KiB on Linux and bytes on macOS.
     unit_bytes = 1 if sys.platform == "darwin" else 1024
+    device = pick_device(run.params.model)
     about = {
         "label": run.label,
         "recipe": run.recipe,
@@ -93,7 +94,8 @@ def store_run(run: Run, store: Store, rows: pd.DataFrame, record: dict[str, Any]
         **({"claims_sha256": sha256_of(file)} if is_file(file := run.params.claims_file) else {}),
         "source": provenance.source(),
         "libraries": {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in LIBRARIES}},
-        "device": pick_device(run.params.model),
+        "device": device,
+        "processor": provenance.processor(device, torch.get_num_threads()),
         "seconds": time.monotonic() - started,
         **({"peak_device_bytes": torch.cuda.max_memory_allocated()} if torch.cuda.is_available() else {}),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
