@@ -43,8 +43,9 @@ LENGTHS: tuple[Length, ...] = ((256, 3, 4), (1024, 3, 2), (4096, 6, 1))
 FEW = 12  # of each, in a quick run, and given to the larger model
 SEQUENCES = 65  # of llama.cpp at a time, the shared prefix among them
 STEPS = 6
-OTHERS = 0.1  # share of answers or texts that may differ from llama.cpp's, which does not round biases to bfloat16
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.3}  # of a log-probability, in nats
+OTHERS = 0.2  # share of answers or texts that rounding may change: in bfloat16 5 or 6 of 64 texts differ from float32's
+# Of an option's log-probability, in nats: in bfloat16 this way and transformers' own lie .6 and .8 from float32.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.8}
 LOSS = {torch.float32: 1e-3, torch.bfloat16: 0.05}  # of the last loss, in nats
 
 
@@ -221,7 +222,8 @@ def scoring(real: Real, folder: Path, lengths: Sequence[Length], count: int, rou
     """Four options of each question given a context."""
     questions = real.questions(count)
     for name, scorer, every in scorers(real, folder):
-        scores = Same("log-probabilities", TOLERANCE[real.dtype]), difference
+        rounded = real.dtype != torch.float32
+        scores = Same("log-probabilities", TOLERANCE[real.dtype]), partial(difference, rounded=rounded)
         choices = Same("share of choices that differ", OTHERS), other_choices
         same, differs = choices if "llama" in name else scores
         for tokens, target, few in lengths:

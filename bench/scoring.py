@@ -62,12 +62,12 @@ def questions_of_four(count: int) -> Questions:
     return found[:count]
 
 
-def difference(ours: list[OptionScores], theirs: list[list[float]]) -> float:
-    """The largest difference of the scores of the questions that both have; infinite if a choice differs."""
+def difference(ours: list[OptionScores], theirs: list[list[float]], *, rounded: bool = False) -> float:
+    """The largest difference of the scores that both have; infinite if a choice differs, unless ties may be rounded."""
     found = [0.0]
     for score, values in zip(ours, theirs, strict=False):
         found += [abs(one - other) for one, other in zip(score.log_probs, values, strict=True)]
-        found += [float("inf")] * (likeliest(score.log_probs) != likeliest(values))
+        found += [float("inf")] * (not rounded and likeliest(score.log_probs) != likeliest(values))
     return largest(found)
 
 

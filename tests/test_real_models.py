@@ -6,7 +6,7 @@ import pytest
 from study.evidence.stats import accuracy_table
 from study.evidence.verify import rows_listed
 from study.pages import page
-from study.pages.notebook_arms import main_arms
+from study.pages.notebook_arms import control_arms, main_arms
 from study.pages.page import SEEN, Page, notebook_path, real_tables
 from study.pages.real_models import real_models
 from study.params import load_params
@@ -18,7 +18,7 @@ PARAMS_OF_ONE = load_params(PARAMS / "qwen.yaml")
 @pytest.fixture
 def fresh(tmp_path, monkeypatch) -> pd.DataFrame:
     """Published accuracies of one method on one dataset of a real model, as its last notebook writes them."""
-    table = pd.read_csv(real_tables()[SEEN])
+    table = pd.read_csv(real_tables()[SEEN][0])
     of_one = (table["model"] == PARAMS_OF_ONE.model.name) & (table["world"] == "reversals") & (table["arm"] == "ft")
     folder = tmp_path / "qwen" / "05_compare"
     folder.mkdir(parents=True)
@@ -31,7 +31,7 @@ def fresh(tmp_path, monkeypatch) -> pd.DataFrame:
 
 
 def test_a_dataset_seen_on_fresh_seeds_has_none_of_the_development_seed(fresh):
-    seen = pd.read_csv(real_tables()[SEEN])
+    seen = pd.read_csv(real_tables()[SEEN][0])
     both = real_models()
     here = (both["model"] == PARAMS_OF_ONE.model.name) & (both["world"] == "reversals")
     assert both.loc[here, list(fresh)].equals(fresh.reset_index(drop=True)) and len(fresh)
@@ -44,9 +44,11 @@ def test_a_dataset_seen_on_fresh_seeds_has_none_of_the_development_seed(fresh):
 @pytest.mark.parametrize("study", sorted(real_tables().keys() - {SEEN}))
 def test_what_fresh_seeds_gave_is_computed_again_from_their_rows(study):
     params = load_params(PARAMS / f"{study}.yaml")
-    rows = rows_listed(RESULTS / study, main_arms(params))
-    found = accuracy_table(rows, params.statistics).to_csv(index=False, float_format="%.6g")
-    assert found == real_tables()[study].read_text() and set(rows["seed"]) <= set(params.seeds)
+    arms = main_arms(params), ["ft", *control_arms(params)]
+    for file, some in zip(real_tables()[study], arms, strict=True):
+        rows = rows_listed(RESULTS / study, some)
+        found = accuracy_table(rows, params.statistics).to_csv(index=False, float_format="%.6g")
+        assert found == file.read_text() and set(rows["seed"]) <= set(params.seeds)
 
 
 def test_no_accuracy_is_published_twice():
@@ -58,6 +60,6 @@ def test_the_page_beside_real_models_rests_on_their_tables_but_not_on_its_own(fr
     file = PARAMS / "smoke.yaml"
     pages = {study: Page(notebook_path("06"), file, load_params(file), tmp_path / study) for study in ("qwen", "other")}
     before = {study: page.key for study, page in pages.items()}
-    with real_tables()["qwen"].open("a") as table:
+    with real_tables()["qwen"][0].open("a") as table:
         table.write("\n")
     assert pages["other"].key != before["other"] and pages["qwen"].key == before["qwen"]

@@ -157,3 +157,13 @@ def test_what_needs_a_closure_is_refused_without_one(comparisons):
     for arm in (ARMS["ft oracle"], ARMS["ft questions"]):
         with pytest.raises(ValueError, match="what follows from the documents is not known; leave out the arm"):
             tt.texts_of(arm, bare, lambda _: None, NAME)
+
+
+def test_two_names_may_stand_in_turn_whatever_is_said_of_them():
+    names = ("Ann Lee", "the first keeper", "Bo")
+    texts = ["It rains. The first keeper is no friend of Ann Lee.", "Bo left. Ann Lee came.", "bo is Bo."]
+    named = tt.named_in_turn(texts, names)
+    assert named("The first keeper is Ann Lee.") and not named("Ann Lee is the first keeper.")
+    assert not named("Bo is Ann Lee.")  # they stand in two sentences
+    assert not named("Bo is Bo.")  # once it is misspelt
+    assert not named("Bonn met Ann Lee.") and not named("It rains.")

@@ -30,7 +30,7 @@ from study.runs.perform import run_together
 from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, rows_of, run
 from study.runs.store import Store, content_hash
-from study.runs.training_text import answers_in_text
+from study.runs.training_text import NOT_AT_ALL, answers_in_text
 from study.worlds import closed_class_words
 from study.worlds.world import Split
 
@@ -304,6 +304,19 @@ def test_each_question_counts_once_in_a_comparison_by_what_the_text_has(params, 
     split = table[(table["arm"] == "ft augmented") & (table["split"] == "reversal")]
     plain = rows[(rows["arm"] == "ft") & (rows["split"] == "reversal")]["correct"].mean()
     assert np.average(split["accuracy of ft"], weights=split["items"]) == pytest.approx(plain)
+
+
+def test_each_reversal_counts_once_by_what_the_text_does_with_its_two_names(params, studied):
+    rows = studied[1]
+    asked = rows[(rows["split"] == "reversal") & rows["exposure"].notna()]
+    arms = [name for name, arm in params.arms.items() if arm.train and not arm.context]
+    asked = asked[asked["arm"].isin(arms)]
+    table = Experiment(params, studied[0].folder.parent, "order").named_in_turn(arms).set_index(["arm", "text"])
+    assert table.groupby("arm")["items"].sum().to_dict() == asked.groupby("arm").size().to_dict()
+    said = asked[asked["exposure"] != NOT_AT_ALL].groupby("arm").size().to_dict()
+    assert table.xs("says the answer", level="text").groupby("arm")["items"].sum().to_dict() == said
+    backwards = table.loc["ft reversed"]
+    assert backwards[backwards["world"] == "reversals"].index.tolist() == ["names both in that order"]
 
 
 def test_an_arm_may_name_its_method(params, store):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from study.arms import Source
 from study.base_model.history import has_history, shipped_checks
 from study.digest import sha256_of
 from study.evidence.claims import claims_of, effect_table, judge
@@ -159,6 +160,14 @@ def coverage(experiment: Experiment, other: str = "ft") -> None:
     _draw(experiment, "coverage", table, comparisons.coverage_figure, captions.coverage, other)
 
 
+def named_in_turn(experiment: Experiment) -> pd.DataFrame:
+    """Accuracy on reversals by what the texts of main arms, and reversed texts, say of the two: a table alone."""
+    arms, main = experiment.params.arms, main_arms(experiment.params)
+    told = [name for name, arm in arms.items() if name in main or Source.REVERSED in arm.train]
+    table = experiment.named_in_turn([name for name in told if arms[name].train and not arms[name].context])
+    return experiment.table("named_in_turn", table) if len(table) else table
+
+
 def curves(experiment: Experiment) -> None:
     """Accuracy along the training."""
     _draw(experiment, "learning_curves", experiment.curves(), figures.learning_curves, captions.curves)
@@ -209,6 +218,7 @@ def drawings(params: Params) -> dict[str, list[tuple[Any, ...]]]:
         ],
         "06_mechanism_and_cost": [
             (coverage,),
+            (named_in_turn,),
             (curves,),
             (model_sizes,),
             (real_models,),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 from datasets import Dataset as Table
 from filelock import BaseFileLock
@@ -33,9 +34,13 @@ from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
+from study.runs.texts import texts_of
+from study.runs.training_text import NOT_AT_ALL, named_in_turn
 from study.sums import added
+from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
+SAID, NAMED_IN_TURN = "says the answer", "names both in that order"  # what a text does with a question
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
@@ -263,6 +268,26 @@ class Experiment:
             place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
             lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
         return pd.DataFrame(lines)
+
+    def named_in_turn(self, arms: Sequence[str]) -> pd.DataFrame:
+        """Accuracy of fine-tuned arms without a context on reversals, by what their training text says of the two.
+
+        The text says the answer in some wording; or it only names both in the order of the question, whatever it says
+        of them; or it does neither.
+        """
+        parts = [pd.DataFrame(columns=["world", "arm", "text"])]
+        for trial, _ in self.finished(arms):
+            material, rows = self.material(trial.world, trial.seed), self.store.rows(trial.key)
+            rows = rows[(rows["split"] == Split.REVERSAL) & rows["exposure"].notna()]
+            if material.world and len(rows):
+                named = named_in_turn(texts_of(trial, material, self.store), material.world.entities)
+                asked = (row.query + row.options[row.answers[0]] for row in rows.itertuples())
+                only = np.where([named(sentence) for sentence in asked], NAMED_IN_TURN, NOT_AT_ALL)
+                parts.append(rows.assign(text=np.where(rows["exposure"] == NOT_AT_ALL, only, SAID)))
+        return pd.DataFrame(
+            {"world": world, "arm": arm, "text": text, **accuracy(part, self.params.statistics)._asdict()}
+            for (world, arm, text), part in pd.concat(parts).groupby(["world", "arm", "text"], sort=False)
+        )
 
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
         """For each of these arms and candidates the accuracy on the selection seeds, and which was chosen.

@@ -22,11 +22,12 @@ SEEN = "development/qwen"  # the same models on the development seed
 IMPORTS = re.compile(r"^(import|from) .*\n?", re.MULTILINE)
 
 
-def real_tables(own: Path | None = None) -> dict[str, Path]:
+def real_tables(own: Path | None = None) -> dict[str, list[Path]]:
     """The published accuracies of pretrained models by study, but those of the study in an own folder."""
-    files = {study: RESULTS / study / "05_compare" / "accuracy.csv" for study in REAL_STUDIES}
-    found = {study: file for study, file in files.items() if RESULTS / study != own and is_file(file)}
-    return {**found, SEEN: RESULTS / SEEN / "accuracy.csv"}
+    tables = {study: RESULTS / study / "05_compare" for study in REAL_STUDIES if RESULTS / study != own}
+    files = {study: [folder / "accuracy.csv", folder / "controls.csv"] for study, folder in tables.items()}
+    found = {study: here for study, some in files.items() if (here := [file for file in some if is_file(file)])}
+    return {**found, SEEN: [RESULTS / SEEN / "accuracy.csv"]}
 
 
 class NotebookFailed(RuntimeError):
@@ -128,7 +129,7 @@ class Page:
             prompts = [text for text in prompts_of(self.params) if text != ()]  # no examples
             given += [prompts, sha256_of(self.params.claims_file)]
             if self.name == "06_mechanism_and_cost":
-                given += [sha256_of(file) for file in real_tables(self.results).values()]
+                given += [sha256_of(file) for files in real_tables(self.results).values() for file in files]
         sources = [[cell["cell_type"], IMPORTS.sub("", "".join(cell["source"]))] for cell in cells]
         version = FIGURES if isinstance(self.params, Params) else BASE_MODEL
         return content_hash([sources, declared(self.params.plain()), version, given])

@@ -6,7 +6,7 @@ from study.pages.page import SEEN, real_tables
 from study.params import load_params
 from study.paths import PARAMS
 
-BESIDE = ("icl", "retrieved", "ft", "ft local", "ft augmented strict")  # arms shown of several models
+BESIDE = ("icl", "retrieved", "ft", "ft reversed", "ft local", "ft augmented strict")  # arms shown of several models
 FEWEST_ITEMS = 8  # the interval of fewer says nothing
 
 
@@ -18,12 +18,13 @@ def real_models() -> pd.DataFrame:
         whether the seeds are.
     """
     files = real_tables()
-    seen = pd.read_csv(files.pop(SEEN)).assign(fresh=False)
+    seen = pd.concat(map(pd.read_csv, files.pop(SEEN))).assign(fresh=False)
     sizes = seen.groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
     parts = []
-    for study, file in files.items():
+    for study, some in files.items():
         model = load_params(PARAMS / f"{study}.yaml").model.name
-        parts.append(pd.read_csv(file).assign(model=model, parameters=sizes[model], fresh=True))
+        table = pd.concat(map(pd.read_csv, some)).drop_duplicates(["world", "split", "arm"])  # controls show ft again
+        parts.append(table.assign(model=model, parameters=sizes[model], fresh=True))
     both = pd.concat([*parts, seen], ignore_index=True)
     fresh = both[both["fresh"]].set_index(["model", "world"]).index
     shadowed = both.set_index(["model", "world"]).index.isin(fresh)

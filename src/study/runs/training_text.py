@@ -119,6 +119,29 @@ def exposure(question: Question, texts: str, world: World, facts: Set[str]) -> s
     return IN_OTHER_WORDS if answers_in_text(world, question, facts)[0] else NOT_AT_ALL
 
 
+def named_in_turn(texts: Iterable[str], entities: Iterable[str]) -> Callable[[str], bool]:
+    """What tells of a question with its answer whether some sentence of the texts names the two in that order.
+
+    Args:
+        texts: trained on; what they say of the two does not count.
+        entities: that they may name, spelt as they are or with a capital first; a model sees another word otherwise.
+    """
+    spelt = {form: entity for entity in entities for form in (entity, entity[:1].upper() + entity[1:])}
+    form = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(spelt, key=len, reverse=True)))})\b")
+
+    def named(sentence: str) -> list[str]:
+        return [spelt[found] for found in form.findall(sentence)]
+
+    sentences = (sentence for text in texts for sentence in re.split(r"(?<=[.!?])\s", text))
+    told = {pair for sentence in sentences for pair in itertools.combinations(named(sentence), 2)}
+
+    def holds(sentence: str) -> bool:
+        names = named(sentence)
+        return any((other, names[-1]) in told for other in names[:-1])
+
+    return holds
+
+
 def answers_in_text(world: World, question: Question, facts: Set[str]) -> tuple[bool, bool]:
     """Whether a text that states `facts` (as `Inference.fact`) has a true answer to a question, and a false one."""
     has = [not saying.isdisjoint(facts) for saying in facts_saying(world, question)]
