@@ -154,7 +154,8 @@ def test_what_is_said_of_the_order_of_names_holds():
         for study in ("qwen_small", "qwen", "full")
     }
     small, large = (by_text[study].loc["ft local"] for study in ("qwen_small", "qwen"))
-    said = re.search(r"in the question's order, (\d+) and (\d+) of 48, and 0\.5 B none of the other (\d+); in (\d+) ", PROSE)
+    sentence = r"in the question's order, (\d+) and (\d+) of 48, and 0\.5 B none of the other (\d+); in (\d+) of its"
+    said = re.search(sentence, PROSE)
     without, only = small.loc["not at all"], small.loc["names both in that order"]
     in_order = [table.drop("not at all", errors="ignore") for table in (small, large)]
     assert all((table["value"] == 1).all() for table in in_order) and without["value"] == 0

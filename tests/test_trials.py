@@ -317,6 +317,9 @@ def test_each_reversal_counts_once_by_what_the_text_does_with_its_two_names(para
     assert table.xs("says the answer", level="text").groupby("arm")["items"].sum().to_dict() == said
     backwards = table.loc["ft reversed"]
     assert backwards[backwards["world"] == "reversals"].index.tolist() == ["names both in that order"]
+    shown = report.told_or_named(table.reset_index())
+    counted = shown.map(lambda cell: int(cell.rpartition(" ")[2].replace(",", "") or 0)).sum(axis=1)
+    assert counted.to_dict() == asked.groupby("arm").size().to_dict()
 
 
 def test_an_arm_may_name_its_method(params, store):

@@ -15,10 +15,11 @@ from study.evidence.cost import CACHING, break_even, recommended
 from study.evidence.headline import shares
 from study.evidence.power import MOST, claims_power
 from study.lm.tokens import count_tokens
-from study.pages.experiment import Experiment
+from study.pages.experiment import NAMED_IN_TURN, SAID, Experiment
 from study.pages.tables import folded
 from study.params import Params
 from study.runs.run import in_english, prepare, prompts_of
+from study.runs.training_text import NOT_AT_ALL
 from study.sums import added
 from study.worlds import closed_class_words
 from study.worlds.logic import Derivation, Fact
@@ -62,6 +63,17 @@ def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.Da
         even = break_evens(experiment, [arm], "icl").iloc[0]
         lines += [[f"questions after which it has cost less, {way}", even[way], "icl"] for way in CACHING.values()]
     return pd.DataFrame(lines, columns=["", arm, "compared with"])
+
+
+def told_or_named(table: pd.DataFrame) -> pd.DataFrame:
+    """Of `Experiment.named_in_turn`, datasets together: the share right of how many, by arm and what its text does."""
+    if table.empty:
+        return table
+    right = table.assign(right=table["value"] * table["items"])
+    found = right.groupby(["arm", "text"], sort=False)[["right", "items"]].sum()
+    shown = [f"{right / items:.0%} of {items:,.0f}" for right, items in found.itertuples(index=False)]
+    wide = pd.Series(shown, found.index).unstack(fill_value="")
+    return wide.reindex(index=dict.fromkeys(table["arm"]), columns=[SAID, NAMED_IN_TURN, NOT_AT_ALL], fill_value="")
 
 
 def check_data(experiment: Experiment) -> pd.DataFrame:
