@@ -34,7 +34,6 @@ from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
-from study.runs.texts import texts_of
 from study.runs.training_text import NOT_AT_ALL, named_in_turn
 from study.sums import added
 from study.worlds.world import Split
@@ -275,6 +274,8 @@ class Experiment:
         The text says the answer in some wording; or it only names both in the order of the question, whatever it says
         of them; or it does neither.
         """
+        from study.runs.texts import texts_of  # it loads torch
+
         parts = [pd.DataFrame(columns=["world", "arm", "text"])]
         for trial, _ in self.finished(arms):
             material, rows = self.material(trial.world, trial.seed), self.store.rows(trial.key)
