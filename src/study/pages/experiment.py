@@ -34,12 +34,11 @@ from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
-from study.runs.training_text import NOT_AT_ALL, named_in_turn
 from study.sums import added
 from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
-SAID, NAMED_IN_TURN = "says the answer", "names both in that order"  # what a text does with a question
+SAID, NAMED_IN_TURN, NEITHER = "says the answer", "names both in that order", "not at all"  # what a text does
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
@@ -274,7 +273,8 @@ class Experiment:
         The text says the answer in some wording; or it only names both in the order of the question, whatever it says
         of them; or it does neither.
         """
-        from study.runs.texts import texts_of  # it loads torch
+        from study.runs.texts import texts_of  # they load torch
+        from study.runs.training_text import NOT_AT_ALL, named_in_turn
 
         parts = [pd.DataFrame(columns=["world", "arm", "text"])]
         for trial, _ in self.finished(arms):
@@ -283,7 +283,7 @@ class Experiment:
             if material.world and len(rows):
                 named = named_in_turn(texts_of(trial, material, self.store), material.world.entities)
                 asked = (row.query + row.options[row.answers[0]] for row in rows.itertuples())
-                only = np.where([named(sentence) for sentence in asked], NAMED_IN_TURN, NOT_AT_ALL)
+                only = np.where([named(sentence) for sentence in asked], NAMED_IN_TURN, NEITHER)
                 parts.append(rows.assign(text=np.where(rows["exposure"] == NOT_AT_ALL, only, SAID)))
         return pd.DataFrame(
             {"world": world, "arm": arm, "text": text, **accuracy(part, self.params.statistics)._asdict()}

@@ -15,11 +15,10 @@ from study.evidence.cost import CACHING, break_even, recommended
 from study.evidence.headline import shares
 from study.evidence.power import MOST, claims_power
 from study.lm.tokens import count_tokens
-from study.pages.experiment import NAMED_IN_TURN, SAID, Experiment
+from study.pages.experiment import NAMED_IN_TURN, NEITHER, SAID, Experiment
 from study.pages.tables import folded
 from study.params import Params
 from study.runs.run import in_english, prepare, prompts_of
-from study.runs.training_text import NOT_AT_ALL
 from study.sums import added
 from study.worlds import closed_class_words
 from study.worlds.logic import Derivation, Fact
@@ -73,7 +72,7 @@ def told_or_named(table: pd.DataFrame) -> pd.DataFrame:
     found = right.groupby(["arm", "text"], sort=False)[["right", "items"]].sum()
     shown = [f"{right / items:.0%} of {items:,.0f}" for right, items in found.itertuples(index=False)]
     wide = pd.Series(shown, found.index).unstack(fill_value="")
-    return wide.reindex(index=dict.fromkeys(table["arm"]), columns=[SAID, NAMED_IN_TURN, NOT_AT_ALL], fill_value="")
+    return wide.reindex(index=dict.fromkeys(table["arm"]), columns=[SAID, NAMED_IN_TURN, NEITHER], fill_value="")
 
 
 def check_data(experiment: Experiment) -> pd.DataFrame:
