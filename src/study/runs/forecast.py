@@ -214,7 +214,7 @@ class Workload:
     """The tokens that the runs of one dataset and seed read, generate and learn, by a model of such `sizes_of`."""
 
     def __init__(self, params: Params, world: str, seed: int, sizes: Mapping[str, Size]):
-        self.params, self.sizes, self.size = params, sizes, sizes[""]
+        self.params, self.sizes, self.size = params, sizes, sizes["full"]
         material, prompts = prepare(params, world, seed), prompts_of(params)
         texts = [document.text for document in material.documents]
         self.documents = count_tokens(params.model, texts)
@@ -297,10 +297,11 @@ def methods_of(params: Params) -> set[str]:
 
 
 def sizes_of(params: Params) -> dict[str, Size]:
-    """The size of a study's model, under "", and of what each method trains: an adapter costs a third less."""
-    bare = skeleton(params.model)
-    adapted = {"lora": with_adapter(skeleton(params.model), params.finetuning)} if "lora" in methods_of(params) else {}
-    return {name: size_of(model) for name, model in {"": bare, "full": bare, **adapted}.items()}
+    """The size of a study's model as it is, `full`, and with an adapter if one is trained, which costs a third less."""
+    sizes = {"full": size_of(skeleton(params.model))}
+    if "lora" in methods_of(params):
+        sizes["lora"] = size_of(with_adapter(skeleton(params.model), params.finetuning))
+    return sizes
 
 
 def measured_rate(params: Params, store: Store, here: str) -> float:
