@@ -17,10 +17,12 @@ from study.figures import curves as figures
 from study.lm.hub import identity, model_folder
 from study.lm.loading import load, pick_device
 from study.lm.scoring import score_options
-from study.pages import experiment as pages
-from study.pages import report
+from study.pages import real_models as pages
+from study.pages import report, text_and_accuracy
+from study.pages.costs import search_costs
 from study.pages.experiment import Experiment
-from study.pages.real_models import real_models
+from study.pages.model_sizes import model_size_table, run_model_sizes
+from study.pages.real_models import beside, beside_in_percent, real_models
 from study.pages.tables import as_html, folded
 from study.params import Choice, Model, Params
 from study.runs import perform as work
@@ -104,7 +106,7 @@ def test_the_rate_of_each_arm_is_the_gentlest_that_is_as_good_on_stated_facts_of
         table = selection.selection_table(candidates, store)
         assert rates[label] == selection.gentlest_as_good(table[table["splitting"] == "sentences"])
     assert rates["ft augmented strict"] == rates["ft augmented"] and rates["ft augmented fast"] == 3e-3
-    search = Experiment(params, store.folder.parent, "rates").search_costs().set_index("arm")
+    search = search_costs(Experiment(params, store.folder.parent, "rates")).set_index("arm")
     assert list(search.index) == list(selection.selection_runs(params))
     trainings = [store.record(trial.key)["training"] for trial in selection.selection_runs(params)["ft"]]
     assert search.loc["ft", "GFLOP"] == pytest.approx(sum(training["flops"] for training in trainings) / 1e9)
@@ -298,7 +300,7 @@ def test_each_question_counts_once_in_a_comparison_by_what_the_text_has(params, 
     rows = studied[1]
     asked = rows[rows["covered"].notna() & ~rows["split"].isin(["as stated", "rephrased"])]
     assert asked.duplicated(["world", "seed", "arm", "item_id"]).any()  # splits may share an item's name
-    table = Experiment(params, studied[0].folder.parent, "coverage").coverage("ft")
+    table = text_and_accuracy.coverage(Experiment(params, studied[0].folder.parent, "coverage"), "ft")
     counted = table.groupby(["arm", "split"])["items"].sum().to_dict()
     assert counted == asked.groupby(["arm", "split"]).size().to_dict()
     split = table[(table["arm"] == "ft augmented") & (table["split"] == "reversal")]
@@ -311,13 +313,14 @@ def test_each_reversal_counts_once_by_what_the_text_does_with_its_two_names(para
     asked = rows[(rows["split"] == "reversal") & rows["exposure"].notna()]
     arms = [name for name, arm in params.arms.items() if arm.train and not arm.context]
     asked = asked[asked["arm"].isin(arms)]
-    table = Experiment(params, studied[0].folder.parent, "order").named_in_turn(arms).set_index(["arm", "text"])
+    experiment = Experiment(params, studied[0].folder.parent, "order")
+    table = text_and_accuracy.named_in_turn(experiment, arms).set_index(["arm", "text"])
     assert table.groupby("arm")["items"].sum().to_dict() == asked.groupby("arm").size().to_dict()
     said = asked[asked["exposure"] != NOT_AT_ALL].groupby("arm").size().to_dict()
     assert table.xs("says the answer", level="text").groupby("arm")["items"].sum().to_dict() == said
     backwards = table.loc["ft reversed"]
     assert backwards[backwards["world"] == "reversals"].index.tolist() == ["names both in that order"]
-    shown = report.told_or_named(table.reset_index())
+    shown = text_and_accuracy.told_or_named(table.reset_index())
     counted = shown.map(lambda cell: int(cell.rpartition(" ")[2].replace(",", "") or 0)).sum(axis=1)
     assert counted.to_dict() == asked.groupby("arm").size().to_dict()
 
@@ -347,9 +350,9 @@ def test_models_are_compared_with_some_arms(params, studied, another_model):
     (other,) = compared.other_models
     assert other.model.name == another_model["name"] and set(other.arms) == {"icl", "ft"}
     experiment = Experiment(compared, studied[0].folder.parent, "model_sizes")
-    assert set(experiment.model_sizes()["model"]) == {params.model.name}
-    experiment.run_model_sizes()
-    table = experiment.model_sizes()
+    assert set(model_size_table(experiment)["model"]) == {params.model.name}
+    run_model_sizes(experiment)
+    table = model_size_table(experiment)
     assert set(table["model"]) == {params.model.name, other.model.name} and set(table["arm"]) == {"icl", "ft"}
     assert table.groupby("model")["parameters"].first()[other.model.name] < table["parameters"].max()
     # The study's own rows are its own model's.
@@ -362,7 +365,7 @@ def test_models_are_compared_with_some_arms(params, studied, another_model):
 def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params, studied, monkeypatch):
     experiment = Experiment(params, studied[0].folder.parent, "beside")
     monkeypatch.setattr(pages, "FEWEST_ITEMS", 3)  # the tiny study asks few
-    table, real = experiment.beside_real_models(), real_models()
+    table, real = beside(experiment), real_models()
     own = table[table["model"] == params.model.name]
     assert len(own) and set(own["parameters"]) == {load(params.model)[0].num_parameters()}
     assert not {"as stated", "rephrased"} & set(table["split"]) and table["items"].min() >= 3
@@ -373,10 +376,10 @@ def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params
     assert len(others.merge(real)) == len(others) > 0  # as published
     figures.model_sizes_figure(table, params.arms)
     assert "a panel for each split of each dataset" in captions.model_sizes(table)
-    assert len(report.beside_real_models(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
+    assert len(beside_in_percent(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
     # A study of one of them does not stand beside its own development seed.
     monkeypatch.setattr(pages, "real_models", lambda: real.assign(model=params.model.name))
-    assert experiment.beside_real_models().empty and report.beside_real_models(experiment).empty
+    assert beside(experiment).empty and beside_in_percent(experiment).empty
 
 
 def test_models_are_compared_on_datasets_of_several_sizes_each_fine_tuned_in_its_way(params, store, another_model):
@@ -388,8 +391,8 @@ def test_models_are_compared_on_datasets_of_several_sizes_each_fine_tuned_in_its
     worlds = {"reversals": {"size": 6, "features": 1}}
     compared = changed(params, worlds=worlds, arms=arms, finetuning=tuning, model_sizes=sizes)
     experiment = Experiment(compared, store.folder.parent, "model_sizes")
-    experiment.run_model_sizes()
-    table = experiment.model_sizes()
+    run_model_sizes(experiment)
+    table = model_size_table(experiment)
     key = ["model", "in the dataset", "arm"]
     assert set(table[key].itertuples(index=False, name=None)) == {
         (name, facts, arm) for name in (params.model.name, other["name"]) for facts in (4, 8) for arm in ("icl", "ft")

@@ -9,6 +9,7 @@ from study_published import Published
 
 from study.evidence.cost import UNCACHED, both_ways
 from study.figures.style import counted, million
+from study.pages.costs import cost_table
 from study.pages.experiment import Experiment
 from study.pages.real_models import real_models
 
@@ -25,7 +26,7 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
     """A point for each model, dataset, split and method; costs in GFLOP where they are published."""
     params = published.params
     size = f"{million(published.headline['parameters'].max())} M parameters, {len(params.seeds)} seeds"
-    costs = both_ways(Experiment(params, published.results, "06_mechanism_and_cost").costs())
+    costs = both_ways(cost_table(Experiment(params, published.results, "06_mechanism_and_cost")))
     spent = costs.groupby(["world", "arm"])[["once", "query", "without context", UNCACHED]].mean()
     elsewhere = {name for name, arm in params.arms.items() if arm.retention}
     for line in published.accuracy[~published.accuracy["arm"].isin(elsewhere)].to_dict("records"):

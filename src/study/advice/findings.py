@@ -7,6 +7,7 @@ import pandas as pd
 
 from study.arms import Arm
 from study.evidence.stats import Contrast, Estimate, accuracy, contrast
+from study.pages.costs import cost_table
 from study.pages.experiment import Experiment
 from study.params import Statistics
 from study.worlds.world import Split
@@ -120,7 +121,7 @@ def findings(experiment: Experiment) -> Findings:
     asked = rows[rows["split"] == Split.ASKED] if len(rows) else rows
     if asked.empty:
         raise ValueError("no question was answered yet; run the trials, and give a file of questions")
-    return Findings(experiment, asked, rows[rows["split"] == Split.STATED], experiment.costs())
+    return Findings(experiment, asked, rows[rows["split"] == Split.STATED], cost_table(experiment))
 
 
 def of_arm(rows: pd.DataFrame, arm: str | None) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from study.documents.dataset import Params
 from study.documents.read import FileRead, read_folder
 from study.evidence.cost import CACHING, COSTS, UNCACHED, break_even, cheapest, for_so_many
 from study.evidence.stats import Estimate, accuracy, contrast
+from study.pages.costs import search_costs
 from study.pages.experiment import Experiment
 from study.paths import ROOT
 from study.runs.run import DIVERGED
@@ -208,7 +209,7 @@ def accuracy_and_cost(found: Findings) -> pd.DataFrame:
 
 def with_search(found: Findings) -> pd.DataFrame:
     """The costs of the first time: of every tuned arm with its search for a learning rate, on the selection seeds."""
-    search = found.experiment.search_costs().set_index("arm").reindex(found.costs["arm"]).astype(float).fillna(0.0)
+    search = search_costs(found.experiment).set_index("arm").reindex(found.costs["arm"]).astype(float).fillna(0.0)
     more = {"once": "GFLOP", "tuning": "GFLOP", "seconds tuning": "seconds"}
     return found.costs.assign(**{name: found.costs[name] + search[of].to_numpy() for name, of in more.items()})
 

@@ -19,7 +19,10 @@ from study.evidence.stats import difference_table
 from study.figures import captions, comparisons, pictures
 from study.figures import curves as figures
 from study.lm.hub import model_folder
+from study.pages import text_and_accuracy
+from study.pages.costs import cost_table
 from study.pages.experiment import Experiment
+from study.pages.model_sizes import model_size_table
 from study.pages.notebook_arms import (
     augmented_arms,
     context_arms,
@@ -30,6 +33,7 @@ from study.pages.notebook_arms import (
     practical_arms,
     retention_arms,
 )
+from study.pages.real_models import beside
 from study.params import Params
 from study.paths import shown
 from study.runs.run import DIVERGED
@@ -154,7 +158,7 @@ def claims(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def coverage(experiment: Experiment, other: str = "ft") -> None:
     """Accuracy on questions whose answer the arm's text has, and on those it misses, beside an arm without text."""
-    params, table = experiment.params, experiment.coverage(other)
+    params, table = experiment.params, text_and_accuracy.coverage(experiment, other)
     if len(table):
         table = table[table["arm"].isin([arm for arm in main_arms(params) if not params.arms[arm].context])]
     _draw(experiment, "coverage", table, comparisons.coverage_figure, captions.coverage, other)
@@ -164,7 +168,9 @@ def named_in_turn(experiment: Experiment) -> pd.DataFrame:
     """Accuracy on reversals by what the texts of main arms, and reversed texts, say of the two: a table alone."""
     arms, main = experiment.params.arms, main_arms(experiment.params)
     told = [name for name, arm in arms.items() if name in main or Source.REVERSED in arm.train]
-    table = experiment.named_in_turn([name for name in told if arms[name].train and not arms[name].context])
+    table = text_and_accuracy.named_in_turn(
+        experiment, [name for name in told if arms[name].train and not arms[name].context]
+    )
     return experiment.table("named_in_turn", table) if len(table) else table
 
 
@@ -178,23 +184,23 @@ def model_sizes(experiment: Experiment) -> None:
     figure, caption = figures.model_sizes_figure, captions.model_sizes
     if experiment.params.model_sizes.sizes:
         figure, caption = figures.models_by_facts, captions.models_by_facts
-    _draw(experiment, "model_sizes", experiment.model_sizes(), figure, caption)
+    _draw(experiment, "model_sizes", model_size_table(experiment), figure, caption)
 
 
 def real_models(experiment: Experiment) -> None:
     """Accuracy on the study's model beside that on published real ones."""
-    table = experiment.beside_real_models()
+    table = beside(experiment)
     _draw(experiment, "real_models", table, figures.model_sizes_figure, captions.model_sizes)
 
 
 def costs(experiment: Experiment, arms: list[str]) -> None:
     """What some arms cost in all, by the number of questions."""
-    _draw(experiment, "costs", experiment.costs(arms), figures.costs_figure, captions.costs)
+    _draw(experiment, "costs", cost_table(experiment, arms), figures.costs_figure, captions.costs)
 
 
 def cost_accuracy(experiment: Experiment, arms: list[str], other: str = "icl") -> None:
     """Accuracy of some arms on deductions against what a question costs, and from how many on each pays."""
-    rows, costs = experiment.rows(), experiment.costs()
+    rows, costs = experiment.rows(), cost_table(experiment)
     if len(costs) and other in set(costs["arm"]):
         table = cost_accuracy_table(rows, costs, arms, other, VOLUMES, experiment.params.statistics)
         _draw(experiment, "cost_accuracy", table, comparisons.cost_accuracy, captions.cost_accuracy, other)

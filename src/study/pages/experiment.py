@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pandas as pd
 from datasets import Dataset as Table
 from filelock import BaseFileLock
@@ -20,25 +19,20 @@ from matplotlib.figure import Figure
 from study.config import ParamsError, refuse_another_checkout
 from study.data.questions import Dataset
 from study.data.tables import tables_of
-from study.evidence.cost import STATED, cost_lines
-from study.evidence.stats import accuracy, accuracy_table, contrast
+from study.evidence.stats import accuracy_table
 from study.figures.style import save, show
 from study.lm.hub import identity
 from study.lm.prompt_style import speaks
 from study.pages.notebook_arms import arms_of
 from study.pages.page import own_results
-from study.pages.real_models import BESIDE, FEWEST_ITEMS, real_models
 from study.pages.tables import folded, show_plainly
 from study.params import Params, load_params
 from study.paths import RESULTS, ROOT, shown
 from study.runs import runner, selection
 from study.runs.run import FINISHED, EvaluationRun, prepare
 from study.runs.store import HELD, Store, content_hash, locked, store_of
-from study.sums import added
-from study.worlds.world import Split
 
 PARAMETERS = ("PARAMS_FILE", "RESULTS")
-SAID, NAMED_IN_TURN, NEITHER = "says the answer", "names both in that order", "not at all"  # what a text does
 datasets.disable_progress_bars()  # a table is written in a moment, and a page would keep every step of it
 
 
@@ -168,127 +162,6 @@ class Experiment:
             for part, right in sorted(points.items()):
                 lines += [{**place, "split": s, "trained": part / parts, "accuracy": v} for s, v in right.items()]
         return pd.DataFrame(lines).join(about, on=key) if lines else pd.DataFrame()
-
-    def run_model_sizes(self) -> None:
-        """Run what is not finished of the runs of the model-size comparison."""
-        for params in self.params.other_models:
-            self.run(params=params)
-
-    def model_sizes(self) -> pd.DataFrame:
-        """Accuracy of the compared arms on each model, worlds together, and their difference to plain fine-tuning.
-
-        Where models are compared on several sizes of the datasets, each line has the number of facts "in the dataset".
-        Nothing, if the study has no other model than its own.
-        """
-        lines, others, sized = [], self.params.other_models, self.params.model_sizes.sizes
-        for params in others if sized else (self.params, *others) if others else ():
-            trials = runner.evaluation_runs_of(params, self.store, self.params.model_sizes.arms)
-            rows = runner.rows_of(trials, self.store)
-            if rows.empty:
-                continue
-            parameters = max(self.store.record(t.key).get("parameters", 0) for t in trials if self.store.has(t.key))
-            rows = rows.assign(value=rows["correct"].astype(float))
-            worlds = [prepare(params, name, params.seeds[0]).world for name in params.world_names if sized]
-            facts = sum(len(world.facts) for world in worlds if world)
-            for (split, arm), part in rows.groupby(["split", "arm"], sort=False):
-                estimate = accuracy(part, self.params.statistics)._asdict()
-                line = {"model": params.model.name, "parameters": parameters, "split": split, "arm": arm, **estimate}
-                if sized:
-                    line["in the dataset"] = facts
-                plain = rows[(rows["split"] == split) & (rows["arm"] == "ft")]
-                if arm != "ft" and len(plain):
-                    gap = contrast(part, plain)
-                    low, high = gap.interval(self.params.statistics.confidence)
-                    line |= {"minus ft": gap.value, "gap low": low, "gap high": high}
-                lines.append(line)
-        return pd.DataFrame(lines)
-
-    def beside_real_models(self) -> pd.DataFrame:
-        """Accuracy of main arms on this study's model and on published real ones, for what both were asked.
-
-        Facts as stated and rephrased are left out. Nothing, if no dataset is shared.
-        """
-        finished = self.finished([arm for arm in BESIDE if arm in self.params.arms])
-        if not finished:
-            return pd.DataFrame()
-        own = self.accuracy(runner.rows_of([run for run, _ in finished], self.store))
-        parameters = max(record.get("parameters", 0) for _, record in finished)
-        own = own.assign(model=self.params.model.name, parameters=parameters)
-        real = real_models().drop(columns="fresh")
-        real = real[real["arm"].isin(BESIDE) & (real["model"] != self.params.model.name)]
-        own, real = (table[~table["split"].isin(STATED) & (table["items"] >= FEWEST_ITEMS)] for table in (own, real))
-        place = ["world", "split"]
-        shared = own[place].drop_duplicates().merge(real[place].drop_duplicates())
-        return pd.concat([own, real]).merge(shared)
-
-    def costs(self, arms: Sequence[str] | None = None) -> pd.DataFrame:
-        """What each finished trial cost, once and for each question."""
-        return pd.DataFrame(
-            cost_lines(
-                {"world": trial.world, "seed": trial.seed, "arm": trial.arm},
-                record,
-                [self.store.record(generation.key) for generation in trial.generation_runs],
-            )
-            for trial, record in self.finished(arms)
-            if record["status"] == FINISHED
-        )
-
-    def search_costs(self) -> pd.DataFrame:
-        """What the search for its learning rate cost each arm that has one: GFLOP and seconds, generation included."""
-        lines = []
-        for arm, trials in selection.selection_runs(self.params).items():
-            generations = {run.key: run for trial in trials for run in trial.generation_runs}
-            records = [
-                self.store.record(run.key) for run in (*trials, *generations.values()) if self.store.has(run.key)
-            ]
-            spent = [record.get("training", record) for record in records]
-            lines.append(
-                {
-                    "arm": arm,
-                    "GFLOP": added(each.get("flops", 0.0) for each in spent) / 1e9,
-                    "seconds": added(each.get("seconds", 0.0) for each in spent),
-                }
-            )
-        return pd.DataFrame(lines, columns=["arm", "GFLOP", "seconds"])
-
-    def coverage(self, other: str) -> pd.DataFrame:
-        """Questions by what the arm's text says of them: its accuracy there, and that of another arm on the same."""
-        rows = self.rows()
-        if rows.empty:
-            return rows
-        key = ["world", "seed", "split", "item_id"]
-        beside = rows[rows["arm"] == other].set_index(key)["correct"]
-        told = rows[rows["covered"].notna() & ~rows["split"].isin(STATED)]
-        told = told.join(beside.rename("other"), on=key, validate="m:1")
-        lines = []
-        for (arm, split, covered, misled), part in told.groupby(["arm", "split", "covered", "misled"], sort=False):
-            estimate = accuracy(part, self.params.statistics)._asdict()
-            place = {"arm": arm, "split": split, "text has the answer": covered, "text has a false one": misled}
-            lines.append({**place, **estimate, f"accuracy of {other}": part["other"].astype(float).mean()})
-        return pd.DataFrame(lines)
-
-    def named_in_turn(self, arms: Sequence[str]) -> pd.DataFrame:
-        """Accuracy of fine-tuned arms without a context on reversals, by what their training text says of the two.
-
-        The text says the answer in some wording; or it only names both in the order of the question, whatever it says
-        of them; or it does neither.
-        """
-        from study.runs.texts import texts_of  # they load torch
-        from study.runs.training_text import NOT_AT_ALL, named_in_turn
-
-        parts = [pd.DataFrame(columns=["world", "arm", "text"])]
-        for trial, _ in self.finished(arms):
-            material, rows = self.material(trial.world, trial.seed), self.store.rows(trial.key)
-            rows = rows[(rows["split"] == Split.REVERSAL) & rows["exposure"].notna()]
-            if material.world and len(rows):
-                named = named_in_turn(texts_of(trial, material, self.store), material.world.entities)
-                asked = (row.query + row.options[row.answers[0]] for row in rows.itertuples())
-                only = np.where([named(sentence) for sentence in asked], NAMED_IN_TURN, NEITHER)
-                parts.append(rows.assign(text=np.where(rows["exposure"] == NOT_AT_ALL, only, SAID)))
-        return pd.DataFrame(
-            {"world": world, "arm": arm, "text": text, **accuracy(part, self.params.statistics)._asdict()}
-            for (world, arm, text), part in pd.concat(parts).groupby(["world", "arm", "text"], sort=False)
-        )
 
     def learning_rates(self, arms: Sequence[str]) -> pd.DataFrame:
         """For each of these arms and candidates the accuracy on the selection seeds, and which was chosen.

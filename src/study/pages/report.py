@@ -11,12 +11,14 @@ from scipy.stats import binomtest
 from study.data.probe import ProbeResult, bag_of_words_probe
 from study.data.questions import Dataset, Question, Splitting, training_texts
 from study.evidence.claims import claims_of
-from study.evidence.cost import CACHING, break_even, recommended
+from study.evidence.cost import CACHING
 from study.evidence.headline import shares
 from study.evidence.power import MOST, claims_power
 from study.lm.tokens import count_tokens
-from study.pages.experiment import NAMED_IN_TURN, NEITHER, SAID, Experiment
-from study.pages.tables import folded
+from study.pages.costs import break_evens
+from study.pages.experiment import Experiment
+from study.pages.tables import folded, with_intervals
+from study.pages.text_and_accuracy import coverage
 from study.params import Params
 from study.runs.run import in_english, prepare, prompts_of
 from study.sums import added
@@ -47,9 +49,9 @@ def in_short(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
 def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.DataFrame:
     """What a fine-tuned arm gains where its text has the answer, loses on other documents, and when it pays."""
     rows, lines = experiment.rows(), []
-    coverage = experiment.coverage("ft")
-    for has, word in ((True, "has"), (False, "lacks")) if len(coverage) else ():
-        here = coverage[(coverage["arm"] == arm) & (coverage["text has the answer"] == has)]
+    covered = coverage(experiment, "ft")
+    for has, word in ((True, "has"), (False, "lacks")) if len(covered) else ():
+        here = covered[(covered["arm"] == arm) & (covered["text has the answer"] == has)]
         if len(here):
             mine, plain = (np.average(here[column], weights=here["items"]) for column in ("value", "accuracy of ft"))
             said = f"accuracy on inferences whose answer its text {word}"
@@ -62,17 +64,6 @@ def why_and_what_for(experiment: Experiment, arm: str = "ft augmented") -> pd.Da
         even = break_evens(experiment, [arm], "icl").iloc[0]
         lines += [[f"questions after which it has cost less, {way}", even[way], "icl"] for way in CACHING.values()]
     return pd.DataFrame(lines, columns=["", arm, "compared with"])
-
-
-def told_or_named(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `Experiment.named_in_turn`, datasets together: the share right of how many, by arm and what its text does."""
-    if table.empty:
-        return table
-    right = table.assign(right=table["value"] * table["items"])
-    found = right.groupby(["arm", "text"], sort=False)[["right", "items"]].sum()
-    shown = [f"{right / items:.0%} of {items:,.0f}" for right, items in found.itertuples(index=False)]
-    wide = pd.Series(shown, found.index).unstack(fill_value="")
-    return wide.reindex(index=dict.fromkeys(table["arm"]), columns=[SAID, NAMED_IN_TURN, NEITHER], fill_value="")
 
 
 def check_data(experiment: Experiment) -> pd.DataFrame:
@@ -329,7 +320,7 @@ def shown_effects(effects: pd.DataFrame) -> pd.DataFrame:
     """Effects as a reader wants them: what was compared where, what was claimed, what was found."""
     if effects.empty:
         return effects
-    table = effects.assign(effect=_with_intervals(effects[["effect", "low", "high"]], "+.2f"))
+    table = effects.assign(effect=with_intervals(effects[["effect", "low", "high"]], "+.2f"))
     columns = ["number", "world", "split", "compared", "claimed", "effect", "smallest detectable", "items", "facts"]
     return table[[*columns, "seeds"]].round(3)
 
@@ -346,11 +337,6 @@ def _seeds(count: float) -> str:
     return "" if np.isnan(count) else f"more than {MOST}" if np.isinf(count) else f"{count:.0f}"
 
 
-def _with_intervals(table: pd.DataFrame, form: str) -> list[str]:
-    """Values with their intervals as text, from three columns: "+0.12 [-0.03, +0.27]"."""
-    return [f"{value:{form}} [{low:{form}}, {high:{form}}]" for value, low, high in table.itertuples(index=False)]
-
-
 def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
     """How far the same arm comes out elsewhere when nothing but the order of its texts differs."""
     rows = experiment.rows([arm, again])
@@ -362,54 +348,3 @@ def noise_floor(experiment: Experiment, arm: str, again: str) -> pd.DataFrame:
     flips = (marks["min"] != marks["max"]).groupby(key).mean()
     table = pd.DataFrame({"difference": (means[again] - means[arm]).abs(), "answers changed": flips})
     return table.groupby(["world", "split"], sort=False).mean().round(3).reset_index()
-
-
-def gaps(experiment: Experiment) -> pd.DataFrame:
-    """How far the arms of the model-size comparison lie above plain fine-tuning, by split and model."""
-    table = experiment.model_sizes()
-    if table.empty or "minus ft" not in table:
-        return pd.DataFrame()
-    table = table[table["minus ft"].notna()]
-    gap = _with_intervals(table[["minus ft", "gap low", "gap high"]], "+.2f")
-    table = table.assign(gap=gap, model=[f"{size / 1e6:.2f} M" for size in table["parameters"]])
-    return table.pivot_table("gap", ["split", "arm"], "model", aggfunc="first", sort=False)
-
-
-def beside_real_models(experiment: Experiment) -> pd.DataFrame:
-    """Accuracy of main arms, in percent, on this study's model and on real ones, with chance."""
-    table = experiment.beside_real_models()
-    if table.empty:
-        return table
-    place = ["world", "split", "parameters"]
-    shown = table.assign(value=[f"{value:.0%}" for value in table["value"]])
-    shown = shown.pivot_table("value", place, "arm", aggfunc="first", sort=False).sort_index().fillna("")
-    shown["chance"] = [f"{value:.0%}" for value in table.groupby(place)["chance"].mean()]
-    return shown.reset_index().assign(parameters=lambda lines: [f"{size / 1e6:,.0f} M" for size in lines["parameters"]])
-
-
-def break_evens(experiment: Experiment, arms: Sequence[str], other: str) -> pd.DataFrame:
-    """Questions after which each arm has cost less than another one, with and without prompt caching."""
-    costs, statistics = experiment.costs(), experiment.params.statistics
-
-    def pays(arm: str) -> dict[str, str]:
-        return {way: break_even(costs, arm, other, statistics, cached=cached).said() for cached, way in CACHING.items()}
-
-    return pd.DataFrame({"arm": arm, "against": other, **pays(arm)} for arm in arms if arm != other and len(costs))
-
-
-def mean_costs(experiment: Experiment) -> pd.DataFrame:
-    """What each arm costs, averaged over worlds and seeds."""
-    costs = experiment.costs()
-    if costs.empty:
-        return costs
-    table = costs.drop(columns=["world", "seed"]).groupby("arm", sort=False).mean()
-    return table.reindex([arm for arm in experiment.params.arms if arm in table.index]).round(4)
-
-
-def decisions(experiment: Experiment, arms: Sequence[str]) -> pd.DataFrame:
-    """Which arm to use for which questions, and for how many, from the rows and the costs."""
-    rows = experiment.rows()
-    if rows.empty:
-        return rows
-    volumes = (1, 100, 10_000, 1_000_000)  # questions
-    return recommended(rows, experiment.costs(), arms, volumes, experiment.params.statistics).round(3)

@@ -24,3 +24,8 @@ def folded(said: str, table: pd.DataFrame) -> HTML:
 def show_plainly(shell: InteractiveShell) -> None:
     """Have a notebook show every table by `as_html`."""
     shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, as_html)
+
+
+def with_intervals(table: pd.DataFrame, form: str) -> list[str]:
+    """Values with their intervals as text, from three columns: "+0.12 [-0.03, +0.27]"."""
+    return [f"{value:{form}} [{low:{form}}, {high:{form}}]" for value, low, high in table.itertuples(index=False)]
