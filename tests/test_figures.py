@@ -61,7 +61,7 @@ def costs() -> pd.DataFrame:
 def finished(tmp_path, monkeypatch):
     """A study with these answers and costs."""
     monkeypatch.setattr(Experiment, "rows", lambda self, arms=None: answers())
-    monkeypatch.setattr(Experiment, "costs", lambda self, arms=None: costs())
+    monkeypatch.setattr(draw, "cost_table", lambda experiment, arms=None: costs())
     return Experiment(PARAMS, tmp_path, "05_compare")
 
 
