@@ -10,6 +10,7 @@ from study.paths import NOTEBOOKS
 from study.runs.store import PUBLISHED
 
 WORLDS = ("reversals", "syllogisms", "reversal_curse", "semantic", "family", "process")
+EITHER = "reversal or contradiction"
 LAST = PUBLISHED / "05_compare", PUBLISHED / "06_mechanism_and_cost"
 
 
@@ -137,6 +138,12 @@ SAID = {
             and 0.82 < a("ft augmented strict", "reversal", "process")[0] < 0.92
             and 0.5 < a("ft augmented strict", "reversal", "semantic")[0] < 0.65
             and a("ft augmented strict", "reversal", "syllogisms")[0] < a("ft", "reversal", "syllogisms")[0]
+        ),
+        "and without the sentences that are test questions four in five. Among eight names it is enough": lambda: (
+            min(a("icl", EITHER) + a("ft augmented", EITHER)) > 0.95
+            and 0.45 < mean(a("ft", EITHER)) < 0.55
+            and 0.77 < mean(a("ft augmented strict", EITHER)) < 0.87
+            and a("false context", "reversal", "reversals")[0] > 0.98
         ),
         "most conclusions of syllogisms if the text may hold them as they are asked, few otherwise": lambda: (
             a("ft augmented", "two hops", "syllogisms")[0] > 0.75

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from study.evidence.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED, claims_of
+from study.evidence.cost import STATED
 from study.evidence.headline import METHODS, shares
 from study.evidence.stats import contrast
 from study.evidence.verify import rows_listed
 from study.pages.real_models import BESIDE, real_models
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
+from study.runs.run import prepare
 from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,8 +69,10 @@ def test_verdicts_are_counted_as_published():
     counts = [(verdicts["source"] == verdict).sum() for verdict in (SUPPORTED, CONTRADICTED, INCONCLUSIVE)]
     assert list(map(int, said.groups())) == counts and sum(counts) == len(verdicts["ours"]) == 10
     assert set(verdicts["ours"]) == {SUPPORTED} and "our ten are all supported" in PROSE and "Twenty claims" in PROSE
-    sixth = claims.set_index("number").loc[6]
-    assert f"in {sixth['beyond']} of {sixth['tests']} places" in PROSE
+    contradicted = claims[claims["verdict"] == CONTRADICTED].set_index("number")
+    assert list(contradicted.index) == [6, 7, 10] and "other two that are contradicted" in PROSE
+    sixth = contradicted.loc[6]
+    assert f"by more than five points in {sixth['beyond']} of {sixth['tests']} places" in PROSE
 
 
 def test_the_first_lines_give_the_accuracies_of_the_table():
@@ -85,6 +89,37 @@ def test_what_strict_text_still_says_is_that_of_the_rows(rows):
     assert list(map(int, said.groups())) == [percent(share) for share in shares]
 
 
+def test_the_example_is_of_the_data():
+    document, reversal, one, other = re.search(
+        r"Document: \*(.*?)\* Reversal: \*(.*?) …\*, .* form: \*(.*?)\*, or \*(.*?)\*\?", PROSE
+    ).groups()
+    data = prepare(load_params(PARAMS / f"{PUBLISHED.name}.yaml"), "reversals", 100)
+    assert any(document in text.sentences for text in data.documents)
+    asked = [q for q in data.questions if q.supports == (document,)]
+    (question,) = (q for q in asked if q.split == "reversal")
+    assert question.query.strip() == reversal and len(question.options) == 8
+    (either,) = (q for q in asked if q.split == "reversal or contradiction")
+    true, *false = [*either.true_options, *(o for k, o in enumerate(either.options) if k not in either.answers)]
+    assert true == f"{one}." and len(false) == 1 and false[0].endswith(f"{other}.")
+
+
+def test_what_is_said_of_direction_holds(rows):
+    statistics = load_params(PARAMS / f"{PUBLISHED.name}.yaml").statistics
+    names = ("accuracy", "controls", "contexts")
+    tables = [pd.read_csv(PUBLISHED / "05_compare" / f"{name}.csv") for name in names]
+    found = pd.concat(tables).drop_duplicates(["world", "split", "arm"]).set_index(["world", "split", "arm"])["value"]
+    false = found.xs("false context", level="arm")["reversals"]
+    assert false["reversal or contradiction"] == 0
+    said = re.search(r"the model still reverses (\d+) % of the comparisons\. .* in comparisons (\d+) %, and", PROSE)
+    strict = found["reversals", "reversal or contradiction", "ft augmented strict"]
+    assert list(map(int, said.groups())) == [percent(false["reversal"]), percent(strict)]
+    reversed_ = rows_listed(PUBLISHED, ["ft reversed"])
+    shown = shares(reversed_, ["ft reversed"], statistics).set_index("accuracy on")["ft reversed"]
+    said = re.search(r"which say nothing, brings (\d+) % of all reversals and (\d+) % of these", PROSE)
+    kinds = ["reversals", "reversal or contradiction"]
+    assert [f"{share}%" for share in said.groups()] == list(shown[kinds])
+
+
 def test_costs_are_those_of_the_published_table():
     whole = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "cost_accuracy.csv")
     first = whole.drop_duplicates("arm").set_index("arm")
@@ -93,6 +128,11 @@ def test_costs_are_those_of_the_published_table():
     of = [percent(first.loc[arm, c]) for arm in ("icl", "ft augmented") for c in ("value", "low", "high")]
     assert list(map(int, said.groups())) == [percent(first.loc["icl", "chance"]), *of]
     assert first["value"].idxmax() == "icl"
+    every = pd.read_csv(PUBLISHED / "05_compare" / "accuracy.csv")
+    every = every[~every["split"].isin(STATED) & every["arm"].isin(["icl", "ft augmented"])]
+    gaps = (every.groupby(["arm", by])["value"].mean().groupby("arm").mean() for by in ("world", "split"))
+    said = re.search(r"over datasets the gap is (\d+) points, over kinds of question (\d+)", PROSE)
+    assert list(map(int, said.groups())) == [percent(gap["icl"] - gap["ft augmented"]) for gap in gaps]
     at_a_million = whole[whole["questions"] == 1_000_000].set_index(["context", "arm"])["GFLOP a question"]
     tuned, untuned = (at_a_million.xs(arm, level="arm") for arm in ("ft augmented", "icl"))
     said = re.search(r"saves (\d+) % of the compute if the context's prefix is cached, (\d+) % if it is not", PROSE)

@@ -21,10 +21,12 @@ OFFERED = METHODS | {"hybrid": "inferences and context"}  # what one could use
 QUESTIONS: dict[str, tuple[Sequence[Split], Sequence[str]]] = {
     "facts as stated": ([Split.STATED], ()),
     "reversals": ([Split.REVERSAL], ()),
+    "reversal or contradiction": ([Split.CONTRADICTION], ()),
     "process steps": ([Split.ONE_STEP, Split.TWO_STEPS], ()),
     "two hops, syllogisms": ([Split.TWO_HOPS], ["syllogisms"]),
     "two hops, families": ([Split.TWO_HOPS], ["family"]),
     "two hops, hierarchies": ([Split.TWO_HOPS], ["semantic"]),
+    "three hops, families": ([Split.MORE_HOPS], ["family"]),
 }
 
 

@@ -27,10 +27,10 @@ GROUPS = {
 
 
 def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
-    """Of `headline.headline_table`: a panel for each kind of question, a bar for each method; to be read on a phone."""
+    """Of `headline.headline_table`: a panel for each kind of question, a bar for each method, in large type."""
     methods = dict(zip(table["method"], table["arm"], strict=True))
     questions = list(dict.fromkeys(table["question"]))
-    figure, axes = style.panels(len(questions), min(3, len(questions)), 1.75, 0.8, width=5.6)
+    figure, axes = style.panels(len(questions), min(4, len(questions)), 1.75, 0.8, width=7.4)
     for axis, question in zip(axes, questions, strict=True):
         here = table[table["question"] == question]
         for line in here.to_dict("records"):
@@ -39,13 +39,13 @@ def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
             axis.plot([place, place], [line["low"], line["high"]], color=style.BLACK, linewidth=1)
             axis.text(place, line["high"] + 0.03, f"{100 * line['value']:.0f}", ha="center", fontsize=style.LARGE)
         axis.axhline(here["chance"].mean(), **style.CHANCE)
-        axis.set_title(question.replace(", ", ",\n"), fontsize=style.LARGE, pad=4)
+        axis.set_title(question.replace(", ", ",\n").replace(" or ", "\nor "), fontsize=style.LARGE, pad=4)
         axis.set_xticks([])
         axis.set_xlim(-0.6, len(methods) - 0.4)
         axis.set_ylim(0, 1.17)
         axis.set_yticks([0, 0.5, 1], ["0", "50", "100 %"])
     handles = [Patch(label=name, **style.bar(arms[arm])) for name, arm in methods.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=1.2, fontsize=style.LARGE)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, handlelength=1.2, fontsize=style.LARGE)
     size, seeds = style.million(table["parameters"].max()), style.span(table["seeds"], "seed")
     model = f"a model of {size} million parameters, {seeds}"
     figure.supxlabel(f"accuracy in % with intervals, chance dotted: {model}", fontsize=style.MIDDLE)
