@@ -21,7 +21,7 @@ from study.advice.drafts import pairs_in
 from study.arms import Source
 from study.base_model.recipe import RECIPES, load_recipe
 from study.config import ParamsError
-from study.data.questions import make_documents
+from study.data.questions import make_documents, stated_in
 from study.digest import sha256_of
 from study.documents.questions import read_questions
 from study.documents.read import read_folder
@@ -33,7 +33,7 @@ from study.lm.prompts import OF_BUNDLED, prompts_in
 from study.pages.page import Page, notebook_path
 from study.params import Params, load_params
 from study.paths import CLAIMS, PARAMS
-from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in, stated_in
+from study.runs.augment import UNJUDGED, UNPARSEABLE, judge, read, sentences_in
 from study.runs.run import FINISHED
 from study.runs.store import Store
 from study.worlds import DRAWN, family, semantic

@@ -7,8 +7,9 @@ import pytest
 from berglund_files import write, write_files
 from study.arms import Source
 from study.config import ParamsError
+from study.data.questions import stated_in
 from study.params import Params
-from study.runs.augment import closure_facts, judge, stated_in
+from study.runs.augment import closure_facts, judge
 from study.runs.run import prepare
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store

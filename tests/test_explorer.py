@@ -13,11 +13,12 @@ from study_published import Published
 
 from study.arms import Source
 from study.config import ParamsError
+from study.data.questions import stated_in
 from study.evidence.verify import PAGE
 from study.lm.hub import identity
 from study.params import Params
 from study.paths import ROOT
-from study.runs.augment import Inference, judge, stated_in
+from study.runs.augment import Inference, judge
 from study.runs.run import FINISHED, GenerationRun, prepare
 from study.runs.runner import evaluation_runs_of, run
 from study.runs.store import Store

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from study.arms import ARMS, Arm, Keep, Source
-from study.data.questions import Dataset, make_documents, make_questions
+from study.data.questions import Dataset, make_documents, make_questions, stated_in
 from study.datasets import WORLDS
 from study.lm.prompts import OF_BUNDLED
 from study.params import Params
 from study.runs import training_text as tt
-from study.runs.augment import Inference, fact_and_answer, judge, stated_in
+from study.runs.augment import Inference, fact_and_answer, judge
 from study.runs.selection import candidates
 from study.worlds.words import ENDINGS, OPENINGS, PRETRAINING, STUDY, lexicon_of
 from study.worlds.world import Kind, Split

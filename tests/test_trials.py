@@ -11,7 +11,7 @@ from study.arms import ARMS, Source
 from study.base_model.architecture import build_model
 from study.base_model.recipe import Architecture
 from study.config import ParamsError
-from study.data.questions import Splitting
+from study.data.questions import Splitting, stated_in
 from study.figures import captions
 from study.figures import curves as figures
 from study.lm.hub import identity, model_folder
@@ -27,7 +27,7 @@ from study.pages.tables import as_html, folded
 from study.params import Choice, Model, Params
 from study.runs import perform as work
 from study.runs import runner, selection
-from study.runs.augment import Inference, fact_and_answer, judge, stated_in
+from study.runs.augment import Inference, fact_and_answer, judge
 from study.runs.perform import run_together
 from study.runs.run import DIVERGED, FINISHED, EvaluationRun, prepare, prompts_of
 from study.runs.runner import evaluation_runs_of, rows_of, run

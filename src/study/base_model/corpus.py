@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from study.base_model.recipe import Stage
-from study.data.questions import Document, make_documents
+from study.data.questions import Document, make_documents, stated_in
 from study.datasets import WORLDS
 from study.lm.prompts import OF_BUNDLED
 from study.worlds.logic import Fact
 from study.worlds.words import Lexicon
-from study.worlds.world import Split, Stated, Statement, World
+from study.worlds.world import Split, Statement, World
 
 
 class Text(NamedTuple):
@@ -71,7 +71,7 @@ ALONE = (Split.REVERSAL, Split.STATED, Split.REPHRASED)
 
 def inferences_by_fact(world: World, documents: Sequence[Document], wordings: int) -> dict[Fact, Inferences]:
     """For each stated fact what follows from it, in the first `wordings` wordings of either order."""
-    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    stated = stated_in(world, documents)
     found = {fact: Inferences(defaultdict(list)) for fact in world.facts}
     for fact, derivation in world.closure.items():
         count = {True: 0, False: 0}

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from study.config import ParamsError
 from study.data.public import public_folder
-from study.data.questions import Chooser, Dataset, Document, Question, spread
+from study.data.questions import Chooser, Dataset, Document, Question, spread, stated_in
 from study.paths import ROOT, shown
 from study.worlds.logic import Constraints, Fact
 from study.worlds.reversal_curse import BOTH, DESCRIPTION_FIRST, GROUPS, NAME_FIRST
@@ -140,7 +140,7 @@ def gather(shape: Params, seed: int, options: int, per_split: int, ask: object =
         for line in lines[name]
     ]
     random.Random(f"berglund/{seed}").shuffle(documents)
-    stated = Stated(world, (statement for document in documents for statement in document.statements))
+    stated = stated_in(world, documents)
     questions: dict[Split, list[Question]] = {}
     for name in (*TRAINED, *ASKED):
         for question in _questions(world, stated, lines, name, options):

@@ -295,11 +295,16 @@ def statements_by_split(world: World, stated: Stated) -> dict[Split, list[Statem
     return by_split
 
 
+def stated_in(world: World, documents: Sequence[Document]) -> Stated:
+    """What documents state."""
+    return Stated(world, (statement for document in documents for statement in document.statements))
+
+
 def make_questions(
     world: World, documents: Sequence[Document], seed: str, options: int, per_split: int
 ) -> list[Question]:
     """At most `per_split` questions of each split, spread evenly over rules and clusters, in a fixed order."""
-    by_split = statements_by_split(world, Stated(world, (s for document in documents for s in document.statements)))
+    by_split = statements_by_split(world, stated_in(world, documents))
     questions: list[Question] = []
     for split in Split:
         rng, keys = random.Random(f"{seed}/{split.seed}"), (lambda s: world.closure[s.fact].rule, world.cluster)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from study.arms import Source
 from study.data.context import fitting
-from study.data.questions import Document
+from study.data.questions import Document, stated_in
 from study.data.sentences import generated_sentences
 from study.lm.attention import positions
 from study.lm.framing import framed
@@ -74,11 +74,6 @@ def judge(
 def read(world: World, sentence: str) -> Statement | None:
     """The statement of a sentence; models begin with a capital, which some worlds never do."""
     return world.parse(sentence) or world.parse(sentence[:1].lower() + sentence[1:])
-
-
-def stated_in(world: World, documents: Sequence[Document]) -> Stated:
-    """What documents state."""
-    return Stated(world, (statement for document in documents for statement in document.statements))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from study.arms import Arm, Keep, Source
-from study.data.questions import Dataset, Document, Question, make_documents, training_texts
+from study.data.questions import Dataset, Document, Question, make_documents, stated_in, training_texts
 from study.lm.prompts import OF_BUNDLED, Prompts
-from study.runs.augment import Inference, fact_and_answer, read, stated_in
+from study.runs.augment import Inference, fact_and_answer, read
 from study.worlds import DRAWN
 from study.worlds.logic import Fact
 from study.worlds.words import PRETRAINING
