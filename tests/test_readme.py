@@ -182,6 +182,13 @@ def test_what_is_said_of_the_smaller_real_model_holds():
     either = small.loc["reversals", "reversal or contradiction"]
     tuned = [arm for arm in either.index if arm.startswith("ft")]
     assert len(tuned) > 3 and (either.loc[["icl", *tuned], "low"] < 0.5).all()
+    families = small.loc["family", "reversal or contradiction"]
+    said = re.search(
+        r"In families, with (\d+) questions, .* in (\d+) %, .* in (\d+) to (\d+) %, .* follows in (\d+) %", PROSE
+    )
+    of_tuned = families.loc[["ft", "ft local", "ft augmented", "ft augmented strict"], "value"]
+    shares = [families.loc["icl", "value"], of_tuned.min(), of_tuned.max(), families.loc["ft oracle", "value"]]
+    assert list(map(int, said.groups())) == [families.loc["icl", "items"], *map(percent, shares)]
     table = pd.read_csv(RESULTS / "qwen_small" / "05_compare" / "differences.csv")
     found = table[table["split"] == "reversal"].set_index("difference").loc["ft augmented strict - icl"]
     said = re.search(r"On 0\.5 B strict inferences do, by (\d+) points \[(\d+), (\d+)\]", PROSE)
@@ -189,23 +196,27 @@ def test_what_is_said_of_the_smaller_real_model_holds():
 
 
 def test_what_is_said_of_the_order_of_names_holds():
-    by_text = {
-        study: pd.read_csv(RESULTS / study / "06_mechanism_and_cost" / "named_in_turn.csv").set_index(["arm", "text"])
-        for study in ("qwen_small", "qwen", "full")
-    }
+    by_text = {}
+    for study in ("qwen_small", "qwen", "full"):
+        table = pd.read_csv(RESULTS / study / "06_mechanism_and_cost" / "named_in_turn.csv")
+        by_text[study] = table[table["world"] == "reversals"].set_index(["arm", "text"])
     small, large = (by_text[study].loc["ft local"] for study in ("qwen_small", "qwen"))
-    sentence = r"in the question's order, (\d+) and (\d+) of 48, and 0\.5 B none of the other (\d+); in (\d+) of its"
+    sentence = (
+        r"finds all (\d+) reversals whose two names .* in (\d+) of them though .* none of the other (\d+) .* "
+        r"finds all (\d+); its text says (\d+) of them"
+    )
     said = re.search(sentence, PROSE)
     without, only = small.loc["not at all"], small.loc["names both in that order"]
     in_order = [table.drop("not at all", errors="ignore") for table in (small, large)]
     assert all((table["value"] == 1).all() for table in in_order) and without["value"] == 0
-    counts = [*(int(table["items"].sum()) for table in in_order), without["items"], only["items"]]
-    assert list(map(int, said.groups())) == counts
-    said = re.search(r"0\.5 B then reverses (\d+) %, 1\.5 B (\d+) %, the small model (\d+) %", PROSE)
-    backwards = [of_real_model(size).loc["reversals", "reversal", "ft reversed"]["value"] for size in ("0.5B", "1.5B")]
-    own = by_text["full"].xs("ft reversed")
-    backwards.append(own[own["world"] == "reversals"]["value"].item())
-    assert list(map(int, said.groups())) == [percent(share) for share in backwards]
+    of_small, of_large = (int(table["items"].sum()) for table in in_order)
+    counts = [of_small, only["items"], without["items"], of_large, large.loc["says the answer"]["items"]]
+    assert list(map(int, said.groups())) == counts and "not at all" not in large.index
+    sentence = r"0\.5 B then reverses (\d+) %, 1\.5 B (\d+) % \[(\d+), (\d+)\], the small model (\d+) %"
+    backwards = [of_real_model(size).loc["reversals", "reversal", "ft reversed"] for size in ("0.5B", "1.5B")]
+    own = by_text["full"].loc["ft reversed"]["value"].item()
+    shown = [backwards[0]["value"], *backwards[1][["value", "low", "high"]], own]
+    assert list(map(int, re.search(sentence, PROSE).groups())) == [percent(share) for share in shown]
 
 
 def test_what_is_said_of_the_larger_real_model_holds():
