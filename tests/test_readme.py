@@ -156,18 +156,20 @@ def test_costs_are_those_of_the_published_table():
 def test_both_kinds_of_models_are_shown_as_they_were_measured():
     found = pd.read_csv(PUBLISHED / "06_mechanism_and_cost" / "real_models.csv")
     worlds = {"reversals": "comparisons", "reversal_curse": "people and descriptions", "family": "families"}
-    arms, lines, apart = BESIDE, {}, []
+    arms, lines, apart, items = BESIDE, {}, [], []
     for (world, size), part in found[found["split"] == "reversal"].groupby(["world", "parameters"]):
         of = part.set_index("arm").reindex(arms)
         if world in worlds:
             name = worlds[world], f"{size / 1e6:.0f} M" if size < 1e8 else f"{size / 1e9:.1f} B"
             shares = ["" if np.isnan(value) else f"{value:.0%}" for value in (*of["value"], of["chance"].max())]
             lines[name] = shares
+            items += [] if size < 1e8 else [*part["items"]]
             apart += [*(of["high"] - of["value"]), *(of["value"] - of["low"])]
     assert {model for _, model in lines} == {"5 M", "0.5 B", "1.5 B"}
     table = README[README.index("| reversals of |") :].split("\n\n")[0].splitlines()[2:]
     shown = [[cell.strip() for cell in line.replace(" %", "%").strip("|").split("|")] for line in table]
     assert {(name, model): cells for name, model, *cells in shown} == lines
+    assert f"Their cells of this table have {min(items)} to {max(items)} questions, so" in PROSE
     assert f"intervals reach {percent(np.nanmax(apart))} points either way" in PROSE
 
 
@@ -231,6 +233,7 @@ def test_what_is_said_of_the_larger_real_model_holds():
     either = large.loc["reversals", "reversal or contradiction"].loc[["icl", "ft", "ft local", "ft augmented strict"]]
     assert (either["low"] < 0.5).all() and (either["value"] < 0.56).all()
     rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft local"])
+    rows = rows[rows["world"] == "reversals"]
     reversed_ = rows[rows["split"] == "reversal"].set_index("arm")
     of_seeds = reversed_.groupby(["arm", "seed"])["correct"].mean()
     assert list(map(int, by_seed)) == [percent(share) for share in of_seeds["icl"]]
@@ -246,16 +249,47 @@ def test_differences_of_the_larger_real_model_are_those_of_its_rows():
         PROSE,
     )
     rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft augmented strict"])
-    rows = rows[rows["split"] == "reversal"].rename(columns={"correct": "value"})
+    rows = rows[(rows["split"] == "reversal") & (rows["world"] == "reversals")].rename(columns={"correct": "value"})
     by_arm, shown = dict(iter(rows.groupby("arm"))), iter(map(int, said.groups()))
     table = pd.read_csv(RESULTS / "qwen" / "05_compare" / "differences.csv")
-    table = table[table["split"] == "reversal"].set_index("difference")
+    table = table[(table["split"] == "reversal") & (table["world"] == "reversals")].set_index("difference")
     for one, other in (("icl", "ft"), ("ft augmented strict", "ft"), ("ft augmented strict", "icl")):
         found = contrast(by_arm[one], by_arm[other])
         three = [found.value, *found.interval(0.95)]
         assert [percent(share) for share in three] == list(itertools.islice(shown, 3)), (one, other)
         published = table.loc[f"{one} - {other}", ["value", "low", "high"]]
         assert published.to_numpy(float) == pytest.approx(three, abs=1e-6)
+
+
+def test_what_is_said_of_people_and_descriptions_holds():
+    gain = r"(\d+){} \[(\d+), (\d+)\]"
+    said = re.search(
+        r"finds the name in (\d+) % of (\d+) questions in context, (\d+) % after fine-tuning, (\d+) % after "
+        rf"fine-tuning on one-sentence inferences: the context gains {gain.format(' points')}, the inferences "
+        + gain.format(""),
+        PROSE,
+    )
+    found = of_real_model("1.5B").loc["reversal_curse", "reversal"]
+    value = found["value"]
+    shown = [percent(value["icl"]), found["items"]["icl"], percent(value["ft"]), percent(value["ft local"])]
+    table = pd.read_csv(RESULTS / "qwen" / "05_compare" / "differences.csv").set_index(["world", "split", "difference"])
+    for pair in ("icl - ft", "ft local - ft"):
+        shown += map(percent, table.loc[("reversal_curse", "reversal", pair), ["value", "low", "high"]])
+    assert list(map(int, said.groups())) == shown
+    rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft local"])
+    rows = rows[(rows["split"] == "reversal") & (rows["world"] == "reversal_curse")]
+    of_seeds = rows.groupby(["arm", "seed"])["correct"].mean().unstack()
+    assert (of_seeds.loc[["icl", "ft local"]] >= 0.7).all(axis=None) and (of_seeds.loc["ft"] <= 0.25).all()
+    assert "70 % or more, 25 % or less, 70 % or more on each seed" in PROSE
+    table = pd.read_csv(RESULTS / "qwen" / "06_mechanism_and_cost" / "named_in_turn.csv")
+    texts = table[(table["world"] == "reversal_curse") & (table["arm"] == "ft local")].set_index("text")
+    said = re.search(
+        r"finds all (\d+) that its text says, (\d+) of (\d+) that are only named .* neither of (\d+) others", PROSE
+    )
+    right, count = (texts["value"] * texts["items"]).round().astype(int), texts["items"]
+    order = "names both in that order"
+    assert right["says the answer"] == count["says the answer"] and right["not at all"] == 0
+    assert list(map(int, said.groups())) == [count["says the answer"], right[order], count[order], count["not at all"]]
 
 
 def test_neither_real_model_clearly_joins_two_facts_in_context():
@@ -268,9 +302,11 @@ def test_neither_real_model_clearly_joins_two_facts_in_context():
 def test_which_seeds_of_real_models_are_fresh_is_said():
     every = real_models()
     fresh = every[every["fresh"]]
-    assert set(fresh["model"].str.extract(r"-([\d.]+)B-")[0]) == {"0.5", "1.5"} and set(fresh["world"]) == {"reversals"}
+    seen = {(model.split("-")[2], world) for model, world in fresh[["model", "world"]].itertuples(index=False)}
+    assert seen == {("0.5B", "reversals"), ("1.5B", "reversals"), ("1.5B", "reversal_curse")}
     assert set(fresh["seeds"]) == {3} and set(every[~every["fresh"]]["seeds"]) == {1}
-    assert "The comparisons are of three fresh seeds, with settings frozen before them; all else is of one" in PROSE
+    assert "The comparisons, and the people of 1.5 B, are of three fresh seeds" in PROSE
+    assert "with settings frozen before them; all else is of one development seed" in PROSE
 
 
 def test_the_size_of_the_study_and_of_its_model():
