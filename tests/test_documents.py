@@ -249,9 +249,8 @@ def answered(rights: dict[str, float], questions: int = 60, seeds: int = 3) -> F
     prices[UNCACHED] = prices["query"] + 5.0 * prices["arm"].isin(["icl", "hybrid"])
     nothing = pd.DataFrame({"context tokens": [], "documents in context": [], "status": [], "arm": []})
     experiment = SimpleNamespace(
-        params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame(), search_costs=searched,
-        materials=lambda seeds: iter(()),
-    )  # fmt: skip
+        params=handbook(), records=lambda: nothing, inferences=lambda: pd.DataFrame(), materials=lambda seeds: iter(())
+    )
     asked = table["split"] == Split.ASKED
     return Findings(experiment, table[asked], table[~asked], prices)
 
@@ -342,7 +341,8 @@ def test_where_questions_cannot_tell_the_way_that_needs_less_is_recommended():
     assert far.top == far.best == "ft augmented" and "cannot tell" not in recommend.headline(far)
 
 
-def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
+def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere(monkeypatch):
+    monkeypatch.setattr(recommend, "search_costs", lambda _: searched())
     found = answered({"base": 0.2, "icl": 1.0, "ft": 0.3, "ft augmented": 1.0, "hybrid": 1.0}, questions=200)
     table = recommend.by_volume(found)
     assert found.best == "icl" and found.as_good == ["ft augmented", "hybrid"]
@@ -351,9 +351,10 @@ def test_of_equal_ways_the_one_that_asks_for_the_least_is_named_everywhere():
     assert not re.search(r"difference of 0 points", recommend.certainty(found))
 
 
-def test_the_search_for_a_rate_is_paid_the_first_time():
+def test_the_search_for_a_rate_is_paid_the_first_time(monkeypatch):
     found = answered({"icl": 1.0, "ft": 1.0}, questions=200)
-    found.experiment.params, found.experiment.search_costs = handbook(price_an_hour=36), lambda: searched(("ft", 36, 4))
+    monkeypatch.setattr(recommend, "search_costs", lambda _: searched(("ft", 36, 4)))
+    found.experiment.params = handbook(price_an_hour=36)
     ft = recommend.with_search(found).set_index("arm").loc["ft"].iloc[0]
     assert (ft["once"], ft["tuning"], ft["seconds tuning"]) == (10 + 36, 9 + 36, 1 + 4)
     # With a cached prefix ft costs 46 + n the first time and 10 + n after a change, in context 1 + 2 n.
@@ -363,7 +364,8 @@ def test_the_search_for_a_rate_is_paid_the_first_time():
     assert table.loc["ft", "for 100 questions"] == "55 s, 0.55" and table.loc["icl", "for 1 question"] == "1.8 s, 0.02"
     found.experiment.params = handbook(price_an_hour=0.1)
     assert recommend.time_and_money(found).set_index("arm").loc["ft", "for 100 questions"] == "55 s, below 0.01"
-    found.experiment.params, found.experiment.search_costs = handbook(price_an_hour=None), searched
+    monkeypatch.setattr(recommend, "search_costs", lambda _: searched())
+    found.experiment.params = handbook(price_an_hour=None)
     assert recommend.with_search(found).equals(found.costs)
     assert recommend.time_and_money(found).set_index("arm").loc["ft", "for 1,000,000 questions"] == "139 h"
 

@@ -25,14 +25,17 @@ def executed(notebook, params):
         params=params,
         arms=arms_of(notebook.stem, params),
         run=lambda arms: calls.append((params, list(arms))),
-        run_model_sizes=lambda: calls.extend((other, list(other.arms)) for other in params.other_models),
     )
+
+    def run_model_sizes(experiment):
+        calls.extend((other, list(other.arms)) for other in experiment.params.other_models)
+
     cells = json.loads(notebook.read_text())["cells"]
     source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     assert "runner" not in source
-    namespace = {"experiment": opened}
+    namespace = {"experiment": opened, "model_sizes": SimpleNamespace(run_model_sizes=run_model_sizes)}
     for statement in map(ast.unparse, ast.parse(source).body):
-        if re.search(r"^arms = |experiment\.(run|run_model_sizes)\(|import .*_arms", statement):
+        if re.search(r"^arms = |experiment\.run\(|run_model_sizes\(|import .*_arms", statement):
             exec(statement, namespace)  # noqa: S102
     return calls
 
