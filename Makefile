@@ -26,23 +26,22 @@ MINUTES ?= 60
 FAULTS ?= 100
 REFERENCE ?=
 EXECUTOR ?= local
-REMOTE_STORE ?=
 PYTHON3 ?= python3
 
 # What each target takes; a variable that a target does not take would change nothing, and is refused.
 TAKES := PYTHON3
 TAKES_setup := EXECUTOR
-TAKES_reproduce := STUDY EXECUTOR REMOTE_STORE
-TAKES_smoke := EXECUTOR REMOTE_STORE
+TAKES_reproduce := STUDY EXECUTOR
+TAKES_smoke := EXECUTOR
 TAKES_test := MARKER ONLY
-TAKES_nb := NB PARAMS EXECUTOR REMOTE_STORE
+TAKES_nb := NB PARAMS EXECUTOR
 TAKES_help-nb := NB
-TAKES_plan := STUDY DOCS QUESTIONS VERBOSE EXECUTOR REMOTE_STORE
-TAKES_status := STUDY DOCS QUESTIONS EXECUTOR REMOTE_STORE
+TAKES_plan := STUDY DOCS QUESTIONS VERBOSE EXECUTOR
+TAKES_status := STUDY DOCS QUESTIONS EXECUTOR
 TAKES_figures := STUDY
 TAKES_verify := STUDY
 TAKES_pack := STUDY
-TAKES_documents := DOCS QUESTIONS STUDY EXECUTOR REMOTE_STORE
+TAKES_documents := DOCS QUESTIONS STUDY EXECUTOR
 TAKES_fetch := MODEL REVISION FILE WEIGHTS DATA
 TAKES_base-model := SIZE
 TAKES_base-report := SIZE
@@ -89,7 +88,7 @@ RUN := $(BIN)/python -m study
 # Of commands that take the published study unless another is named.
 OF_STUDY := $(if $(filter command line environment,$(origin STUDY)),--study "$(STUDY)")
 TRIALS := $(READY)$(if $(filter ray,$(EXECUTOR)),.ray)
-export EXECUTOR REMOTE_STORE
+export EXECUTOR
 
 .PHONY: help setup reproduce smoke test golden nb help-nb plan status figures verify pack documents fetch base-model base-report bench chaos soak fuzz site site-test article lab lock licences audit lint clean
 

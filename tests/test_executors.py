@@ -1,4 +1,4 @@
-"""The same work wherever it is done: processes of this machine, nodes of a cluster, through a remote store."""
+"""The same work wherever it is done: processes of this machine, nodes of a cluster."""
 
 import json
 import multiprocessing
@@ -23,11 +23,11 @@ from conftest import one_process
 from study.config import ParamsError
 from study.pages.page import own_results
 from study.paths import RESULTS
-from study.runs import executors, perform, remote_store, runner
+from study.runs import executors, perform, runner
 from study.runs.executors import About, Needs, needs
 from study.runs.run import FINISHED, EvaluationRun
 from study.runs.runner import evaluation_runs_of, run
-from study.runs.store import PUBLISHED, ROWS, Store, digest_of, key_in, store_of
+from study.runs.store import PUBLISHED, Store, key_in, store_of
 
 GB = 1_000_000_000
 
@@ -107,7 +107,7 @@ def test_a_node_can_take_a_job_that_all_it_needs_is_there_for():
 def test_a_node_with_another_version_is_named_and_does_nothing(small, tmp_path):
     units = evaluation_runs_of(small, Store(tmp_path))
     with pytest.raises(RuntimeError, match=f"node {socket.gethostname()} has another version of the package"):
-        executors._on_node(units, ["0" * 20] * len(units), Store(tmp_path), 1)
+        executors._on_node(units, ["0" * 20] * len(units), Store(tmp_path), {}, 1)
     assert not list(tmp_path.iterdir())
 
 
@@ -117,7 +117,8 @@ def test_a_node_does_not_do_again_what_a_lost_one_had_finished(small, tmp_path, 
     store.write(first.key, pd.DataFrame({"item_id": ["a"]}), {"status": FINISHED})
     monkeypatch.setattr(executors, "_in_process", lambda does, job, *given: done.extend(job) or {})
     job = [first, *others]
-    assert executors._on_node(job, [unit.key for unit in job], store, 1) == {} and done == others
+    failed, files = executors._on_node(job, [unit.key for unit in job], store, {}, 1)
+    assert failed == {} and done == others and list(files) == [store.path(first.key).name]
 
 
 @pytest.mark.nightly
@@ -234,31 +235,21 @@ def test_a_question_to_a_process_that_is_killed_is_asked_again(monkeypatch):
     assert executors._asked(_own_id) == 7
 
 
-def test_machines_without_a_common_folder_work_through_a_depot(small, tmp_path, monkeypatch, in_this_process):
-    monkeypatch.setenv("REMOTE_STORE", f"file://{tmp_path}/depot/")
-    mine = store_of(tmp_path / "mine")
-    theirs = replace(mine, folder=tmp_path / "theirs")
-    assert mine.shared == f"file://{tmp_path}/depot/mine"
-    rows = run(small, mine, say=lambda line: None)
-    # Another machine has it all without doing anything, and takes nothing that is torn on the way.
-    torn = next(unit for unit in evaluation_runs_of(small, mine) if unit.arm == "icl")
-    (tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}" / ROWS).write_bytes(b"PAR1")
-    said: list[str] = []
-    again = run(small, theirs, say=said.append)
-    assert [line for line in said if " / " in line and " s  " in line] == [line for line in said if "/ icl" in line]
-    pd.testing.assert_frame_equal(rows, again, check_exact=True)
-    assert digest_of(tmp_path / "depot" / "mine" / f"{torn.name}-{torn.key}")  # it was made again there
-
-
-def test_a_depot_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("REMOTE_STORE", "nowhere://bucket")
-    with pytest.raises(ParamsError, match=r"(?s)REMOTE_STORE = 'nowhere://bucket': .*give an address that fsspec can "):
-        Store(tmp_path, shared=remote_store.address("mine")).fetch(["a"])
-
-
-def test_nothing_is_brought_anywhere_without_being_asked(monkeypatch, tmp_path):
-    monkeypatch.delenv("REMOTE_STORE", raising=False)
-    assert store_of(tmp_path).shared == ""
+def test_machines_without_a_common_folder_send_what_they_finish(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "_in_process", lambda does, *given: does(*given))
+    head, node = Store(tmp_path / "head"), Store(tmp_path / "node")
+    unit = next(unit for unit in evaluation_runs_of(small, head, ["ft local"]))
+    unit, texts = replace(unit, learning_rate=1e-3), unit.generation_runs
+    perform.work(texts, head, 1)
+    needed = head.files_of([*(text.key for text in texts), unit.key])
+    failed, files = executors._on_node([unit], [unit.key], node, needed, 1)
+    assert failed == {} and len(needed) == len(texts) == len(files) == 1
+    head.take(files)
+    for run_ in (*texts, unit):
+        pd.testing.assert_frame_equal(head.rows(run_.key), node.rows(run_.key), check_exact=True)
+    before = head.path(unit.key).stat().st_mtime_ns
+    head.take({name: dict.fromkeys(contents, b"") for name, contents in files.items()})  # it has them
+    assert head.path(unit.key).stat().st_mtime_ns == before
 
 
 def test_a_study_runs_from_scratch_and_a_notebook_alone_takes_what_is_published(params):

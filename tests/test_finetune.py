@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from conftest import build_family
-from study.lm import finetuning
 from study.lm.finetuning import (
     BY_WEIGHT,
     Diverged,
@@ -133,23 +132,6 @@ def test_a_short_type_keeps_its_weights_under_an_adapter_in_float32(tokenizer, e
     assert {after[name].dtype for name in after.keys() - before.keys()} == {torch.float32}
     assert training.losses[-1] < 0.8 * training.losses[0] and dtypes == [torch.bfloat16]
     score_options(tuned, tokenizer, "bafed sees ditav.", [("vazed sees", [" ditav.", " bafed."])])
-    with pytest.raises(ValueError, match="float16 cannot be trained on a CPU; use model.dtype bfloat16"):
-        finetune(build_family("llama", len(tokenizer)).half(), tokenizer, encoded, params, 1e-2, 1, seed=0)
-
-
-def test_gradients_that_overflow_in_float16_are_made_again_with_a_smaller_scale(tokenizer, encoded, monkeypatch):
-    scalers, read = [torch.amp.GradScaler("cpu", init_scale=2.0**32)], []
-    monkeypatch.setattr(finetuning, "scaler_for", lambda device, dtype: scalers[-1])
-    model = build_family("llama", len(tokenizer)).half()
-    model.register_forward_pre_hook(lambda *given: read.append(1))
-    tuned, training = finetune(model, tokenizer, encoded, settings(), 3e-3, 30, seed=0)
-    assert 32 < len(read) < 60 and scalers[0].get_scale() < 2.0**32  # two to see how texts are to be packed
-    assert training.losses[-1] < 0.8 * training.losses[0] and tuned.dtype is torch.float16
-    scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0))
-    with torch.no_grad():
-        tuned.lm_head.weight[:] = float("nan")
-    with pytest.raises(Diverged, match="step 1 of 3: loss nan"):
-        finetune(tuned, tokenizer, encoded, settings(), 3e-3, 3, seed=0)
 
 
 def test_the_same_seed_gives_the_same_weights(tokenizer, model_folder, encoded):

@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -196,35 +195,6 @@ def test_rows_do_not_depend_on_what_was_finished_before(params, store, studied):
         (unit,) = [unit for unit in evaluation_runs_of(params, studied[0], [arm]) if unit.world == "reversals"]
         assert run_together([unit], store) == {}
         pd.testing.assert_frame_equal(store.rows(unit.key), studied[0].rows(unit.key), check_exact=True)
-
-
-def test_questions_asked_in_parts_are_answered_as_together(params, store, studied):
-    arms = {arm: params.arms[arm].plain() for arm in ("base", "icl", "ft")}
-    questions, tuning = params.questions.plain(), params.finetuning.plain() | {"learning_rates": [1e-3]}
-    worlds = {"reversals": params.worlds.reversals.plain()}
-    parted = changed(params, arms=arms, questions=questions | {"shards": 3}, finetuning=tuning, worlds=worlds)
-    whole = changed(params, arms=arms, finetuning=tuning, worlds=worlds)
-    rows, together = (run(each, store, say=lambda line: None) for each in (parted, whole))
-    units = [unit for wave in runner.waves_of(parted, store) for unit in wave]
-    shards = [unit for unit in units if unit.shard is not None]
-    assert len(shards) == 3 * 2 and all(store.has(unit.key) for unit in shards)
-    assert {unit.arm for unit in shards} == {"base", "icl"}
-    same = ["world", "arm", "seed", "item_id", "correct", "gflops"]
-    pd.testing.assert_frame_equal(rows[same], together[same])
-    for mine, theirs in zip(rows["option_log_probs"], together["option_log_probs"], strict=True):
-        assert list(mine) == pytest.approx(list(theirs), abs=1e-4)
-    for one, other in zip(evaluation_runs_of(parted, store), evaluation_runs_of(whole, store), strict=True):
-        mine, theirs = store.record(one.key), store.record(other.key)
-        assert mine["questions"] == theirs["questions"] and mine["context_tokens"] == theirs["context_tokens"]
-        assert mine["query_flops"] == pytest.approx(theirs["query_flops"])
-    # A part that is missing is asked when they are joined; more parts than questions are refused.
-    lost = next(unit for unit in evaluation_runs_of(parted, store) if unit.arm == "icl")
-    for unit in (lost, lost.shards[1]):
-        shutil.rmtree(store.path(unit.key))
-    assert work.join(lost, store) == {} and store.has(lost.shards[1].key) and store.has(lost.key)
-    many = changed(params, arms=arms, questions=questions | {"shards": 500})
-    why = work.join(trial(many, "icl"), store)
-    assert "questions.shards = 500: there are" in why[trial(many, "icl").label]
 
 
 def test_the_declared_score_decides(params, store):

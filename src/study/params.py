@@ -24,7 +24,7 @@ class Model(Strict):
     name: str = Field(BUNDLED, description="'bundled', a folder, or a model of the hub such as owner/name")
     revision: str | None = Field(None, description="40-hex commit of a hub model; that of params/models/lock.yaml")
     file: str | None = Field(None, pattern=r"^[^/\\]+\.gguf$", description="the model's GGUF file, if it is in one")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="type of the weights")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="type of the weights")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where it runs")
     quantization: Literal["8bit", "4bit"] | None = Field(
         None, description="of the weights, by bitsandbytes, which must be installed; only an adapter is tuned then"
@@ -62,7 +62,6 @@ class Questions(Strict):
     options: int = Field(8, ge=2, description="options of a question, one true; chance is 1 / options")
     per_split: int = Field(64, ge=1, description="most questions of one split")
     context_tokens: int | None = Field(None, ge=16, description="most tokens of context; by default the model's limit")
-    shards: int = Field(1, ge=1, description="parts in which untrained arms are evaluated in parallel")
 
 
 class Finetuning(Strict):

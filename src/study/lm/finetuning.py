@@ -262,47 +262,23 @@ def refuse_fixed_lengths(model: PreTrainedModel) -> None:
         )
 
 
-def scaler_for(device: torch.device, dtype: torch.dtype) -> torch.amp.GradScaler:
-    """The scaler of the loss for a model loaded in this type; it scales in float16 alone.
-
-    Raises:
-        ValueError: where float16 cannot be trained.
-    """
-    if dtype is torch.float16 and device.type == "cpu":
-        raise ValueError("float16 cannot be trained on a CPU; use model.dtype bfloat16 or float32")
-    return torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-
-
 def take_step(
-    scaler: torch.amp.GradScaler,
-    optimizer: torch.optim.Optimizer,
-    autocast: torch.autocast,
-    loss_of: Callable[[], torch.Tensor],
-    max_norm: float,
+    optimizer: torch.optim.Optimizer, autocast: torch.autocast, loss_of: Callable[[], torch.Tensor], max_norm: float
 ) -> float:
     """One step of the optimizer; the loss before it.
-
-    Where gradients in float16 overflow, the step is repeated with half the loss scale.
 
     Raises:
         Diverged: if loss or gradient norm is not finite.
     """
+    with autocast:
+        loss = loss_of()
+    torch.autograd.backward(loss)
     trained = [weight for group in optimizer.param_groups for weight in group["params"]]
-    skipped = True
-    while skipped:
-        scale = scaler.get_scale()
-        with autocast:
-            loss = loss_of()
-        torch.autograd.backward(scaler.scale(loss))
-        scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(trained, max_norm)
-        value = loss.item()
-        if not math.isfinite(value) or not (math.isfinite(norm.item()) or scale > 1):
-            raise Diverged(f"loss {value}, gradient norm {norm.item()}")
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
-        skipped = scaler.get_scale() < scale  # a fused optimizer does not say so itself
+    norm, value = nn.utils.clip_grad_norm_(trained, max_norm).item(), loss.item()
+    if not (math.isfinite(value) and math.isfinite(norm)):
+        raise Diverged(f"loss {value}, gradient norm {norm}")
+    optimizer.step()
+    optimizer.zero_grad()
     return value
 
 
@@ -336,7 +312,6 @@ def finetune(
     refuse_fixed_lengths(model)
     started = time.monotonic()
     torch.manual_seed(random.Random(seed).getrandbits(63))
-    scaler = scaler_for(model.device, model.dtype)
     autocast = torch.autocast(model.device.type, model.dtype, enabled=model.dtype is not torch.float32)
     if params.method == "lora":
         model = with_adapter(model, params)
@@ -353,7 +328,7 @@ def finetune(
             options["lr"] = learning_rate * learning_rate_scale(step, steps, params)
         try:
             loss = partial(loss_of, model, pieces, teacher)
-            losses.append(take_step(scaler, optimizer, autocast, loss, params.max_grad_norm))
+            losses.append(take_step(optimizer, autocast, loss, params.max_grad_norm))
         except Diverged as error:
             what = f"step {step + 1} of {steps}: {error} at learning rate {learning_rate}"
             raise Diverged(f"{what}; use smaller finetuning.learning_rates") from None

@@ -45,12 +45,7 @@ def evaluate(
     `material` gives the dataset of the run, or, of True, the one for retention.
     """
     spec, exam, prompts = trial.spec, material(trial.spec.retention), prompts_of(trial.params)
-    questions = exam.questions if trial.shard is None else exam.questions[trial.shard :: trial.params.questions.shards]
-    if not questions:
-        raise ValueError(
-            f"questions.shards = {trial.params.questions.shards}: there are {len(exam.questions)} questions only; use "
-            "fewer shards"
-        )
+    questions = exam.questions
     given, asking = offered_documents(trial, material), Asking(tokenizer, prompts, trial.form)
     if spec.context in EACH_ITS_OWN:
         contexts = own_contexts(trial, model, tokenizer, given, exam, questions, asking)

@@ -28,8 +28,8 @@ import psutil
 from study.config import ParamsError
 from study.params import Model, Params
 from study.paths import is_file
-from study.runs.run import EvaluationRun, Run
-from study.runs.store import Store
+from study.runs.run import Run
+from study.runs.store import Files, Store
 
 Job = Sequence[Run]
 Submit = Callable[[Job], "Future[dict[str, str]]"]
@@ -162,8 +162,19 @@ def _on_ray(params: Params, store: Store) -> Iterator[Submit]:
     )
 
     def submit(job: Job) -> "Future[dict[str, str]]":
-        future: Future[dict[str, str]] = task.remote(job, [run.key for run in job], store, need.cpus).future()
-        return future
+        needed = store.files_of(other.key for run in job for other in run.generation_runs)
+        ended: Future[dict[str, str]] = Future()
+
+        def bring(reply: "Future[tuple[dict[str, str], Files]]") -> None:
+            try:
+                failed, finished = reply.result()
+                store.take(finished)
+                ended.set_result(failed)
+            except Exception as error:
+                ended.set_exception(error)
+
+        task.remote(job, [run.key for run in job], store, needed, need.cpus).future().add_done_callback(bring)
+        return ended
 
     yield submit
 
@@ -195,8 +206,18 @@ def _can_take(node: dict[str, Any], need: Needs) -> bool:
     return all(there.get(kind, 0) >= least for kind, least in zip(("CPU", "GPU", "memory"), need, strict=True))
 
 
-def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[str, str]:
-    """Perform a job on a node of the cluster, without the runs that a lost node had finished.
+def _on_node(job: Job, keys: Sequence[str], store: Store, needed: Files, threads: int) -> tuple[dict[str, str], Files]:
+    """Perform a job on a node of the cluster, without the runs that a lost node had finished in a common folder.
+
+    Args:
+        job: the runs.
+        keys: of them, where the study was started.
+        store: at the same path as there; it may be another folder.
+        needed: the runs that they depend on.
+        threads: of the job.
+
+    Returns:
+        Why runs failed, by label, and the files of the others.
 
     Raises:
         RuntimeError: if the node has another version of the study, whose runs have other keys.
@@ -206,11 +227,12 @@ def _on_node(job: Job, keys: Sequence[str], store: Store, threads: int) -> dict[
             f"the node {socket.gethostname()} has another version of the package, or of files that the params name; "
             "bring it up to date (`git pull && make setup`) and run again"
         )
-    evaluations = [run for run in job if isinstance(run, EvaluationRun)]
-    store.fetch([*keys, *(part.key for run in evaluations for part in (*run.generation_runs, *run.shards))])
+    store.take(needed)
     left = [run for run in job if not store.has(run.key)]
     # A worker gets other GPUs for each job, but forks from a process with the environment of its first one.
-    return _in_process(_work, left, store, threads, os.environ.get("CUDA_VISIBLE_DEVICES")) if left else {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    failed = _in_process(_work, left, store, threads, visible) if left else {}
+    return failed, store.files_of(keys)
 
 
 class _NotForked(BrokenProcessPool):

@@ -251,15 +251,12 @@ class Workload:
             return self.generation(run.source)
         if not isinstance(run, EvaluationRun):
             raise TypeError(f"{type(run).__name__} is no run whose operations are known")
-        if run.shards:  # they are runs themselves
-            return 0.0
-        share = 1.0 if run.shard is None else 1 / self.params.questions.shards
         if run.spec.context in EACH_ITS_OWN:  # each question reads some documents of its own
             read = self.questions * (run.spec.shots or 1) * sum(self.documents) / len(self.documents)
-            return self._each(share * (self.scored + read), 0) + self.training(run.spec)
+            return self._each(self.scored + read, 0) + self.training(run.spec)
         context = self.context if run.spec.context else 0
         prefilled = forward_flops(self.size, context) if context else 0
-        return prefilled + self._each(share * self.scored, context) + self.training(run.spec)
+        return prefilled + self._each(self.scored, context) + self.training(run.spec)
 
     def generation(self, source: Source) -> float:
         """Operations of generating texts, each half as long as it may be."""

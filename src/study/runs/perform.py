@@ -6,7 +6,6 @@ from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,10 +30,6 @@ from study.runs.store import Store
 from study.runs.texts import generate_text, replayed, store_run, texts_of
 from study.sums import added
 
-# What the records of all shards of a run have in common.
-_SHARES = ("share_of_documents_in_context", "share_of_facts_in_context")
-WHOLE = ("status", "context_tokens", *_SHARES, "parameters", "context_flops")
-
 
 def work(runs: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
     """Perform the runs of one job; returns why runs failed, by label."""
@@ -43,12 +38,7 @@ def work(runs: Sequence[Run], store: Store, threads: int) -> dict[str, str]:
         if isinstance(run, GenerationRun):
             generate_text(run, store)
     evaluations = [run for run in runs if isinstance(run, EvaluationRun)]
-    whole = [run for run in evaluations if not run.shards]
-    failed = run_together(whole, store) if whole else {}
-    for run in evaluations:
-        if run.shards:
-            failed |= join(run, store)
-    return failed
+    return run_together(evaluations, store) if evaluations else {}
 
 
 def run_together(trials: Sequence[EvaluationRun], store: Store) -> dict[str, str]:
@@ -89,28 +79,6 @@ def run_together(trials: Sequence[EvaluationRun], store: Store) -> dict[str, str
         except Exception as error:
             failed[trial.label] = f"{type(error).__name__}: {error}"
     return failed
-
-
-def join(trial: EvaluationRun, store: Store) -> dict[str, str]:
-    """Store a run from its shards; missing ones are evaluated now.
-
-    Returns:
-        Why it failed, by its label, if a shard did.
-    """
-    started = time.monotonic()
-    missing = [shard for shard in trial.shards if not store.has(shard.key)]
-    if failed := run_together(missing, store) if missing else {}:
-        return {trial.label: "; ".join(f"{label}: {reason}" for label, reason in failed.items())}
-    parts = [store.rows(shard.key) for shard in trial.shards]
-    records = [store.record(shard.key) for shard in trial.shards]
-    counts = [record["questions"] for record in records]
-    seconds, flops = ([record[name] for record in records] for name in ("scoring_seconds", "query_flops"))
-    record = {name: records[0][name] for name in WHOLE} | {"arm": trial.arm, "questions": sum(counts)}
-    record |= {"scoring_seconds": sum(seconds), "query_flops": float(np.average(flops, weights=counts))}
-    places = [place for first in range(len(parts)) for place in range(first, sum(counts), len(parts))]
-    rows = pd.concat(parts, ignore_index=True).iloc[np.argsort(places)].reset_index(drop=True)
-    store_run(trial, store, rows, record, started)
-    return {}
 
 
 def tuned(

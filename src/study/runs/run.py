@@ -6,9 +6,9 @@ Nothing here imports torch, so that results are read quickly.
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +92,7 @@ class Run:
         return {
             "world": {self.world: self.params.shape(self.world).recipe},
             "seed": self.seed,
-            "questions": self.params.questions.plain(),
+            "questions": self.params.questions.plain() | {"shards": 1},  # an option that once was
             "model_sha256": self.model_sha256,
             "dtype": self.params.model.dtype,
             "quantization": self.params.model.quantization,
@@ -125,6 +125,11 @@ class Run:
         """Of its folder, before the key."""
         where = "" if self.params.model.name == BUNDLED else f"-{slug(Path(self.params.model.name).name)}"
         return f"{slug(self.world)}-{slug(self.method)}{where}-seed{self.seed}"
+
+    @property
+    def generation_runs(self) -> "list[GenerationRun]":
+        """The generation runs that its training needs."""
+        return []
 
     @property
     def method(self) -> str:
@@ -176,13 +181,11 @@ class EvaluationRun(Run):
         arm: its label.
         spec: what the arm is.
         learning_rate: of its training; None if it does not train, or if the rate is not chosen yet.
-        shard: number of the part of its questions that is evaluated; None for all.
     """
 
     arm: str
     spec: Arm
     learning_rate: float | None = None
-    shard: int | None = None
 
     @property
     def finetuning(self) -> Finetuning:
@@ -216,7 +219,7 @@ class EvaluationRun(Run):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """As in `Run`, with the training, the context, the checkpoint_evals and the part of the questions."""
+        """As in `Run`, with the training, the context and the checkpoint_evals."""
         spec, prompts = self.spec, prompts_of(self.params)
         words = {"question": prompts.question, "documents": prompts.between + prompts.context if spec.context else None}
         return {
@@ -229,7 +232,6 @@ class EvaluationRun(Run):
             "shots": spec.shots,
             "retention": spec.retention,
             "checkpoint_evals": self.params.finetuning.checkpoint_evals if spec.curve else 0,
-            "shard": self.shard,
         }
 
     @property
@@ -253,19 +255,11 @@ class EvaluationRun(Run):
     @property
     def method(self) -> str:
         """As in `Run`."""
-        part = "" if self.shard is None else f", questions {self.shard + 1} of {self.params.questions.shards}"
-        return f"{self.arm}{part}"
-
-    @property
-    def shards(self) -> list[Self]:
-        """The runs that evaluate its questions in parts; none of an arm that trains, or with questions.shards = 1."""
-        count = self.params.questions.shards
-        parted = count > 1 and not self.spec.train and self.shard is None
-        return [replace(self, shard=shard) for shard in range(count)] if parted else []
+        return self.arm
 
     @property
     def generation_runs(self) -> list[GenerationRun]:
-        """The generation runs that its training needs."""
+        """As in `Run`."""
         other = self.params.arms[self.spec.as_long_as].train if self.spec.as_long_as else ()
         return [
             GenerationRun(self.world, self.seed, self.params, self.model_sha256, source)

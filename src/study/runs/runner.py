@@ -61,16 +61,14 @@ def sharing(params: Params, arms: Sequence[str] | None) -> list[str]:
 
 
 def waves_of(params: Params, store: Store, arms: Sequence[str] | None = None) -> Iterator[list[Run]]:
-    """Runs in waves: generation, selection of learning rates, shards of evaluations, evaluations."""
+    """Runs in waves: generation, selection of learning rates, evaluations."""
     needed = None if arms is None else [*arms, *(params.arms[arm].rate_of or arm for arm in arms)]
     selecting = {trial.key: trial for trials in selection_runs(params, needed).values() for trial in trials}
     trials = _trials(params, {}, arms)  # the text that they train on does not depend on learning rates
     generations = [generation for trial in (*selecting.values(), *trials) for generation in trial.generation_runs]
     yield list({generation.key: generation for generation in generations}.values())
     yield list(selecting.values())
-    chosen = evaluation_runs_of(params, store, sharing(params, arms))
-    yield [shard for trial in chosen for shard in trial.shards]
-    yield [*chosen]
+    yield [*evaluation_runs_of(params, store, sharing(params, arms))]
 
 
 def runs_of(params: Params, store: Store) -> list[Run]:
@@ -113,13 +111,12 @@ def _jobs(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs that one process performs together, the longest first: evaluations of one training; a generation alone."""
     jobs: dict[str, list[Run]] = {}
     for run in runs:
-        shared = isinstance(run, EvaluationRun) and content_hash([run.world, run.seed, run.training, run.shard])
+        shared = isinstance(run, EvaluationRun) and content_hash([run.world, run.seed, run.training])
         jobs.setdefault(shared or run.key, []).append(run)
     return sorted(jobs.values(), key=lambda job: -len(job[0].spec.train) if isinstance(job[0], EvaluationRun) else 0)
 
 
 def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[str], None]) -> None:
-    store.fetch(run.key for run in runs)
     waiting = {run.key: run for run in runs if not store.has(run.key)}
     if len(waiting) < len(runs):
         say(f"{len(runs) - len(waiting)} of {len(runs)} runs cached")
@@ -131,7 +128,6 @@ def _run_wave(runs: Sequence[Run], store: Store, params: Params, say: Callable[[
     failed, count, started = [], 0, time.monotonic()
     with submitting(params, store) as submit:
         for job, why in _done(submit, _jobs(list(waiting.values()))):
-            store.fetch(run.key for run in job)
             for run in job:
                 count += 1
                 ending = "FAILED" if run.label in why else _ending(store, run)

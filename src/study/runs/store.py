@@ -25,7 +25,6 @@ from filelock import BaseFileLock, FileLock, Timeout
 from study.config import ParamsError
 from study.digest import sha256_of
 from study.paths import NB, RESULTS, shown
-from study.runs import remote_store
 from study.runs.packs import unpacked
 
 if TYPE_CHECKING:  # it is slow to import, and not needed to see what is finished
@@ -37,6 +36,8 @@ SETTLED_NS, FRESH_NS = 10 * 10**9, 10**9  # after its last change, and since it 
 ROWS, RECORD = "rows.parquet", "record.json"
 # What a file system says of what it cannot do; a network share may.
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EPERM, errno.EBADF)
+
+Files = dict[str, dict[str, bytes]]  # by the name of a run's folder, by their own
 
 
 def content_hash(value: Any) -> str:
@@ -63,12 +64,10 @@ class Store:
     Attributes:
         folder: of the runs.
         others: folders of other studies.
-        shared: address of a remote store, such as s3://bucket/study, that every finished run is uploaded to.
     """
 
     folder: Path
     others: tuple[Path, ...] = ()
-    shared: str = ""
 
     def path(self, key: str) -> Path:
         """The folder of the run of this key, or where it would be if nothing else names it."""
@@ -98,19 +97,22 @@ class Store:
             self._put_in_place(part, key, f"{name}-{key}" if name else key)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        if self.shared:
-            remote_store.put(self.path(key), f"{self.shared}/{self.path(key).name}")
 
-    def fetch(self, keys: Iterable[str]) -> None:
-        """Download missing runs from the remote store; damaged ones are left there."""
-        missing = {key for key in keys if not self.has(key)}
-        for name in sorted(remote_store.names(self.shared)) if self.shared and missing else ():
-            if (key := key_in(name)) not in missing:
+    def files_of(self, keys: Iterable[str]) -> Files:
+        """The files of the finished ones of these runs, for the store of another machine to `take`."""
+        places = [self.path(key) for key in keys if self.has(key)]
+        return {place.name: {file: (place / file).read_bytes() for file in (ROWS, RECORD)} for place in places}
+
+    def take(self, files: Files) -> None:
+        """Store the runs of another machine's store that are not here."""
+        for name, contents in files.items():
+            if self.has(key := key_in(name)):  # in a folder that both see, say
                 continue
             part = self._part(key)
             try:
-                if remote_store.get(f"{self.shared}/{name}", part, (ROWS, RECORD)) and digest_of(part):
-                    self._put_in_place(part, key, name)
+                for file, content in contents.items():
+                    (part / file).write_bytes(content)
+                self._put_in_place(part, key, name)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
 
@@ -261,4 +263,4 @@ def store_of(results: Path) -> Store:
     A study does not: to reproduce is to run from scratch, the published one once its folder is removed.
     """
     others = (PUBLISHED / "runs",) if results.parent.name == NB else ()
-    return Store(results / "runs", others, remote_store.address(results.name))
+    return Store(results / "runs", others)

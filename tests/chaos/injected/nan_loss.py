@@ -18,11 +18,11 @@ def _spoil(finetune: ModuleType) -> None:
 
 
 def _with_nan(take_step: Any) -> Any:
-    def spoiled(scaler: Any, optimizer: Any, *given: Any) -> Any:
+    def spoiled(optimizer: Any, *given: Any) -> Any:
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 weight.data[...] = float("nan")
-        return take_step(scaler, optimizer, *given)
+        return take_step(optimizer, *given)
 
     return spoiled
 
