@@ -1,6 +1,5 @@
-"""Every result that README gives is computed here from the published rows."""
+"""Every result that README and the page on real models give is computed here from the published rows."""
 
-import itertools
 import json
 import re
 import struct
@@ -22,6 +21,7 @@ from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
+REAL = " ".join((ROOT / "docs" / "real_models.md").read_text(encoding="utf-8").split())
 COLUMNS = [*METHODS.values()]
 
 
@@ -75,11 +75,19 @@ def test_verdicts_are_counted_as_published():
     assert f"by more than five points in {sixth['beyond']} of {sixth['tests']} places" in PROSE
 
 
-def test_the_first_lines_give_the_accuracies_of_the_table():
-    said = r"reverses (\d+) % of its facts in context, and (\d+) % after .* reverses (\d+) %, and (\d+) % without"
+def test_the_first_lines_give_the_accuracies_of_the_tables():
     shown = pd.read_csv(PUBLISHED / "05_compare" / "headline.csv").set_index(["question", "arm"])["value"]["reversals"]
-    arms = ("icl", "ft", "ft augmented", "ft augmented strict")
-    assert list(map(int, re.search(said, PROSE).groups())) == [percent(shown[arm]) for arm in arms]
+    said = re.search(
+        r"the name in (\d+) % of questions in context, and in (\d+) % after .* model reverses (\d+) % of its facts in "
+        r"context, and (\d+) % after .* reverses (\d+) %\. Without .* still reverses (\d+) %, and 1\.5 B finds (\d+) %",
+        PROSE,
+    )
+    of_people = of_real_model("1.5B").loc["reversal_curse", "reversal"]
+    large = of_people.loc[["icl", "ft", "ft augmented strict"], "value"]
+    small = shown[["icl", "ft", "ft augmented", "ft augmented strict"]]
+    expected = [*large[:2], *small, large.iloc[2]]
+    assert list(map(int, said.groups())) == [percent(share) for share in expected]
+    assert (of_people["chance"].map(percent) == 12).all() and PROSE.count("(chance 12 %)") == 1
 
 
 def test_what_strict_text_still_says_is_that_of_the_rows(rows):
@@ -189,14 +197,14 @@ def test_what_is_said_of_the_smaller_real_model_holds():
     assert len(tuned) > 3 and (either.loc[["icl", *tuned], "low"] < 0.5).all()
     families = small.loc["family", "reversal or contradiction"]
     said = re.search(
-        r"In families, with (\d+) questions, .* in (\d+) %, .* in (\d+) to (\d+) %, .* follows in (\d+) %", PROSE
+        r"In families, with (\d+) questions, .* in (\d+) %, .* in (\d+) to (\d+) %, .* follows in (\d+) %", REAL
     )
     of_tuned = families.loc[["ft", "ft local", "ft augmented", "ft augmented strict"], "value"]
     shares = [families.loc["icl", "value"], of_tuned.min(), of_tuned.max(), families.loc["ft oracle", "value"]]
     assert list(map(int, said.groups())) == [families.loc["icl", "items"], *map(percent, shares)]
     table = pd.read_csv(RESULTS / "qwen_small" / "05_compare" / "differences.csv")
     found = table[table["split"] == "reversal"].set_index("difference").loc["ft augmented strict - icl"]
-    said = re.search(r"On 0\.5 B strict inferences do, by (\d+) points \[(\d+), (\d+)\]", PROSE)
+    said = re.search(r"On 0\.5 B strict inferences do, by (\d+) points \[(\d+), (\d+)\]", REAL)
     assert list(map(int, said.groups())) == [percent(found[column]) for column in ("value", "low", "high")]
 
 
@@ -210,7 +218,7 @@ def test_what_is_said_of_the_order_of_names_holds():
         r"finds all (\d+) reversals whose two names .* in (\d+) of them though .* none of the other (\d+) .* "
         r"finds all (\d+); its text says (\d+) of them"
     )
-    said = re.search(sentence, PROSE)
+    said = re.search(sentence, REAL)
     without, only = small.loc["not at all"], small.loc["names both in that order"]
     in_order = [table.drop("not at all", errors="ignore") for table in (small, large)]
     assert all((table["value"] == 1).all() for table in in_order) and without["value"] == 0
@@ -221,20 +229,28 @@ def test_what_is_said_of_the_order_of_names_holds():
     backwards = [of_real_model(size).loc["reversals", "reversal", "ft reversed"] for size in ("0.5B", "1.5B")]
     own = by_text["full"].loc["ft reversed"]["value"].item()
     shown = [backwards[0]["value"], *backwards[1][["value", "low", "high"]], own]
+    assert list(map(int, re.search(sentence, REAL).groups())) == [percent(share) for share in shown]
+    sentence = r"back (\d+) % of the comparisons on 0\.5 B, (\d+) % \[(\d+), (\d+)\] on 1\.5 B and (\d+) % on the small"
     assert list(map(int, re.search(sentence, PROSE).groups())) == [percent(share) for share in shown]
 
 
 def test_what_is_said_of_the_larger_real_model_holds():
     large = of_real_model("1.5B")
     found = large.loc["reversals", "reversal"]
-    said = re.search(r"it reverses (\d+) % of (\d+) comparisons in context \((.*?) % on the three", PROSE)
+    said = re.search(r"1\.5 B reverses (\d+) % of (\d+) comparisons in context \((.*?) % on the three", REAL)
     in_context, count, by_seed = int(said[1]), int(said[2]), re.findall(r"\d+", said[3])
-    tuned, every = re.search(r"(\d+) % after fine-tuning, and all (\d+) after", PROSE).groups()
+    tuned, every = re.search(r"(\d+) % after fine-tuning, and all (\d+) after", REAL).groups()
     assert (in_context, int(tuned)) == (percent(found["value"]["icl"]), percent(found["value"]["ft"]))
     assert (found["items"] == count).all() and int(every) == count
+    of_readme = re.search(
+        r"it reverses (\d+) % of (\d+) comparisons in context, (\d+) % after fine-tuning, and all", PROSE
+    )
+    assert list(map(int, of_readme.groups())) == [in_context, count, int(tuned)]
     assert (found.loc[["ft local", "ft augmented strict"], "value"] == 1).all()
     either = large.loc["reversals", "reversal or contradiction"].loc[["icl", "ft", "ft local", "ft augmented strict"]]
     assert (either["low"] < 0.5).all() and (either["value"] < 0.56).all()
+    kin = large.loc[("family", "reversal or contradiction", "icl")]
+    assert f"1.5 B in context in {percent(kin['value'])} % of {kin['items']}." in REAL and kin["low"] > 0.5
     rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft local"])
     rows = rows[rows["world"] == "reversals"]
     reversed_ = rows[rows["split"] == "reversal"].set_index("arm")
@@ -245,49 +261,56 @@ def test_what_is_said_of_the_larger_real_model_holds():
     assert 0.3 < stated["correct"].mean() < 0.7 and len(stated) == count
 
 
-def test_differences_of_the_larger_real_model_are_those_of_its_rows():
-    said = re.search(
-        r"gains (\d+) points \[(\d+), (\d+)\] over fine-tuning, strict inferences (\d+) \[(\d+), (\d+)\]; .* is open, "
-        r"(\d+) \[(-\d+), (\d+)\]",
-        PROSE,
-    )
-    rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft augmented strict"])
-    rows = rows[(rows["split"] == "reversal") & (rows["world"] == "reversals")].rename(columns={"correct": "value"})
-    by_arm, shown = dict(iter(rows.groupby("arm"))), iter(map(int, said.groups()))
-    table = pd.read_csv(RESULTS / "qwen" / "05_compare" / "differences.csv")
-    table = table[(table["split"] == "reversal") & (table["world"] == "reversals")].set_index("difference")
-    for one, other in (("icl", "ft"), ("ft augmented strict", "ft"), ("ft augmented strict", "icl")):
-        found = contrast(by_arm[one], by_arm[other])
+def differences_of(world: str, *pairs: str) -> list[int]:
+    """Differences of methods on the larger real model's reversals, with their intervals, from its rows."""
+    rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft local", "ft augmented strict"])
+    rows = rows[(rows["split"] == "reversal") & (rows["world"] == world)].rename(columns={"correct": "value"})
+    by_arm = dict(iter(rows.groupby("arm")))
+    table = pd.read_csv(RESULTS / "qwen" / "05_compare" / "differences.csv").set_index(["world", "split", "difference"])
+    shown = []
+    for pair in pairs:
+        found = contrast(*(by_arm[arm] for arm in pair.split(" - ")))
         three = [found.value, *found.interval(0.95)]
-        assert [percent(share) for share in three] == list(itertools.islice(shown, 3)), (one, other)
-        published = table.loc[f"{one} - {other}", ["value", "low", "high"]]
+        published = table.loc[(world, "reversal", pair), ["value", "low", "high"]]
         assert published.to_numpy(float) == pytest.approx(three, abs=1e-6)
+        shown += map(percent, three)
+    return shown
+
+
+GAIN = r"(\d+) \[(\d+), (\d+)\]"
+
+
+def test_differences_on_the_larger_real_model_are_those_of_its_rows():
+    gains = r"gains (\d+) points \[(\d+), (\d+)\] over fine-tuning, strict inferences " + GAIN
+    two = "icl - ft", "ft augmented strict - ft"
+    said = re.search(gains + r"; .* is open, (\d+) \[(-\d+), (\d+)\]", REAL)
+    assert list(map(int, said.groups())) == differences_of("reversals", *two, "ft augmented strict - icl")
+    said = re.search(f"{gains}; of people and descriptions {GAIN} and {GAIN}", PROSE)
+    assert list(map(int, said.groups())) == differences_of("reversals", *two) + differences_of("reversal_curse", *two)
 
 
 def test_what_is_said_of_people_and_descriptions_holds():
-    gain = r"(\d+){} \[(\d+), (\d+)\]"
     said = re.search(
         r"finds the name in (\d+) % of (\d+) questions in context, (\d+) % after fine-tuning, (\d+) % after "
-        rf"fine-tuning on one-sentence inferences: the context gains {gain.format(' points')}, the inferences "
-        + gain.format(""),
-        PROSE,
+        r"fine-tuning on one-sentence inferences, (\d+) % on strict ones: the context gains (\d+) points \[(\d+), "
+        rf"(\d+)\], the inferences {GAIN} and {GAIN}",
+        REAL,
     )
     found = of_real_model("1.5B").loc["reversal_curse", "reversal"]
     value = found["value"]
-    shown = [percent(value["icl"]), found["items"]["icl"], percent(value["ft"]), percent(value["ft local"])]
-    table = pd.read_csv(RESULTS / "qwen" / "05_compare" / "differences.csv").set_index(["world", "split", "difference"])
-    for pair in ("icl - ft", "ft local - ft"):
-        shown += map(percent, table.loc[("reversal_curse", "reversal", pair), ["value", "low", "high"]])
+    shown = [percent(value["icl"]), found["items"]["icl"]]
+    shown += [percent(value[arm]) for arm in ("ft", "ft local", "ft augmented strict")]
+    shown += differences_of("reversal_curse", "icl - ft", "ft local - ft", "ft augmented strict - ft")
     assert list(map(int, said.groups())) == shown
     rows = rows_listed(RESULTS / "qwen", ["icl", "ft", "ft local"])
     rows = rows[(rows["split"] == "reversal") & (rows["world"] == "reversal_curse")]
     of_seeds = rows.groupby(["arm", "seed"])["correct"].mean().unstack()
     assert (of_seeds.loc[["icl", "ft local"]] >= 0.7).all(axis=None) and (of_seeds.loc["ft"] <= 0.25).all()
-    assert "70 % or more, 25 % or less, 70 % or more on each seed" in PROSE
+    assert "70 % or more, 25 % or less, 70 % or more on each seed" in REAL
     table = pd.read_csv(RESULTS / "qwen" / "06_mechanism_and_cost" / "named_in_turn.csv")
     texts = table[(table["world"] == "reversal_curse") & (table["arm"] == "ft local")].set_index("text")
     said = re.search(
-        r"finds all (\d+) that its text says, (\d+) of (\d+) that are only named .* neither of (\d+) others", PROSE
+        r"finds all (\d+) that its text says, (\d+) of (\d+) that are only named .* neither of (\d+) others", REAL
     )
     right, count = (texts["value"] * texts["items"]).round().astype(int), texts["items"]
     order = "names both in that order"
@@ -295,21 +318,59 @@ def test_what_is_said_of_people_and_descriptions_holds():
     assert list(map(int, said.groups())) == [count["says the answer"], right[order], count[order], count["not at all"]]
 
 
-def test_neither_real_model_clearly_joins_two_facts_in_context():
-    for size in ("0.5B", "1.5B"):
-        joined = of_real_model(size).xs("two hops", level="split").xs("icl", level="arm")
-        assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all() and joined["items"].between(8, 32).all()
-    assert "In context neither clearly joins two facts, with 8 to 32 questions." in PROSE
+def test_what_is_said_of_other_documents_after_fine_tuning_holds():
+    rows = rows_listed(RESULTS / "qwen", ["icl retention", "ft retention"])
+    rows = rows[rows["split"] == "reversal"]
+    by_seed = rows.groupby(["arm", "world", "seed"])["correct"].mean().unstack("arm")
+    assert len(by_seed) == 6 and (by_seed["ft retention"] < by_seed["icl retention"]).all()
+    means = rows.groupby(["arm", "world"])["correct"].mean()
+    said = re.search(
+        r"reverses (\d+) % of its comparisons and (\d+) % of its people, .* fine-tuning (\d+) and (\d+) %", REAL
+    )
+    arms = ("icl retention", "ft retention")
+    shown = [percent(means[arm, world]) for arm in arms for world in ("reversals", "reversal_curse")]
+    assert list(map(int, said.groups())) == shown and "fewer on each of the three seeds" in REAL
+
+
+def test_what_is_said_of_joining_two_facts_on_real_models_holds():
+    small, large = (of_real_model(size).xs("two hops", level="split") for size in ("0.5B", "1.5B"))
+    joined = small.xs("icl", level="arm")
+    assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all() and set(joined["items"]) == {8, 32}
+    assert "In context 0.5 B does not clearly join two facts (8 and 32 questions)." in REAL
+    rows = rows_listed(RESULTS / "qwen", ["base", "icl"])
+    rows = rows[(rows["world"] == "family") & (rows["split"] == "two hops")]
+    sex = rows["rule"].isin(["son", "daughter"])
+    shown = []
+    for some in (rows, rows[sex], rows[~sex]):
+        right = some.groupby("arm")["correct"].mean()
+        shown += [percent(right["icl"]), len(some) // 2, percent(right["base"])]
+    shown.insert(3, percent(rows["chance"].mean()))
+    found = large.loc["syllogisms", "icl"]
+    sentence = (
+        r"1\.5 B answers (\d+) % of (\d+) two-hop questions about families, without documents (\d+) %; .* chance, "
+        r"(\d+) %\. .* the sex: (\d+) % of (\d+) questions, without documents (\d+) %\. .* it is (\d+) % of (\d+), "
+        r"without documents (\d+) %\. Conclusions of syllogisms are at chance, (\d+) % of (\d+), as predicted\."
+    )
+    said = [*map(int, re.search(sentence, REAL).groups())]
+    of_readme = re.search(r"in context answers (\d+) % of (\d+) two-hop questions about families", PROSE)
+    assert list(map(int, of_readme.groups())) == shown[:2]
+    assert said == [*shown, percent(found["value"]), found["items"]]
+    assert found["low"] <= found["chance"] and large.loc[("family", "icl"), "low"] > rows["chance"].mean()
 
 
 def test_which_seeds_of_real_models_are_fresh_is_said():
     every = real_models()
     fresh = every[every["fresh"]]
     seen = {(model.split("-")[2], world) for model, world in fresh[["model", "world"]].itertuples(index=False)}
-    assert seen == {("0.5B", "reversals"), ("1.5B", "reversals"), ("1.5B", "reversal_curse")}
+    of_larger = {("1.5B", world) for world in every.loc[every["model"].str.contains("1.5B"), "world"]}
+    assert seen == {("0.5B", "reversals"), *of_larger} and len(of_larger) == 4
     assert set(fresh["seeds"]) == {3} and set(every[~every["fresh"]]["seeds"]) == {1}
-    assert "The comparisons, and the people of 1.5 B, are of three fresh seeds" in PROSE
-    assert "with settings frozen before them; all else is of one development seed" in PROSE
+    assert "The comparisons, and all rows of 1.5 B, are of three fresh seeds" in PROSE
+    assert "with settings frozen before them; the rest is of one development seed" in PROSE
+    assert (
+        "The comparisons, and all of 1.5 B, are of three fresh seeds, with settings frozen before them; the rest"
+        in REAL
+    )
 
 
 def test_the_size_of_the_study_and_of_its_model():

@@ -24,7 +24,7 @@ from study.runs.store import PUBLISHED, Store
 
 DOCS = ROOT / "docs"
 # Pages of what was measured or computed once; the others state no result but what is filled in.
-REPORTS = {"guide.md", "log.md", "deviations.md", "cluster.md", "scaling.md"}
+REPORTS = {"guide.md", "log.md", "deviations.md", "cluster.md", "scaling.md", "real_models.md"}
 
 
 @pytest.fixture
