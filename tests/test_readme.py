@@ -335,8 +335,8 @@ def test_what_is_said_of_other_documents_after_fine_tuning_holds():
 def test_what_is_said_of_joining_two_facts_on_real_models_holds():
     small, large = (of_real_model(size).xs("two hops", level="split") for size in ("0.5B", "1.5B"))
     joined = small.xs("icl", level="arm")
-    assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all() and set(joined["items"]) == {8, 32}
-    assert "In context 0.5 B does not clearly join two facts (8 and 32 questions)." in REAL
+    assert len(joined) == 2 and (joined["low"] <= joined["chance"]).all() and set(joined["items"]) == {12, 32}
+    assert "In context 0.5 B does not clearly join two facts (12 and 32 questions)." in REAL
     rows = rows_listed(RESULTS / "qwen", ["base", "icl"])
     rows = rows[(rows["world"] == "family") & (rows["split"] == "two hops")]
     sex = rows["rule"].isin(["son", "daughter"])
