@@ -18,17 +18,17 @@ from study.lm.attention import common_prefix
 from study.lm.scoring import TokenizedQuestion
 
 BATCH = 512  # tokens of a call
-F32 = 0  # of llama.cpp's kinds of files
+KINDS = {"float32": lib.LLAMA_FTYPE_ALL_F32, "bfloat16": lib.LLAMA_FTYPE_MOSTLY_BF16}
 QUIET = lib.llama_log_callback(lambda *_: None)
 lib.llama_log_set(QUIET, ctypes.c_void_p(0))
 Token = tuple[int, int, Sequence[int], bool]  # itself, its position, its sequences, whether logits are wanted
 
 
-def unquantized(file: Path, copy: Path) -> Path:
-    """A GGUF file's weights in float32."""
+def unquantized(file: Path, kind: str, copy: Path) -> Path:
+    """A GGUF file's weights in float32 or bfloat16."""
     if not copy.is_file():
         given = lib.llama_model_quantize_default_params()
-        given.ftype, given.allow_requantize, given.nthread = F32, True, torch.get_num_threads()
+        given.ftype, given.allow_requantize, given.nthread = KINDS[kind], True, torch.get_num_threads()
         if lib.llama_model_quantize(str(file).encode(), str(copy).encode(), given):
             raise RuntimeError(f"{file}: llama.cpp cannot convert it")
     return copy

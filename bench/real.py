@@ -156,7 +156,7 @@ def scorers(real: Real, folder: Path) -> Iterator[tuple[str, Scorer, bool]]:
 
 
 def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
-    """llama.cpp on the file as it is, and on its weights in float32."""
+    """llama.cpp on the file as it is, and on its weights in the model's type."""
     try:
         from bench.llama import Llama, unquantized
     except ModuleNotFoundError:
@@ -165,7 +165,7 @@ def llamas(real: Real, folder: Path) -> Iterator[tuple[str, Any]]:
     if file is None:
         return
     room = LENGTHS[-1][0] + 4096
-    yield "llama.cpp, float32", Llama(unquantized(file, folder / "float32.gguf"), room, SEQUENCES)
+    yield f"llama.cpp, {real.kind}", Llama(unquantized(file, real.kind, folder / f"{real.kind}.gguf"), room, SEQUENCES)
     yield "llama.cpp, Q4_K_M", Llama(file, room, SEQUENCES)
 
 
