@@ -1,4 +1,4 @@
-"""Every result that README and the page on real models give is computed here from the published rows."""
+"""README and the page on real models: every result is computed here from the published rows, where there are any."""
 
 import json
 import re
