@@ -4,15 +4,20 @@ import json
 import tempfile
 from pathlib import Path
 
+import torch
+
 from bench.baselines import by_lm_eval, by_trainer, lm_eval
+from bench.scaling import product_speed
 from bench.table import Line, Same, Say, compare, largest
+from bench.whole import operations_of
 from study.arms import Arm, Source
 from study.data.questions import Splitting, training_texts
 from study.lm.loading import load
 from study.params import Model, Params
 from study.paths import ROOT
+from study.runs.executors import available_cores
 from study.runs.run import prepare
-from study.runs.runner import run
+from study.runs.runner import run, runs_of
 from study.runs.store import Store
 from study.worlds.world import Split
 
@@ -49,10 +54,12 @@ def write_accuracy(seed: int, steps: int, result: str) -> None:
     Path(result).write_text(json.dumps(sum(right) / len(right)))
 
 
-def by_study(params: Params) -> list[float]:
-    """Accuracy on the facts as stated for each seed, by this study."""
+def by_study(params: Params, operations: list[float]) -> list[float]:
+    """Accuracy on the facts as stated for each seed, by this study; what all of it took is added to `operations`."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = run(params, Store(Path(folder)), say=lambda line: None)
+        store = Store(Path(folder))
+        rows = run(params, store, say=lambda line: None)
+        operations.append(sum(operations_of(store.record(unit.key)) for unit in runs_of(params, store)))
     trained = rows[rows["split"] == str(Split.STATED)]
     return [float(part["correct"].mean()) for _, part in trained.groupby("seed")]
 
@@ -91,11 +98,12 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
         },
         "bench",
     )
+    operations = list[float]()
     line = compare(
         f"{SEEDS} seeds of one arm",
         f"{SEEDS} papermill runs with Trainer and lm-eval",
-        5,
-        lambda: by_study(params),
+        6,
+        lambda: by_study(params, operations),
         lambda: by_notebooks(params.finetuning.fewest_steps),
         Same("accuracy in the trained direction", 0.25),
         lambda ours, theirs: largest([abs(a - b) for a, b in zip(ours, theirs, strict=False)]),
@@ -105,4 +113,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
         f"wall time on all cores; as many steps, about as many tokens; asked in both; {RUN} notebooks in a round",
         say,
     )
-    return [line._replace(cpu_ratio=float("nan"))]  # the work is done in other processes
+    torch.set_num_threads(1)
+    floor = operations[-1] / SEEDS / product_speed() / available_cores()
+    torch.set_num_threads(available_cores())
+    return [line._replace(cpu_ratio=float("nan"), floor=floor)]  # the work is done in other processes

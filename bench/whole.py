@@ -5,9 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 
 from bench.baselines import by_generate, by_lm_eval, lm_eval
+from bench.scaling import product_speed
 from bench.table import Line, Say, timed
 from bench.tuning import batches_of, by_study, by_trl
 from bench.writing import prompts_of
@@ -53,51 +55,72 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     if missing:
         raise ParamsError(f"{missing} units of the core are not among the published ones; restore results/full/packs")
     context_tokens = {w: len(load_tokenizer(params.model)(_context(params, w)).input_ids) for w in params.world_names}
-    mine, others = _prices(params, say)
-    ours = theirs = 0.0
+    speed, mine, others = _prices(params, say)
+    parts = []
+    operations = 0.0
     trained = set()
     for unit in units.values():
         record = store.record(unit.key)
         first = isinstance(unit, EvaluationRun) and content_hash([unit.world, unit.seed, unit.training]) not in trained
         if isinstance(unit, EvaluationRun):
             trained.add(content_hash([unit.world, unit.seed, unit.training]))
-        ours += _price(unit, record, mine, first, context_tokens)
-        theirs += _price(unit, record, others, first, context_tokens)
+        parts.append([_price(unit, record, prices, first, context_tokens) for prices in (mine, others)])
+        operations += operations_of(record, trained=first)
+    ours, theirs = (pd.DataFrame(way).sum() for way in zip(*parts, strict=True))
     line = Line(
         f"the core of the study, {len(units)} units",
         "the same trials by lm-eval, SFTTrainer and generate",
-        ours / available_cores(),
-        theirs,
-        15,
+        ours.sum() / available_cores(),
+        theirs.sum(),
+        20,
         "each kind of work: see its own row",
         True,
         note="scaled from a sample of each world's questions, of steps and of texts; start-up left out for both; ours "
-        "a unit on each core, theirs with all cores; a training that several trials share counts once for both",
+        "a unit on each core, theirs with all cores; a training that several trials share counts once for both; of "
+        f"ours {_shares(ours)}, of theirs {_shares(theirs)}",
+        floor=operations / speed / available_cores(),
     )
     return [line]
+
+
+def _shares(seconds: "pd.Series[float]") -> str:
+    return ", ".join(f"{kind} {part:.0%}" for kind, part in (seconds / seconds.sum()).items())
 
 
 def _context(params: Params, world: str) -> str:
     return OF_BUNDLED.in_context([document.text for document in prepare(params, world, 0).documents])
 
 
-def _price(unit: Run, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]) -> float:
-    """Seconds for a unit; a training is paid for by the first of the trials that share it."""
+def _price(
+    unit: Run, record: dict[str, Any], prices: Prices, first: bool, context_tokens: dict[str, int]
+) -> dict[str, float]:
+    """Seconds for a unit, by kind of work; a training is paid for by the first of the trials that share it."""
     if isinstance(unit, GenerationRun):
-        return prices.texts[unit.source] * len(prompts_of(unit.source, (unit.world,), unit.seed))
+        return {"text": prices.texts[unit.source] * len(prompts_of(unit.source, (unit.world,), unit.seed))}
     if not isinstance(unit, EvaluationRun) or record["status"] == DIVERGED:
-        return 0.0
+        return {}
     plain, behind = prices.question[unit.world], prices.behind[unit.world]
     share = min(1.0, float(record["context_tokens"]) / context_tokens[unit.world])
     questions, checkpoint_evals = int(record["questions"]), len(record.get("curve", ()))
     steps = int(record["training"]["steps"]) if first and unit.spec.train else 0
-    return questions * (plain + share * (behind - plain) + checkpoint_evals * plain) + steps * prices.step
+    asked = questions * (plain + share * (behind - plain) + checkpoint_evals * plain)
+    return {"questions": asked, "training": steps * prices.step}
 
 
-def _prices(params: Params, say: Say) -> tuple[Prices, Prices]:
-    """Ours on one core, as the study's units are done, and the baselines' with all cores."""
+def operations_of(record: dict[str, Any], *, trained: bool = True) -> float:
+    """Floating-point operations of a unit, as it counted them; without its training, if another has paid for that."""
+    asked = record.get("questions", 0) * record.get("query_flops", 0.0) * (1 + len(record.get("curve", ())))
+    training = record.get("training", {}).get("flops", 0.0) if trained else 0.0
+    return float(record.get("flops", 0.0) + record.get("context_flops", 0.0) + asked + training)
+
+
+def _prices(params: Params, say: Say) -> tuple[float, Prices, Prices]:
+    """Operations a second of one core, and prices: ours on one core, as units are done, the baselines' on all."""
     model, tokenizer = load(Model(device="cpu"))
     lm, threads = lm_eval(model, tokenizer), torch.get_num_threads()
+    torch.set_num_threads(1)
+    speed = product_speed()
+    torch.set_num_threads(threads)
     mine, others = Prices({}, {}, 0.0, {}), Prices({}, {}, 0.0, {})
 
     def alone(work: Callable[[], object]) -> float:
@@ -130,4 +153,4 @@ def _prices(params: Params, say: Say) -> tuple[Prices, Prices]:
     ours_step = alone(partial(by_study, copy.deepcopy(model), tokenizer, encoded)) / 12
     theirs_step = timed(partial(by_trl, copy.deepcopy(model), tokenizer, encoded))[1].wall / 12
     say(f"  step: {ours_step:.3f} s, SFTTrainer {theirs_step:.3f}")
-    return mine._replace(step=ours_step), others._replace(step=theirs_step)
+    return speed, mine._replace(step=ours_step), others._replace(step=theirs_step)
