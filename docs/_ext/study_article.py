@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib
 from study_parts import PARTS, escaped, first_sentence, interval, table, text_of
 from study_published import Published
 
@@ -77,7 +78,8 @@ def write(published: Published, target: Path) -> None:
     source = BUILD / "article.typ"
     text = pypandoc.convert_text(filled(published), "typst", "markdown", extra_args=options)
     source.write_text(text, encoding="utf-8")
-    typst.compile(str(source), output=str(target), root=str(ROOT))
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # of the text in figures
+    typst.compile(str(source), output=str(target), root=str(ROOT), font_paths=[str(fonts)])
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ def use_style() -> None:
             "ytick.major.size": 3.5,
             "figure.dpi": 110,
             "svg.hashsalt": "study",  # names of parts, random otherwise
+            "svg.fonttype": "none",  # text stays text, to be searched and edited
         },
     )
 
