@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from study.evidence.cost import UNCACHED, break_even, cost_lines, recommended
+from study.evidence.cost import CACHING, UNCACHED, break_even, cost_accuracy, cost_lines, recommended
 from study.params import Statistics
 
 STATISTICS = Statistics()
@@ -93,5 +93,22 @@ def test_the_cheapest_arm_that_is_as_good_as_the_best_is_recommended():
     few = rows[rows["item_id"].astype(int) < 12]  # too few to say that it is as good
     (line,) = recommended(few, costs, list(right), (1000,), STATISTICS).to_dict("records")
     assert line["as good"] == "" and line["for 1,000 questions"] == "not certain"
+    other = rows[rows["arm"] != "ft augmented"].assign(world="v", correct=False)  # a dataset that one arm lacks
+    (line,) = recommended(pd.concat([rows, other]), costs, list(right), (1,), STATISTICS).to_dict("records")
+    assert (line["best"], line["accuracy"]) == ("icl", 1.0)
     (line,) = recommended(rows[rows["arm"] == "ft"], costs, ["ft"], (1, 1000), STATISTICS).to_dict("records")
     assert line["for 1 question"] == line["for 1,000 questions"] == "none is above chance"
+
+
+def test_costs_and_accuracies_are_those_of_datasets_that_all_arms_have():
+    rows = pd.DataFrame(
+        {"world": world, "split": "reversal", "arm": arm, "seed": seed, "item_id": str(k), "cluster": f"{seed}/{k}",
+         "correct": world == "w", "chance": 0.25}
+        for world, arm in (("w", "icl"), ("w", "ft"), ("v", "icl")) for seed in (0, 1) for k in range(4)
+    )  # fmt: skip
+    places = (("icl", "w", 3), ("ft", "w", 1), ("icl", "v", 1000))
+    costs = pd.DataFrame([trial(arm, 0, query, world=world, seed=k) for arm, world, query in places for k in (0, 1)])
+    table = cost_accuracy(rows, costs, ["icl", "ft"], "icl", [10], STATISTICS).set_index(["context", "arm"])
+    for way in CACHING.values():
+        assert list(table.loc[way]["value"]) == [1.0, 1.0]
+        assert list(table.loc[way]["GFLOP a question"]) == [3, 1]

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from study.arms import ARMS, Source
 from study.evidence.cost import CACHING, UNCACHED
-from study.evidence.headline import headline_table
+from study.evidence.headline import headline_table, shares
 from study.evidence.stats import accuracy_table, difference_table
 from study.figures import captions, comparisons, style
 from study.figures import curves as figures
@@ -194,6 +194,36 @@ def test_the_headline_has_a_bar_for_each_number():
         f"{name} {number}" in captions.headline(table) for name, number in zip(table["method"], written, strict=True)
     )
     assert headline_table(rows.assign(retention=True), PARAMS.statistics).empty
+
+
+def test_the_headline_compares_methods_on_datasets_that_all_were_asked():
+    rows = answers(("icl", "ft", "ft augmented"))
+    narrow = rows[(rows["arm"] != "ft augmented") | (rows["world"] == "reversals")]
+    table = headline_table(narrow, PARAMS.statistics)
+    assert list(table["question"].unique()) == ["facts as stated (reversals only)", "reversals (reversals only)"]
+    alone = headline_table(narrow[narrow["world"] == "reversals"], PARAMS.statistics)
+    assert list(table["value"]) == list(alone["value"])
+    two = shares(narrow, ["icl", "ft"], PARAMS.statistics)
+    assert list(two["accuracy on"]) == ["facts as stated", "reversals"]
+    apart = narrow[(narrow["arm"] != "icl") | (narrow["world"] == "family")]
+    assert headline_table(apart, PARAMS.statistics).empty
+
+
+def test_one_arm_alone_is_no_figure_of_comparisons(finished, monkeypatch):
+    monkeypatch.setattr(Experiment, "rows", lambda self, arms=None: answers(("icl",)))
+    draw.accuracy(finished, ["icl", "hybrid"], "contexts")
+    assert not (finished.output / "contexts.png").exists()
+    draw.accuracy(finished, ["icl"])
+    assert (finished.output / "accuracy.png").exists()
+
+
+def test_names_of_datasets_with_a_single_row_do_not_touch():
+    table = accuracy_table(answers(("icl",), ("reversal_curse", "syllogisms", "family")), PARAMS.statistics)
+    figure = comparisons.accuracy_by_arm(table, ARMS)
+    figure.canvas.draw()
+    places = [axis.yaxis.label.get_window_extent() for axis in figure.axes if axis.get_ylabel()]
+    assert len(places) == 3
+    assert all(below.y1 < above.y0 for above, below in pairwise(places))
 
 
 def test_a_difference_stands_on_the_side_of_the_better_arm(finished):

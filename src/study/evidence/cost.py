@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from study.evidence.stats import accuracy, contrast
+from study.evidence.stats import accuracy, contrast, of_shared_worlds
 from study.params import Statistics
 from study.sums import added
 from study.worlds.world import Split
@@ -112,11 +112,14 @@ def recommended(
 
     As good: the interval of the paired difference to the most accurate arm lies above minus the margin. Where the best
     arm is not above chance, or no arm is certainly as good and one is not certainly worse, none is recommended. The
-    prefix is cached between questions.
+    prefix is cached between questions. Datasets that some of the arms lack are left out.
     """
     lines = []
     here = [arm for arm in arms if arm in set(rows["arm"])]
-    for split, part in rows[rows["arm"].isin(here)].groupby("split", sort=False):
+    for split, asked in rows[rows["arm"].isin(here)].groupby("split", sort=False):
+        part = of_shared_worlds(asked, here)
+        if part.empty:
+            continue
         of_arm = dict(iter(part.assign(value=part["correct"].astype(float)).groupby("arm")))
         found = {arm: accuracy(of_arm[arm], statistics) for arm in here if arm in of_arm}
         best = max(found, key=lambda arm: found[arm].value)
@@ -142,7 +145,7 @@ def cheapest(
 ) -> dict[str, str]:
     """The arm that costs least for each number of questions, with a cached prefix or without prompt caching."""
     once, query = PAID[cached]
-    means = both_ways(costs).groupby("arm")[[once, query]].mean().reindex(list(arms))
+    means = both_ways(of_shared_worlds(costs, arms)).groupby("arm")[[once, query]].mean().reindex(list(arms))
     return {for_so_many(count): (means[once] + count * means[query]).idxmin() for count in questions}
 
 
@@ -167,8 +170,8 @@ def cost_accuracy(
     Returns:
         A row for each way of having a context (cached prefix or no prompt caching), arm and number of questions.
     """
-    inferred = rows[~rows["split"].isin(STATED)]
-    means = both_ways(costs).groupby("arm").mean(numeric_only=True)
+    inferred = of_shared_worlds(rows[~rows["split"].isin(STATED)], arms)
+    means = both_ways(of_shared_worlds(costs, arms)).groupby("arm").mean(numeric_only=True)
     lines = []
     for arm in (arm for arm in arms if arm in set(inferred["arm"]) and arm in means.index):
         found, spent = accuracy(inferred[inferred["arm"] == arm], statistics)._asdict(), means.loc[arm]

@@ -1,10 +1,10 @@
 """The study in one table: accuracy of the main methods on the main kinds of questions."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pandas as pd
 
-from study.evidence.stats import Estimate, accuracy
+from study.evidence.stats import Estimate, accuracy, of_shared_worlds
 from study.params import Statistics
 from study.sums import added
 from study.worlds.world import Split
@@ -31,39 +31,41 @@ QUESTIONS: dict[str, tuple[Sequence[Split], Sequence[str]]] = {
 
 
 def headline_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
-    """One line for each kind of question and method that has rows, in the order of both.
+    """One line for each kind of question and method that has rows, in the order of both, by datasets that all have.
 
     Returns:
         columns question, method, arm, and those of `stats.Estimate`.
     """
     lines = (
         {"question": question, "method": METHODS[arm], "arm": arm, **accuracy(part, statistics)._asdict()}
-        for question, here in kinds_of(rows)
-        for arm, part in here.groupby("arm", sort=False)
-        if arm in METHODS
+        for question, here in kinds_of(rows, METHODS)
+        for arm, part in sorted(here.groupby("arm"), key=lambda found: list(METHODS).index(found[0]))
     )
-    table = pd.DataFrame(lines, columns=["question", "method", "arm", *Estimate._fields])
-    order = [*QUESTIONS, *METHODS]
-    return table.sort_values(["question", "arm"], key=lambda names: names.map(order.index), ignore_index=True)
+    return pd.DataFrame(lines, columns=["question", "method", "arm", *Estimate._fields])
 
 
-def shares(rows: pd.DataFrame, arms: Iterable[str], statistics: Statistics) -> pd.DataFrame:
+def shares(rows: pd.DataFrame, arms: Collection[str], statistics: Statistics) -> pd.DataFrame:
     """Accuracy of those of some arms that have rows, in percent: a line for each kind of question, with chance."""
     lines = []
-    for question, here in kinds_of(rows):
+    for question, here in kinds_of(rows, arms):
         parts = dict(iter(here.groupby("arm")))
         found = {arm: accuracy(parts[arm], statistics) for arm in arms if arm in parts}
-        if found:
-            values = {arm: estimate.value for arm, estimate in found.items()}
-            values["chance"] = added(estimate.chance for estimate in found.values()) / len(found)
-            lines.append({"accuracy on": question, **{name: f"{value:.0%}" for name, value in values.items()}})
+        values = {arm: estimate.value for arm, estimate in found.items()}
+        values["chance"] = added(estimate.chance for estimate in found.values()) / len(found)
+        lines.append({"accuracy on": question, **{name: f"{value:.0%}" for name, value in values.items()}})
     return pd.DataFrame(lines)
 
 
-def kinds_of(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each kind of question that has any; questions about another dataset (retention) are none."""
+def kinds_of(rows: pd.DataFrame, arms: Collection[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of some arms by kind of question; questions about another dataset (retention) are none.
+
+    Of the datasets that every one of these arms has; the name of the kind tells them, if others are left out.
+    """
+    rows = rows[rows["arm"].isin(list(arms)) & ~rows["retention"]]
     for question, (splits, worlds) in QUESTIONS.items():
-        here = rows[rows["split"].isin(splits) & ~rows["retention"]]
+        here = rows[rows["split"].isin(splits)]
         here = here[here["world"].isin(worlds)] if worlds else here
-        if len(here):
-            yield question, here
+        shared = of_shared_worlds(here, arms)
+        if len(shared):
+            kept = [] if len(shared) == len(here) else list(dict.fromkeys(shared["world"]))
+            yield f"{question} ({' and '.join(kept)} only)" if kept else question, shared

@@ -8,7 +8,7 @@ all there is: its interval tells nothing of other trainings. Differences are pai
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,6 +181,18 @@ def independent(one: pd.DataFrame, other: pd.DataFrame) -> Contrast:
 def _certain(side: Contrast) -> float:
     """Its standard error; of facts all alike that of what they could hide."""
     return side.error or side.hidden(0.025) / 2
+
+
+def of_shared_worlds(table: pd.DataFrame, arms: Collection[str]) -> pd.DataFrame:
+    """The lines of some arms, of those datasets alone that every one of them that is in the table has.
+
+    Means of other datasets cannot be compared.
+    """
+    if table.empty:
+        return table
+    here = table[table["arm"].isin(list(arms))]
+    arms_of = here.groupby("world")["arm"].transform("nunique")
+    return here[arms_of == here["arm"].nunique()]
 
 
 def accuracy(rows: pd.DataFrame, statistics: Statistics) -> Estimate:

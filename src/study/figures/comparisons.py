@@ -92,7 +92,8 @@ def _panels(
     worlds = dict(iter(table.groupby("world", sort=False)))
     rows = {world: [name for name in looks if name in set(part[column])] for world, part in worlds.items()}
     splits = {world: style.splits_in(part) for world, part in worlds.items()}
-    columns, heights = max(map(len, splits.values())), [len(here) + 1.7 for here in rows.values()]
+    columns = max(map(len, splits.values()))
+    heights = [max(len(here), len(world) / 5) + 1.7 for world, here in rows.items()]  # a world's name stands upright
     figure, axes = style.subplots(
         len(worlds), columns, min(style.WIDTH, 1.9 + 1.9 * columns), 0.3 + added(0.42 + 0.155 * h for h in heights),
         sharex=True, gridspec_kw={"height_ratios": heights},

@@ -15,7 +15,7 @@ from study.evidence.claims import claims_of, effect_table, judge
 from study.evidence.cost import cost_accuracy as cost_accuracy_table
 from study.evidence.headline import METHODS as HEADLINE
 from study.evidence.headline import headline_table
-from study.evidence.stats import difference_table
+from study.evidence.stats import difference_table, of_shared_worlds
 from study.figures import captions, comparisons, pictures
 from study.figures import curves as figures
 from study.lm.hub import model_folder
@@ -93,6 +93,8 @@ def headline(experiment: Experiment) -> None:
 def accuracy(experiment: Experiment, arms: list[str], name: str = "accuracy") -> None:
     """Accuracy of some arms by world and split."""
     table = experiment.accuracy(experiment.rows(arms))
+    if name != "accuracy" and len(table) and len(set(table["arm"])) == 1:
+        return  # it stands in the figure of the main arms, and there is nothing to compare it with
     _draw(experiment, name, table, comparisons.accuracy_by_arm, captions.accuracy)
 
 
@@ -195,7 +197,8 @@ def real_models(experiment: Experiment) -> None:
 
 def costs(experiment: Experiment, arms: list[str]) -> None:
     """What some arms cost in all, by the number of questions."""
-    _draw(experiment, "costs", cost_table(experiment, arms), figures.costs_figure, captions.costs)
+    table = of_shared_worlds(cost_table(experiment, arms), arms)
+    _draw(experiment, "costs", table, figures.costs_figure, captions.costs)
 
 
 def cost_accuracy(experiment: Experiment, arms: list[str], other: str = "icl") -> None:
