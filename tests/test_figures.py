@@ -2,6 +2,7 @@ import base64
 import json
 import subprocess
 import sys
+import warnings
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -207,6 +208,15 @@ def test_the_headline_compares_methods_on_datasets_that_all_were_asked():
     assert list(two["accuracy on"]) == ["facts as stated", "reversals"]
     apart = narrow[(narrow["arm"] != "icl") | (narrow["world"] == "family")]
     assert headline_table(apart, PARAMS.statistics).empty
+
+
+def test_learning_curves_are_laid_out_where_an_arm_lacks_a_dataset():
+    table = pd.concat([curves().assign(split=split) for split in ("as stated", "reversal")])
+    table = table[(table["arm"] == "ft") | (table["world"] == "reversals")]
+    figure = figures.learning_curves(table, ARMS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that cannot be made is one
+        figure.canvas.draw()
 
 
 def test_one_arm_alone_is_no_figure_of_comparisons(finished, monkeypatch):

@@ -3,6 +3,7 @@
 `arms` are all arms of the study, in order; those without rows are left out.
 """
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +40,8 @@ def headline_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
             axis.plot([place, place], [line["low"], line["high"]], color=style.BLACK, linewidth=1)
             axis.text(place, line["high"] + 0.03, f"{100 * line['value']:.0f}", ha="center", fontsize=style.LARGE)
         axis.axhline(here["chance"].mean(), **style.CHANCE)
-        axis.set_title(question.replace(", ", ",\n").replace(" or ", "\nor "), fontsize=style.LARGE, pad=4)
+        title = re.sub(r" (?=or |and |\()|(?<=,) ", "\n", question)
+        axis.set_title(title, fontsize=style.LARGE, pad=4)
         axis.set_xticks([])
         axis.set_xlim(-0.6, len(methods) - 0.4)
         axis.set_ylim(0, 1.17)

@@ -62,6 +62,8 @@ def learning_curves(curves: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
             here = part[part["split"] == split]
             for arm, look in looks.items():
                 points = here[here["arm"] == arm].pivot_table("accuracy", "trained", "seed")
+                if points.empty:  # a line without points has no place, and the layout none for what is around it
+                    continue
                 axis.plot(points.index, points, color=look.color, linewidth=0.7, alpha=0.6)
                 axis.plot(points.index, points.mean(axis=1), **look.line())
             style.level_chance(axis, here["chance"].mean())
