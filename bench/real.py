@@ -202,7 +202,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     except ParamsError as error:
         say(f"  without 1.5 B: {error}")
         return found
-    found += rows(large, LENGTHS[1:2], FEW, STEPS, rounds, say)
+    found += rows(large, LENGTHS[1:], FEW, STEPS, rounds, say)
     del large  # each way of the next row loads its own
     return [*found, memory(say)]
 

@@ -30,6 +30,15 @@ def product_speed(dtype: torch.dtype = torch.float32) -> float:
     return 20 * 2 * 1024**3 / (time.perf_counter() - begun)
 
 
+def core_speed() -> float:
+    """The same with one thread, in float32."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    speed = product_speed()
+    torch.set_num_threads(threads)
+    return speed
+
+
 def operations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: str, questions: Questions) -> float:
     """Operations that scoring cannot do without: each shared token once, each pair of tokens that see each other."""
     size, (prefix, asked) = size_of(model), tokens_of(tokenizer, context, questions)

@@ -4,10 +4,8 @@ import json
 import tempfile
 from pathlib import Path
 
-import torch
-
 from bench.baselines import by_lm_eval, by_trainer, lm_eval
-from bench.scaling import product_speed
+from bench.scaling import core_speed
 from bench.table import Line, Same, Say, compare, largest
 from bench.whole import operations_of
 from study.arms import Arm, Source
@@ -113,7 +111,5 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
         f"wall time on all cores; as many steps, about as many tokens; asked in both; {RUN} notebooks in a round",
         say,
     )
-    torch.set_num_threads(1)
-    floor = operations[-1] / SEEDS / product_speed() / available_cores()
-    torch.set_num_threads(available_cores())
+    floor = operations[-1] / SEEDS / core_speed() / available_cores()
     return [line._replace(cpu_ratio=float("nan"), floor=floor)]  # the work is done in other processes

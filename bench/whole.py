@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from bench.baselines import by_generate, by_lm_eval, lm_eval
-from bench.scaling import product_speed
+from bench.scaling import core_speed
 from bench.table import Line, Say, timed
 from bench.tuning import batches_of, by_study, by_trl
 from bench.writing import prompts_of
@@ -55,10 +55,8 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
     if missing:
         raise ParamsError(f"{missing} units of the core are not among the published ones; restore results/full/packs")
     context_tokens = {w: len(load_tokenizer(params.model)(_context(params, w)).input_ids) for w in params.world_names}
-    speed, mine, others = _prices(params, say)
-    parts = []
-    operations = 0.0
-    trained = set()
+    mine, others = _prices(params, say)
+    parts, operations, trained = [], 0.0, set()
     for unit in units.values():
         record = store.record(unit.key)
         first = isinstance(unit, EvaluationRun) and content_hash([unit.world, unit.seed, unit.training]) not in trained
@@ -78,7 +76,7 @@ def lines(rounds: int, quick: bool, say: Say) -> list[Line]:
         note="scaled from a sample of each world's questions, of steps and of texts; start-up left out for both; ours "
         "a unit on each core, theirs with all cores; a training that several trials share counts once for both; of "
         f"ours {_shares(ours)}, of theirs {_shares(theirs)}",
-        floor=operations / speed / available_cores(),
+        floor=operations / core_speed() / available_cores(),
     )
     return [line]
 
@@ -114,13 +112,10 @@ def operations_of(record: dict[str, Any], *, trained: bool = True) -> float:
     return float(record.get("flops", 0.0) + record.get("context_flops", 0.0) + asked + training)
 
 
-def _prices(params: Params, say: Say) -> tuple[float, Prices, Prices]:
-    """Operations a second of one core, and prices: ours on one core, as units are done, the baselines' on all."""
+def _prices(params: Params, say: Say) -> tuple[Prices, Prices]:
+    """Ours on one core, as the study's units are done, and the baselines' with all cores."""
     model, tokenizer = load(Model(device="cpu"))
     lm, threads = lm_eval(model, tokenizer), torch.get_num_threads()
-    torch.set_num_threads(1)
-    speed = product_speed()
-    torch.set_num_threads(threads)
     mine, others = Prices({}, {}, 0.0, {}), Prices({}, {}, 0.0, {})
 
     def alone(work: Callable[[], object]) -> float:
@@ -153,4 +148,4 @@ def _prices(params: Params, say: Say) -> tuple[float, Prices, Prices]:
     ours_step = alone(partial(by_study, copy.deepcopy(model), tokenizer, encoded)) / 12
     theirs_step = timed(partial(by_trl, copy.deepcopy(model), tokenizer, encoded))[1].wall / 12
     say(f"  step: {ours_step:.3f} s, SFTTrainer {theirs_step:.3f}")
-    return speed, mine._replace(step=ours_step), others._replace(step=theirs_step)
+    return mine._replace(step=ours_step), others._replace(step=theirs_step)

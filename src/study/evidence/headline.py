@@ -38,8 +38,8 @@ def headline_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
     """
     lines = (
         {"question": question, "method": METHODS[arm], "arm": arm, **accuracy(part, statistics)._asdict()}
-        for question, here in kinds_of(rows, METHODS)
-        for arm, part in sorted(here.groupby("arm"), key=lambda found: list(METHODS).index(found[0]))
+        for question, parts in kinds_of(rows, METHODS)
+        for arm, part in parts.items()
     )
     return pd.DataFrame(lines, columns=["question", "method", "arm", *Estimate._fields])
 
@@ -47,25 +47,26 @@ def headline_table(rows: pd.DataFrame, statistics: Statistics) -> pd.DataFrame:
 def shares(rows: pd.DataFrame, arms: Collection[str], statistics: Statistics) -> pd.DataFrame:
     """Accuracy of those of some arms that have rows, in percent: a line for each kind of question, with chance."""
     lines = []
-    for question, here in kinds_of(rows, arms):
-        parts = dict(iter(here.groupby("arm")))
-        found = {arm: accuracy(parts[arm], statistics) for arm in arms if arm in parts}
+    for question, parts in kinds_of(rows, arms):
+        found = {arm: accuracy(part, statistics) for arm, part in parts.items()}
         values = {arm: estimate.value for arm, estimate in found.items()}
         values["chance"] = added(estimate.chance for estimate in found.values()) / len(found)
         lines.append({"accuracy on": question, **{name: f"{value:.0%}" for name, value in values.items()}})
     return pd.DataFrame(lines)
 
 
-def kinds_of(rows: pd.DataFrame, arms: Collection[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of some arms by kind of question; questions about another dataset (retention) are none.
+def kinds_of(rows: pd.DataFrame, arms: Collection[str]) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+    """Each kind of question, with the rows of those of some arms that have any, in the order of the arms.
 
     Of the datasets that every one of these arms has; the name of the kind tells them, if others are left out.
+    Questions about another dataset (retention) are none.
     """
-    rows = rows[rows["arm"].isin(list(arms)) & ~rows["retention"]]
+    rows = rows[~rows["retention"] & rows["arm"].isin(list(arms))]
     for question, (splits, worlds) in QUESTIONS.items():
         here = rows[rows["split"].isin(splits)]
         here = here[here["world"].isin(worlds)] if worlds else here
         shared = of_shared_worlds(here, arms)
-        if len(shared):
-            kept = [] if len(shared) == len(here) else list(dict.fromkeys(shared["world"]))
-            yield f"{question} ({' and '.join(kept)} only)" if kept else question, shared
+        only = f" ({' and '.join(dict.fromkeys(shared['world']))} only)" if len(shared) < len(here) else ""
+        parts = dict(iter(shared.groupby("arm")))
+        if parts:
+            yield question + only, {arm: parts[arm] for arm in arms if arm in parts}
