@@ -16,6 +16,18 @@ def test_every_params_file_is_valid(path):
     assert load_params(path).plain()
 
 
+@pytest.mark.parametrize("study", ["qwen", "qwen_small"])
+def test_the_comparison_of_model_sizes_trains_a_model_as_its_own_study_does(study):
+    own = load_params(PARAMS / f"{study}.yaml")
+    sized = load_params(PARAMS / "sizes.yaml").other_models
+    [same] = [params for params in sized if params.model == own.model and params.worlds.reversals == own.worlds.reversals]
+    assert same.finetuning.chosen.items() <= own.finetuning.chosen.items()
+    alike = {"finetuning": own.finetuning.model_copy(update={"chosen": same.finetuning.chosen})}
+    for field in ("finetuning", "augmentation", "questions", "prompts", "statistics"):
+        assert getattr(same, field) == alike.get(field, getattr(own, field)), field
+    assert all(arm == own.arms[label].model_copy(update={"worlds": arm.worlds}) for label, arm in same.arms.items())
+
+
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.name)
 def test_every_recipe_is_valid(path):
     assert load_recipe(path).plain()
