@@ -11,7 +11,8 @@
   const VOLUMES = [100, 10000, 1000000];
   const [WIDTH, HEIGHT, LEFT, BOTTOM] = [640, 320, 40, 40];
 
-  const percent = (share) => `${Math.round(100 * share)}`;
+  const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0, roundingMode: "halfEven" }); // as Python rounds
+  const percent = (share) => whole.format(100 * share);
   const unique = (values) => [...new Set(values)];
 
   /** GFLOP of one question, what is paid once included. */
