@@ -22,7 +22,8 @@ def test_the_comparison_of_model_sizes_trains_a_model_as_its_own_study_does(stud
     sized = load_params(PARAMS / "sizes.yaml").other_models
     [same] = [params for params in sized if params.model == own.model and params.worlds.reversals == own.worlds.reversals]
     assert same.finetuning.chosen.items() <= own.finetuning.chosen.items()
-    alike = {"finetuning": own.finetuning.model_copy(update={"chosen": same.finetuning.chosen})}
+    rates = {"chosen": same.finetuning.chosen, "learning_rates": same.finetuning.learning_rates}  # none is searched for
+    alike = {"finetuning": own.finetuning.model_copy(update=rates)}
     for field in ("finetuning", "augmentation", "questions", "prompts", "statistics"):
         assert getattr(same, field) == alike.get(field, getattr(own, field)), field
     assert all(arm == own.arms[label].model_copy(update={"worlds": arm.worlds}) for label, arm in same.arms.items())
