@@ -18,21 +18,11 @@ from study.lm.finetuning import finetune, with_adapter
 from study.lm.flops import training_flops
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
+from study.lm.memory import kept_bytes, reads_whole_prompts, training_bytes, weight_bytes, writing_bytes
 from study.params import ModelSizes, Params, load_params
 from study.paths import PARAMS
 from study.runs import forecast
-from study.runs.forecast import (
-    Forecast,
-    Memory,
-    Workload,
-    kept_bytes,
-    measured_rate,
-    reads_whole_prompts,
-    sizes_of,
-    training_bytes,
-    weight_bytes,
-    writing_bytes,
-)
+from study.runs.forecast import Forecast, Memory, Workload, measured_rate, sizes_of
 from study.runs.runner import evaluation_runs_of
 from study.runs.store import Store
 

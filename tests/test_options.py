@@ -12,10 +12,10 @@ from study.lm import loading as models
 from study.lm.finetuning import finetune
 from study.lm.generation import generate
 from study.lm.loading import load, skeleton
+from study.lm.memory import weight_bytes
 from study.lm.scoring import score_options
 from study.params import Params
 from study.runs.augment import augment
-from study.runs.forecast import weight_bytes
 from study.runs.run import prepare
 from study.runs.with_vllm import generator_of
 

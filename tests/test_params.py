@@ -20,7 +20,9 @@ def test_every_params_file_is_valid(path):
 def test_the_comparison_of_model_sizes_trains_a_model_as_its_own_study_does(study):
     own = load_params(PARAMS / f"{study}.yaml")
     sized = load_params(PARAMS / "sizes.yaml").other_models
-    [same] = [params for params in sized if params.model == own.model and params.worlds.reversals == own.worlds.reversals]
+    [same] = [
+        params for params in sized if params.model == own.model and params.worlds.reversals == own.worlds.reversals
+    ]
     assert same.finetuning.chosen.items() <= own.finetuning.chosen.items()
     rates = {"chosen": same.finetuning.chosen, "learning_rates": same.finetuning.learning_rates}  # none is searched for
     alike = {"finetuning": own.finetuning.model_copy(update=rates)}
