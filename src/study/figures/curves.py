@@ -102,9 +102,7 @@ def model_sizes_figure(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     parts = {split: table[table["split"] == split] for split in style.splits_in(table)}
     if not joined:
         parts = {f"{world}: {split}": part for (world, split), part in table.groupby(["world", "split"], sort=False)}
-    of_one = ", of one over facts" if table["seeds"].min() == 1 else ""
-    along = f"million parameters; intervals over seeds ({style.span(table['seeds'], 'seed')}{of_one})"
-    figure, axes = _of_accuracy(len(parts), 4, 1.95, along)
+    figure, axes = _of_accuracy(len(parts), 4, 1.95, f"million parameters; {_over(table)}")
     for axis, (split, here) in zip(axes, parts.items(), strict=True):
         _lines_along(axis, here, here["parameters"].map(dict(zip(sizes, places, strict=True))), looks, joined)
         counts = f"{style.span(here['items'], 'item')}, {style.span(here['facts'], 'fact')}"
@@ -157,10 +155,16 @@ def models_by_facts(table: pd.DataFrame, arms: Mapping[str, Arm]) -> Figure:
     axes[0, 0].set_xscale("log", base=2)
     axes[0, 0].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[0, 0].set_ylim(-0.03, 1.06)
-    figure.supxlabel(f"facts in the dataset; intervals over seeds ({style.counted(table['seeds'].max(), 'seed')})")
+    figure.supxlabel(f"facts in the dataset; {_over(table)}")
     figure.supylabel("accuracy")
     style.legend_above(figure, looks)
     return figure
+
+
+def _over(table: pd.DataFrame) -> str:
+    """What intervals are over: seeds, and facts where there is one seed only."""
+    of_one = ", of one over facts" if table["seeds"].min() == 1 else ""
+    return f"intervals over seeds ({style.span(table['seeds'], 'seed')}{of_one})"
 
 
 def _of_accuracy(count: int, columns: int, height: float, along: str) -> tuple[Figure, list[Axes]]:
