@@ -16,12 +16,14 @@ from study.evidence.verify import rows_listed
 from study.pages.real_models import BESIDE, real_models
 from study.params import load_params
 from study.paths import PARAMS, RESULTS, ROOT
+from study.runs.packs import unpacked
 from study.runs.run import prepare
 from study.runs.store import PUBLISHED
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROSE = " ".join(README.split())
 REAL = " ".join((ROOT / "docs" / "real_models.md").read_text(encoding="utf-8").split())
+DEVIATIONS = " ".join((ROOT / "docs" / "deviations.md").read_text(encoding="utf-8").split())
 COLUMNS = [*METHODS.values()]
 
 
@@ -79,7 +81,7 @@ def test_the_first_lines_give_the_accuracies_of_the_tables():
     shown = pd.read_csv(PUBLISHED / "05_compare" / "headline.csv").set_index(["question", "arm"])["value"]["reversals"]
     said = re.search(
         r"the name in (\d+) % of questions in context, and in (\d+) % after .* model reverses (\d+) % of its facts in "
-        r"context, and (\d+) % after .* reverses (\d+) %\. Without .* still reverses (\d+) %, and 1\.5 B finds (\d+) %",
+        r"context, and (\d+) % after .* reverses (\d+) %, and without .* question (\d+) %; 1\.5 B finds (\d+) %",
         PROSE,
     )
     of_people = of_real_model("1.5B").loc["reversal_curse", "reversal"]
@@ -88,6 +90,18 @@ def test_the_first_lines_give_the_accuracies_of_the_tables():
     expected = [*large[:2], *small, large.iloc[2]]
     assert list(map(int, said.groups())) == [percent(share) for share in expected]
     assert (of_people["chance"].map(percent) == 12).all() and PROSE.count("(chance 12 %)") == 1
+
+
+def test_no_sentence_that_1_5_b_generated_about_people_is_a_test_question():
+    rows = rows_listed(RESULTS / "qwen", ["ft local"])
+    reversals = rows[(rows["world"] == "reversal_curse") & (rows["split"] == "reversal")]
+    runs = unpacked(RESULTS / "qwen" / "runs")
+    texts = pd.concat(map(pd.read_parquet, runs.glob("reversal_curse-*-text-*/rows.parquet")))
+    assert set(texts["source"]) == {"local", "global"} and "none of its sentences is a test question" in PROSE
+    for seed, part in reversals.groupby("seed"):
+        said = " ".join(" ".join(texts[texts["seed"] == seed]["sentence"]).lower().split())
+        options = part.apply(lambda row: row["query"] + row["options"][row["answers"][0]], axis=1)
+        assert len(said) > 1000 and not any(" ".join(text.lower().split()).rstrip(".") in said for text in options)
 
 
 def test_what_strict_text_still_says_is_that_of_the_rows(rows):
@@ -126,9 +140,37 @@ def test_what_is_said_of_direction_holds(rows):
     assert list(map(int, said.groups())) == [percent(share) for share in three]
     reversed_ = rows_listed(PUBLISHED, ["ft reversed"])
     shown = shares(reversed_, ["ft reversed"], statistics).set_index("accuracy on")["ft reversed"]
-    said = re.search(r"which say nothing, brings (\d+) % of all reversals and (\d+) % of these", PROSE)
-    kinds = ["reversals", "reversal or contradiction"]
-    assert [f"{share}%" for share in said.groups()] == list(shown[kinds])
+    said = re.search(
+        r"brings in the three datasets that have this form (\d+) % of the reversals and (\d+) % of these", PROSE
+    )
+    backwards = found.xs("ft reversed", level="arm")
+    three = backwards.xs("reversal or contradiction", level="split").index
+    both = percent(backwards.xs("reversal", level="split")[three].mean()), shown["reversal or contradiction"]
+    assert len(three) == 3 and [f"{both[0]}%", both[1]] == [f"{share}%" for share in said.groups()]
+    kin = percent(found["family", "reversal or contradiction", "ft"])
+    assert f"a reversal in families is right in {kin} % (chance 50)" in PROSE
+
+
+def test_all_inferences_gain_in_each_place_of_the_claim_about_strict_ones():
+    table = pd.read_csv(PUBLISHED / "05_compare" / "differences.csv").set_index(["difference", "world", "split"])
+    places = set(table.loc["ft augmented strict - ft"].index)
+    gains = table.loc["ft augmented - ft"]
+    gains = gains[[split in ("reversal", "two hops") for _, split in gains.index]]
+    assert "holds in each of the nine places" in PROSE and len(gains) == 9 and set(gains.index) <= places
+    assert (gains["low"] > 0).all()
+    least = gains.loc[gains["value"].idxmin()]
+    assert least.name == ("semantic", "two hops")
+    assert (
+        f"the least {percent(least['value'])} points [{percent(least['low'])}, {percent(least['high'])}]" in DEVIATIONS
+    )
+
+
+def test_real_models_reverse_as_much_from_retrieved_passages_and_own_inferences_as_in_context():
+    for size in ("0.5B", "1.5B"):
+        for world in ("reversals", "reversal_curse", "family"):
+            value = of_real_model(size).loc[world, "reversal"]["value"]
+            others = value.reindex(["retrieved", "ft local", "ft augmented strict"]).dropna()
+            assert len(others) and (others >= value["icl"]).all(), (size, world)
 
 
 def test_costs_are_those_of_the_published_table():
