@@ -160,6 +160,8 @@ SAID = {
         "Sentences with their words reversed bring part of the reversals": lambda: (
             all(mean(a(c, "reversal")) < 0.25 for c in ("ft repeated", "ft rephrased", "ft questions"))
             and 0.3 < mean(a("ft reversed", "reversal")) < 0.7
+            and a("ft rephrased", EITHER, "syllogisms")[0] > 0.65
+            and a("ft rephrased", EITHER, "reversals")[0] < 0.35
         ),
         "falls short of the untuned model with them": lambda: (
             min(a("hybrid", "one step") + a("hybrid", "two steps")) > max(a("ft augmented", "one step")) + 0.1

@@ -347,7 +347,7 @@ def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params
     figures.model_sizes_figure(table, params.arms)
     assert "a panel for each split of each dataset" in captions.model_sizes(table)
     assert len(beside_in_percent(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
-    # A study of one of them does not stand beside its own development seed.
+    # A study of one of them does not stand beside itself.
     monkeypatch.setattr(pages, "real_models", lambda: real.assign(model=params.model.name))
     assert beside(experiment).empty and beside_in_percent(experiment).empty
 

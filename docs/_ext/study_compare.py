@@ -34,8 +34,7 @@ def points(published: Published) -> Iterator[dict[str, Any]]:
         yield _point(size, line) | ({} if cost is None else {"cost": [float(f"{value:.4g}") for value in cost]})
     real = real_models()
     for line in real[~real["arm"].isin(elsewhere)].to_dict("records"):
-        seeds = counted(line["seeds"], "fresh seed" if line["fresh"] else "development seed")
-        yield _point(f"{short_name(line['model'])}, {seeds}", line)
+        yield _point(f"{short_name(line['model'])}, {counted(line['seeds'], 'seed')}", line)
 
 
 def short_name(model: str) -> str:

@@ -18,7 +18,6 @@ from study.runs.store import content_hash, declared, store_of
 from study.runs.versions import BASE_MODEL, FIGURES
 
 REAL_STUDIES = ("qwen", "qwen_small")  # of pretrained models, on fresh seeds
-SEEN = "development/qwen"  # the same models on the development seed
 IMPORTS = re.compile(r"^(import|from) .*\n?", re.MULTILINE)
 
 
@@ -26,8 +25,7 @@ def real_tables(own: Path | None = None) -> dict[str, list[Path]]:
     """The published accuracies of pretrained models by study, but those of the study in an own folder."""
     tables = {study: RESULTS / study / "05_compare" for study in REAL_STUDIES if RESULTS / study != own}
     files = {study: [folder / "accuracy.csv", folder / "controls.csv"] for study, folder in tables.items()}
-    found = {study: here for study, some in files.items() if (here := [file for file in some if is_file(file)])}
-    return {**found, SEEN: [RESULTS / SEEN / "accuracy.csv"]}
+    return {study: here for study, some in files.items() if (here := [file for file in some if is_file(file)])}
 
 
 class NotebookFailed(RuntimeError):

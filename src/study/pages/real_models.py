@@ -4,34 +4,29 @@ import pandas as pd
 
 from study.evidence.cost import STATED
 from study.pages.experiment import Experiment
-from study.pages.page import SEEN, real_tables
+from study.pages.page import real_tables
 from study.params import load_params
-from study.paths import PARAMS
+from study.paths import PARAMS, RESULTS
 from study.runs import runner
 
+DEVELOPMENT = RESULTS / "development" / "qwen" / "accuracy.csv"  # the same models on the development seed
 BESIDE = ("icl", "retrieved", "ft", "ft reversed", "ft local", "ft augmented strict")  # arms shown of several models
 FEWEST_ITEMS = 8  # the interval of fewer says nothing
 
 
 def real_models() -> pd.DataFrame:
-    """Accuracies of pretrained models, on fresh seeds; of a dataset that none has seen yet, on the development seed.
+    """Accuracies of pretrained models on fresh seeds.
 
     Returns:
-        columns model, parameters (as its makers count them), world, split, arm, those of `stats.Estimate`, and fresh,
-        whether the seeds are.
+        columns model, parameters (as its makers count them), world, split, arm, and those of `stats.Estimate`.
     """
-    files = real_tables()
-    seen = pd.concat(map(pd.read_csv, files.pop(SEEN))).assign(fresh=False)
-    sizes = seen.groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
+    sizes = pd.read_csv(DEVELOPMENT).groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
     parts = []
-    for study, some in files.items():
+    for study, some in real_tables().items():
         model = load_params(PARAMS / f"{study}.yaml").model.name
         table = pd.concat(map(pd.read_csv, some)).drop_duplicates(["world", "split", "arm"])  # controls show ft again
-        parts.append(table.assign(model=model, parameters=sizes[model], fresh=True))
-    both = pd.concat([*parts, seen], ignore_index=True)
-    fresh = both[both["fresh"]].set_index(["model", "world"]).index
-    shadowed = both.set_index(["model", "world"]).index.isin(fresh)
-    return both[both["fresh"] | ~shadowed].reset_index(drop=True)
+        parts.append(table.assign(model=model, parameters=sizes[model]))
+    return pd.concat(parts, ignore_index=True)
 
 
 def beside(experiment: Experiment) -> pd.DataFrame:
@@ -45,7 +40,7 @@ def beside(experiment: Experiment) -> pd.DataFrame:
     own = experiment.accuracy(runner.rows_of([run for run, _ in finished], experiment.store))
     parameters = max(record.get("parameters", 0) for _, record in finished)
     own = own.assign(model=experiment.params.model.name, parameters=parameters)
-    real = real_models().drop(columns="fresh")
+    real = real_models()
     real = real[real["arm"].isin(BESIDE) & (real["model"] != experiment.params.model.name)]
     own, real = (table[~table["split"].isin(STATED) & (table["items"] >= FEWEST_ITEMS)] for table in (own, real))
     place = ["world", "split"]
