@@ -368,6 +368,24 @@ def test_what_is_said_of_people_and_descriptions_holds():
     assert list(map(int, said.groups())) == [count["says the answer"], right[order], count[order], count["not at all"]]
 
 
+def test_what_is_said_of_the_people_of_berglund_et_al_holds():
+    found = pd.read_csv(RESULTS / "qwen_berglund" / "05_compare" / "accuracy.csv").set_index(["split", "arm"])["value"]
+    reversed_ = found["reversal"].map(percent)
+    said = re.search(
+        r"Reversed: in context (\d+) %, from retrieved passages (\d+) %, after fine-tuning (\d+) %, after fine-tuning "
+        r"on one-sentence inferences (\d+) %, without documents (\d+) %",
+        REAL,
+    )
+    assert list(map(int, said.groups())) == list(reversed_[["icl", "retrieved", "ft", "ft local", "base"]])
+    stated = found["as stated"].map(percent)
+    said = re.search(r"right in (\d+) % or more with every method, without documents in (\d+) %", REAL)
+    assert list(map(int, said.groups())) == [stated.drop("base").min(), stated["base"]]
+    said = re.search(
+        r"of 32 questions, it reverses (\d+) % in context, (\d+) % after fine-tuning and (\d+) % after own", PROSE
+    )
+    assert list(map(int, said.groups())) == list(reversed_[["icl", "ft", "ft local"]])
+
+
 def test_the_steps_of_reversed_words_on_real_models_are_those_of_the_runs():
     runs = pd.concat(pd.read_csv(RESULTS / study / "05_compare" / "runs.csv") for study in ("qwen", "qwen_small"))
     steps = runs[runs["world"] == "reversals"].groupby("arm")["steps"].agg(["min", "max"])
