@@ -239,9 +239,20 @@ def test_what_is_said_of_the_smaller_real_model_holds():
     tuned = [arm for arm in either.index if arm.startswith("ft")]
     assert len(tuned) > 3 and (either.loc[["icl", *tuned], "low"] < 0.5).all()
     table = pd.read_csv(RESULTS / "qwen_small" / "05_compare" / "differences.csv")
-    found = table[table["split"] == "reversal"].set_index("difference").loc["ft augmented strict - icl"]
+    table = table[(table["world"] == "reversals") & (table["split"] == "reversal")]
+    found = table.set_index("difference").loc["ft augmented strict - icl"]
     said = re.search(r"On 0\.5 B strict inferences do, by (\d+) points \[(\d+), (\d+)\]", REAL)
     assert list(map(int, said.groups())) == [percent(found[column]) for column in ("value", "low", "high")]
+    people = small.loc["reversal_curse", "reversal"]
+    said = re.search(
+        r"people 0\.5 B then finds (\d+) % \[(\d+), (\d+)\], more than after its own inferences \((\d+) %\)", REAL
+    )
+    shown = [*people.loc["ft reversed", ["value", "low", "high"]], people.loc["ft local", "value"]]
+    assert list(map(int, said.groups())) == list(map(percent, shown))
+    by_seed = rows_listed(RESULTS / "qwen_small", ["ft reversed", "ft local"])
+    by_seed = by_seed[(by_seed["world"] == "reversal_curse") & (by_seed["split"] == "reversal")]
+    by_seed = by_seed.groupby(["seed", "arm"])["correct"].mean().unstack()
+    assert (by_seed["ft reversed"] > by_seed["ft local"]).sum() == 2 and "on two seeds of three" in REAL
 
 
 def test_what_is_said_of_the_order_of_names_holds():
@@ -384,6 +395,24 @@ def test_what_is_said_of_the_people_of_berglund_et_al_holds():
         r"of 32 questions, it reverses (\d+) % in context, (\d+) % after fine-tuning and (\d+) % after own", PROSE
     )
     assert list(map(int, said.groups())) == list(reversed_[["icl", "ft", "ft local"]])
+
+
+def test_what_is_said_of_models_by_size_and_number_of_facts_holds():
+    table = pd.read_csv(RESULTS / "sizes" / "06_mechanism_and_cost" / "model_sizes.csv")
+    found = table.set_index(["split", "arm", "model"]).sort_index()["value"]
+    smol, half = (table[table["model"].str.contains(name)]["model"].iloc[0] for name in ("SmolLM2", "0.5B"))
+    reversed_ = found["reversal"]
+    said = re.search(
+        r"no model reverses more than (\d+) %, .* any method, (\d+) % at most: .* (\d+) to (\d+) % as stated", REAL
+    )
+    stated = found["as stated", "icl", smol]
+    shown = [reversed_["ft"].max(), reversed_.xs(smol, level="model").max(), stated.min(), stated.max()]
+    assert list(map(int, said.groups())) == list(map(percent, shown))
+    own, context = (reversed_[arm, half] for arm in ("ft local", "icl"))
+    said = re.search(r"inferences bring (\d+) to (\d+) % at each number of facts, the context (\d+) to (\d+) %", REAL)
+    shown = [own.min(), own.max(), context.min(), context.max()]
+    assert list(map(int, said.groups())) == list(map(percent, shown)) and len(own) == 3
+    assert set(table["in the dataset"]) == {8, 16, 32} and table["model"].nunique() == 6
 
 
 def test_the_steps_of_reversed_words_on_real_models_are_those_of_the_runs():
