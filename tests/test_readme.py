@@ -97,7 +97,7 @@ def test_no_sentence_that_1_5_b_generated_about_people_is_a_test_question():
     reversals = rows[(rows["world"] == "reversal_curse") & (rows["split"] == "reversal")]
     runs = unpacked(RESULTS / "qwen" / "runs")
     texts = pd.concat(map(pd.read_parquet, runs.glob("reversal_curse-*-text-*/rows.parquet")))
-    assert set(texts["source"]) == {"local", "global"} and "none of its sentences is a test question" in PROSE
+    assert set(texts["source"]) == {"local", "global"} and "none of its sentences holds one of these questions" in PROSE
     for seed, part in reversals.groupby("seed"):
         said = " ".join(" ".join(texts[texts["seed"] == seed]["sentence"]).lower().split())
         options = part.apply(lambda row: row["query"] + row["options"][row["answers"][0]], axis=1)
@@ -170,8 +170,9 @@ def test_real_models_reverse_as_much_from_retrieved_passages_and_own_inferences_
         found = of_real_model(size).xs("reversal", level="split")
         for world in {"reversals", "reversal_curse", "family"}.intersection(found.index.levels[0]):
             value = found.loc[world]["value"]
-            others = value.reindex(["retrieved", "ft local", "ft augmented strict"]).dropna()
-            assert len(others) and (others >= value["icl"]).all(), (size, world)
+            own = value.reindex(["ft local", "ft augmented strict"]).dropna()
+            assert value["retrieved"] >= value["icl"] and (own > value["icl"]).all(), (size, world)
+            assert len(own) or world == "family"  # not run there
 
 
 def test_costs_are_those_of_the_published_table():

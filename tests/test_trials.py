@@ -347,8 +347,11 @@ def test_a_study_stands_beside_real_models_where_both_were_asked_the_same(params
     figures.model_sizes_figure(table, params.arms)
     assert "a panel for each split of each dataset" in captions.model_sizes(table)
     assert len(beside_in_percent(experiment)) == len(table.drop_duplicates(["world", "split", "model"]))
-    # A study of one of them does not stand beside itself.
+    # A study of one of them does not stand beside itself, nor any where their results were removed to make them anew.
     monkeypatch.setattr(pages, "real_models", lambda: real.assign(model=params.model.name))
+    assert beside(experiment).empty and beside_in_percent(experiment).empty
+    monkeypatch.setattr(pages, "real_models", real_models)
+    monkeypatch.setattr(pages, "real_tables", dict)
     assert beside(experiment).empty and beside_in_percent(experiment).empty
 
 

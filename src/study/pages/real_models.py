@@ -18,15 +18,17 @@ def real_models() -> pd.DataFrame:
     """Accuracies of pretrained models on fresh seeds.
 
     Returns:
-        columns model, parameters (as its makers count them), world, split, arm, and those of `stats.Estimate`.
+        columns model, parameters (as its makers count them), world, split, arm, and those of `stats.Estimate`; no row
+        if none is published.
     """
-    sizes = pd.read_csv(DEVELOPMENT).groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
+    seen = pd.read_csv(DEVELOPMENT)
+    sizes = seen.groupby("model")["parameters"].first()  # a GGUF file may hold the embedding twice
     parts = []
     for study, some in real_tables().items():
         model = load_params(PARAMS / f"{study}.yaml").model.name
         table = pd.concat(map(pd.read_csv, some)).drop_duplicates(["world", "split", "arm"])  # controls show ft again
         parts.append(table.assign(model=model, parameters=sizes[model]))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else seen.head(0)
 
 
 def beside(experiment: Experiment) -> pd.DataFrame:
