@@ -1,6 +1,7 @@
 import copy
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -142,3 +143,26 @@ def test_the_baselines_do_the_same_work(model, tokenizer, tmp_path):
     prompts = [f"{context} {query}" for query, _ in questions]
     texts = baselines.by_generate(model, tokenizer, prompts, 3)
     assert all(texts) and engines.CTranslate2(model, tokenizer, tmp_path).generate(prompts, 3) == texts
+
+
+def test_a_quick_run_fails_where_results_differ_and_not_where_smaller_work_misses_a_target(monkeypatch, tmp_path):
+    pytest.importorskip("lm_eval")
+    from bench import run as runs
+
+    monkeypatch.setattr(runs.torch, "set_num_threads", lambda _: None)
+    slow = Line("work", "baseline", 2.0, 1.0, 1.5, "texts", True)
+    for line, status in ((slow, 0), (slow._replace(right=False), 1)):
+        monkeypatch.setattr(runs, "GROUPS", {"scoring": lambda *_, line=line: [line]})
+        said: list[str] = []
+        assert runs.run(True, "", tmp_path, said.append) == status and "0 met, 1 short" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_that_is_not_up_to_date_is_not_measured(monkeypatch):
+    pytest.importorskip("lm_eval")
+    from bench import daily
+
+    monkeypatch.setattr(daily, "study_runs", lambda _: [SimpleNamespace(stale=lambda: "not executed yet")])
+    said: list[str] = []
+    assert daily.with_nothing_to_do(1, True, said.append) == []
+    assert "run `make reproduce` first (not executed yet)" in said[-1]
